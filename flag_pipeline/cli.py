@@ -1,0 +1,184 @@
+"""The command line: parses, prints and chooses the exit code. The work is done elsewhere."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flag_pipeline.errors import ConfigurationError
+from flag_pipeline.printing import ledger_json, print_ledgers, print_report, progress_bar, report_json
+from flag_pipeline.settings import Settings, dagster_home, load_settings, project_root
+
+if TYPE_CHECKING:
+    from flag_pipeline.defs.ledger import AssetLedger
+    from flag_pipeline.launch import RunReport
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="flag-pipeline",
+    help="Fetch every country's flag in one Dagster run in which each country succeeds or fails on its own.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Source = Annotated[
+    str | None,
+    typer.Option("--source", help="A preset (embedded, fluentpython) or a base URL. [env: FLAG_SOURCE]"),
+]
+Store = Annotated[str | None, typer.Option("--store", help="A folder or a URL to store to. [env: FLAG_STORE]")]
+MaxRequests = Annotated[
+    int | None,
+    typer.Option("--max-requests", "-m", min=1, help="Requests under way at once. [env: FLAG_MAX_REQUESTS]"),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the run's log instead of a progress bar.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user is one line on stderr and exit code 2."""
+    try:
+        app()
+    except ConfigurationError as exc:
+        print(f"flag-pipeline: {exc}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+    except KeyboardInterrupt:
+        print("flag-pipeline: interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+@app.command()
+def run(
+    codes: Annotated[
+        list[str] | None,
+        typer.Argument(help="Codes such as CN, a letter for all that start with it, or POP20. None means all."),
+    ] = None,
+    source: Source = None,
+    store: Store = None,
+    max_requests: MaxRequests = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-l", min=1, help="Fetch at most so many.")] = None,
+    verbose: Verbose = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch countries in one Dagster run, then rebuild the catalog."""
+    from flag_pipeline.core.countries import select_codes
+    from flag_pipeline.defs.partitions import partition_codes
+
+    settings = load_settings(source=source, store=store, max_requests=max_requests)
+    wanted = select_codes(codes or [], partition_codes(settings))[:limit]
+    _fetch(settings, wanted, verbose=verbose, as_json=as_json)
+
+
+@app.command()
+def retry(
+    source: Source = None,
+    store: Store = None,
+    max_requests: MaxRequests = None,
+    verbose: Verbose = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch every failed, not-found or missing country again, in one run however scattered."""
+    from flag_pipeline.defs.partitions import partition_codes
+
+    settings = load_settings(source=source, store=store, max_requests=max_requests)
+    codes = partition_codes(settings)
+    still_open = {code for ledger in _read_ledgers(codes).values() for code in ledger.open_codes}
+    _fetch(settings, [code for code in codes if code in still_open], verbose=verbose, as_json=as_json)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show how each country stands, by its latest recorded outcome."""
+    from flag_pipeline.defs.partitions import partition_codes
+
+    ledgers = _read_ledgers(partition_codes(load_settings()))
+    if as_json:
+        print(json.dumps({name: ledger_json(ledger) for name, ledger in ledgers.items()}))
+    else:
+        print_ledgers(ledgers)
+
+
+@app.command()
+def mirror(
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 means any free one.")] = 8765,
+    directory: Annotated[
+        Path | None,
+        typer.Option("--directory", exists=True, file_okay=False, help="A folder of the book's layout."),
+    ] = None,
+    delay: Annotated[float, typer.Option("--delay", min=0, help="Seconds before each answer.")] = 0.0,
+    error_rate: Annotated[float, typer.Option("--error-rate", min=0, max=1, help="Share of 503 answers.")] = 0.0,
+    seed: Annotated[int | None, typer.Option("--seed", help="Makes the errors repeatable.")] = None,
+) -> None:
+    """Serve the embedded flags, or a folder of them, on 127.0.0.1, with delays and errors to practise on."""
+    from flag_pipeline.core.mirror import FolderOfFlags, Mirror, PackagedFlags, serving
+
+    shelf = FolderOfFlags(directory) if directory else PackagedFlags()
+
+    async def serve() -> None:
+        practice = Mirror(shelf, delay_s=delay, error_rate=error_rate, seed=seed)
+        async with serving(practice, port=port) as url:
+            print(url, flush=True)
+            print(f"Serving flags; try: flag-pipeline run --source {url}  (Ctrl-C stops)", file=sys.stderr)
+            await asyncio.Event().wait()
+
+    asyncio.run(serve())
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the web UI.")] = 3000,
+) -> None:
+    """Start the Dagster UI and daemon on the persistent instance, on 127.0.0.1."""
+    dagster_home()
+    workspace = project_root() / "workspace.yaml"
+    target = ["-w", str(workspace)] if workspace.is_file() else ["-m", "flag_pipeline.definitions"]
+    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), *target]
+    print(f"http://127.0.0.1:{port}  (Ctrl-C stops)", flush=True)
+    # The terminal sends Ctrl-C to the child too; it stops its own children, and we wait for it.
+    with subprocess.Popen(command) as child:  # noqa: S603 - our own interpreter and module
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda number, _frame: child.send_signal(number))
+        code = child.wait()
+        signal.signal(signal.SIGINT, before)
+    raise typer.Exit(EXIT_OK if code in {0, -signal.SIGINT, -signal.SIGTERM} else EXIT_FAILED)
+
+
+def _fetch(settings: Settings, codes: list[str], *, verbose: bool, as_json: bool) -> None:
+    """Fetch, rebuild the catalog, print, and exit with the code that says how it went."""
+    # Importing Dagster takes most of a second: `--help`, `mirror` and usage errors do without.
+    from flag_pipeline import launch
+
+    report, catalog_rows = launch.RunReport(), 0
+    log_level = launch.VERBOSE if verbose else launch.QUIET
+    with launch.open_instance() as instance:
+        if codes:
+            with progress_bar(len(codes), shown=not verbose) as on_country:
+                report = launch.fetch(instance, settings, codes, on_country, log_level=log_level)
+        if not report.is_canceled:
+            catalog_rows = launch.rebuild(instance, settings)
+    if as_json:
+        print(json.dumps(report_json(report, settings, catalog_rows)))
+    else:
+        print_report(report, settings, catalog_rows)
+    raise typer.Exit(_exit_code(report))
+
+
+def _exit_code(report: "RunReport") -> int:
+    if report.is_canceled:
+        return EXIT_INTERRUPTED
+    return EXIT_OK if report.all_fetched else EXIT_FAILED
+
+
+def _read_ledgers(codes: list[str]) -> "dict[str, AssetLedger]":
+    from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE, read_ledger
+    from flag_pipeline.launch import open_instance
+
+    with open_instance() as instance:
+        return {key.to_user_string(): read_ledger(instance, key, codes) for key in (COUNTRY_METADATA, FLAG_IMAGE)}

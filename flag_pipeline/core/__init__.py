@@ -1,0 +1,1 @@
+"""What knows HTTP, files and images; nothing in here knows Dagster."""

@@ -1,0 +1,151 @@
+"""ISO 3166-1 codes, and the way from a source's raw metadata document to a checked `Country`."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from flag_pipeline.errors import ConfigurationError, SourceContractError
+from flag_pipeline.models import Country
+
+# The twenty most populous countries as "Fluent Python", second edition (2022), chapter 20, lists them.
+POP20 = tuple("CN IN US ID BR PK NG BD RU JP MX PH VN ET EG DE IR TR CD FR".split())
+
+EXTRA_CODE = re.compile(r"[A-Z0-9]{2,8}")
+
+MAX_NAME_CHARS = 100
+
+_TLD = re.compile(r"\.[a-z]{2,63}")
+# Cc control, Cf format (zero-width, bidirectional), Cs surrogates, Co private, Cn unassigned, Zl and Zp separators.
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Arabic script and emoji sequences are spelled with these two; everything else of Cf only hides or reorders text.
+_JOINERS = frozenset("\u200c\u200d")
+
+
+@cache
+def iso_codes() -> tuple[str, ...]:
+    """The 249 officially assigned ISO 3166-1 alpha-2 codes, sorted (source: pycountry)."""
+    return tuple(sorted(_iso_entries()))
+
+
+@cache
+def _iso_entries() -> dict[str, Any]:
+    import pycountry
+
+    return {entry.alpha_2: entry for entry in pycountry.countries}
+
+
+def iso_country(code: str) -> Country:
+    """What ISO 3166-1 itself says about *code*; a code outside the standard gets its own code as name.
+
+    Source: pycountry (Debian iso-codes); `common_name` where there is one: "Bolivia", not
+    "Bolivia, Plurinational State of".
+    """
+    entry = _iso_entries().get(code)
+    if entry is None:
+        return Country(code=code, name=code, official_name="", alpha_3="", numeric="", tld=_tld(code))
+    return Country(
+        code=code,
+        name=getattr(entry, "common_name", entry.name),
+        official_name=getattr(entry, "official_name", ""),
+        alpha_3=entry.alpha_3,
+        numeric=entry.numeric,
+        tld=_tld(code),
+    )
+
+
+def _tld(code: str) -> str:
+    # The one country whose domain is not its code (IANA root zone database).
+    return ".uk" if code == "GB" else f".{code.lower()}"
+
+
+def parse_country(content: bytes, *, code: str, url: str) -> Country:
+    """Return the country that a metadata document describes, completed from ISO 3166-1.
+
+    The document is a JSON object with `country` (the name), `iso_cc` and, if it likes, `tld_cc`; other keys
+    are ignored. Raises SourceContractError when it is not that, or when the name could do harm: control or
+    invisible characters, path separators, or more than 100 characters.
+    """
+    document = _parse_json(content, code=code, url=url)
+    iso_cc, name, tld = document.get("iso_cc"), document.get("country"), document.get("tld_cc")
+    if not isinstance(iso_cc, str) or iso_cc.upper() != code:
+        raise SourceContractError(f"metadata is for iso_cc {iso_cc!r:.40}", code=code, url=url)
+    if not isinstance(name, str):
+        raise SourceContractError("metadata has no country name", code=code, url=url)
+    if problem := _name_problem(name):
+        raise SourceContractError(f"country name {ascii(name)[:60]} {problem}", code=code, url=url)
+    known = iso_country(code)
+    return Country(
+        code=code,
+        name=_normalise(name),
+        official_name=known.official_name,
+        alpha_3=known.alpha_3,
+        numeric=known.numeric,
+        tld=tld if isinstance(tld, str) and _TLD.fullmatch(tld) else known.tld,
+    )
+
+
+def _parse_json(content: bytes, *, code: str, url: str) -> dict[str, Any]:
+    try:
+        document = json.loads(
+            content.decode("utf-8-sig"), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant
+        )
+    except (ValueError, RecursionError) as exc:
+        reason = str(exc) if len(str(exc)) < 100 else type(exc).__name__  # noqa: PLR2004
+        raise SourceContractError(f"metadata is not JSON: {reason}", code=code, url=url) from exc
+    if not isinstance(document, dict):
+        raise SourceContractError("metadata is not a JSON object", code=code, url=url)
+    return document
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return document
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _normalise(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", name).split())
+
+
+def _name_problem(name: str) -> str | None:
+    if not any(character.isalnum() for character in name):
+        return "has no letter"
+    if len(name) > MAX_NAME_CHARS:
+        return f"is longer than {MAX_NAME_CHARS} characters"
+    if any(unicodedata.category(c) in _UNPRINTABLE and c not in _JOINERS for c in name):
+        return "has control or invisible characters"
+    if "/" in name or "\\" in name:
+        return "has a path separator"
+    return None
+
+
+def select_codes(wanted: Iterable[str], among: Iterable[str]) -> list[str]:
+    """Return the codes of *among* that the words of *wanted* name, each once, in the order of *among*.
+
+    A word is a code in any case, one letter for every code that starts with it, or `POP20`; no word at all
+    means every code. Raises ConfigurationError for a word that names nothing.
+    """
+    available = list(among)
+    words = [word.upper() for word in wanted]
+    chosen = {code for word in words for code in _codes_of(word, available)}
+    return [code for code in available if code in chosen] if words else available
+
+
+def _codes_of(word: str, available: list[str]) -> list[str]:
+    if word == "POP20":
+        codes = [code for code in available if code in POP20]
+    elif len(word) == 1:
+        codes = [code for code in available if code.startswith(word)]
+    else:
+        codes = [code for code in available if code == word]
+    if not codes:
+        raise ConfigurationError(f"{word!r} names no country; use codes such as CN, a letter, or POP20")
+    return codes

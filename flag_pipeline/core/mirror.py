@@ -1,0 +1,157 @@
+"""The embedded source: a real HTTP server on 127.0.0.1 that serves packaged flags in the layout of the book's site.
+
+`/{cc}/{cc}.gif` and `/{cc}/metadata.json`, with knobs to practise on: a delay before each answer, and errors at
+a rate that a seed makes repeatable.
+"""
+
+import asyncio
+import hashlib
+import importlib.metadata
+import json
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import aiofiles
+from aiohttp import web
+
+from flag_pipeline.core.countries import iso_country
+from flag_pipeline.errors import ConfigurationError
+
+HOST = "127.0.0.1"
+FLAGS_DISTRIBUTION = "django-countries"
+
+
+class FlagShelf(Protocol):
+    """Where the mirror takes its files from. Both methods return None for a country that is not there."""
+
+    async def flag(self, cc: str) -> bytes | None:
+        """The GIF of the country with the lower-case code *cc*."""
+
+    async def metadata(self, cc: str) -> bytes | None:
+        """The metadata document of the country with the lower-case code *cc*."""
+
+
+class PackagedFlags:
+    """The GIF flags that the django-countries distribution ships, with names from ISO 3166-1."""
+
+    def __init__(self) -> None:
+        self._files = _packaged_flags()
+
+    async def flag(self, cc: str) -> bytes | None:
+        """The packaged GIF."""
+        return await _read(self._files[cc]) if cc in self._files else None
+
+    async def metadata(self, cc: str) -> bytes | None:
+        """A metadata document in the book's layout."""
+        if cc not in self._files:
+            return None
+        country = iso_country(cc.upper())
+        document = {"country": country.name, "iso_cc": country.code, "tld_cc": country.tld}
+        return json.dumps(document, ensure_ascii=False).encode()
+
+
+def _packaged_flags() -> dict[str, Path]:
+    """Where the distribution's flags lie, by lower-case code; found without importing it, for it imports Django."""
+    try:
+        files = importlib.metadata.distribution(FLAGS_DISTRIBUTION).files or []
+    except importlib.metadata.PackageNotFoundError as exc:
+        raise ConfigurationError(f"the embedded source needs the package {FLAGS_DISTRIBUTION}") from exc
+    flags = (Path(str(file.locate())) for file in files if file.match("static/flags/*.gif"))
+    return {path.stem: path for path in flags if path.stem.isalnum()}
+
+
+@dataclass(frozen=True, slots=True)
+class FolderOfFlags:
+    """A folder in the book's layout: `cn/cn.gif` and `cn/metadata.json`."""
+
+    root: Path
+
+    async def flag(self, cc: str) -> bytes | None:
+        """The GIF in the country's folder."""
+        return await _read(self.root / cc / f"{cc}.gif")
+
+    async def metadata(self, cc: str) -> bytes | None:
+        """The document in the country's folder."""
+        return await _read(self.root / cc / "metadata.json")
+
+
+async def _read(path: Path) -> bytes | None:
+    try:
+        async with aiofiles.open(path, "rb") as file:
+            return await file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+@dataclass(slots=True)
+class Mirror:
+    """Serves the flags of a shelf.
+
+    Attributes:
+        delay_s: seconds to wait before each answer.
+        error_rate: share of requests, 0 to 1, that are answered with 503 instead.
+    """
+
+    shelf: FlagShelf
+    delay_s: float = 0.0
+    error_rate: float = 0.0
+    seed: int | None = None
+    _random: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)  # noqa: S311 - practice errors, not secrets
+
+    def application(self) -> web.Application:
+        """The mirror as an aiohttp application."""
+        application = web.Application()
+        # The code is matched narrowly: nothing else from the URL ever reaches a path.
+        application.router.add_get(r"/{cc:[a-z0-9]{2,8}}/metadata.json", self._metadata)
+        application.router.add_get(r"/{cc:[a-z0-9]{2,8}}/{file:[a-z0-9]{2,8}}.gif", self._flag)
+        return application
+
+    async def _flag(self, request: web.Request) -> web.StreamResponse:
+        cc = request.match_info["cc"]
+        content = await self.shelf.flag(cc) if request.match_info["file"] == cc else None
+        return await self._answer(request, content, "image/gif")
+
+    async def _metadata(self, request: web.Request) -> web.StreamResponse:
+        content = await self.shelf.metadata(request.match_info["cc"])
+        return await self._answer(request, content, "application/json")
+
+    async def _answer(self, request: web.Request, content: bytes | None, kind: str) -> web.StreamResponse:
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
+        if self._random.random() < self.error_rate:
+            raise web.HTTPServiceUnavailable(text="practice error")
+        if content is None:
+            raise web.HTTPNotFound
+        etag = hashlib.sha256(content).hexdigest()[:32]
+        if any(known.value in {etag, "*"} for known in request.if_none_match or ()):
+            response = web.Response(status=304)
+        else:
+            response = web.Response(body=content, content_type=kind)
+        response.etag = etag
+        return response
+
+
+@asynccontextmanager
+async def serving(mirror: Mirror, *, port: int = 0) -> AsyncIterator[str]:
+    """Serve *mirror* on 127.0.0.1 inside the block and give its base URL; port 0 means any free one.
+
+    Raises ConfigurationError when the port is taken.
+    """
+    runner = web.AppRunner(mirror.application(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, HOST, port)
+        try:
+            await site.start()
+        except OSError as exc:
+            raise ConfigurationError(f"cannot listen on {HOST}:{port}: {exc.strerror}") from exc
+        yield f"http://{HOST}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,161 @@
+"""One country's way through the pipeline: ask, check, store; and the boundary that keeps its failure its own."""
+
+import asyncio
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from flag_pipeline.core.countries import parse_country
+from flag_pipeline.core.image import inspect_image
+from flag_pipeline.core.records import country_sha256
+from flag_pipeline.core.sink import FileSink, flag_path, metadata_path
+from flag_pipeline.core.source import FlagSource, Meter
+from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, SinkError, SourceError
+from flag_pipeline.models import (
+    Country,
+    FlagFailed,
+    FlagImage,
+    FlagNotFound,
+    FlagRecord,
+    FlagSaved,
+    FlagUnchanged,
+    Miss,
+    Missed,
+    Outcome,
+    StoredImage,
+    StoredMetadata,
+    Validators,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refresher:
+    """Refreshes countries one at a time from a source into a sink.
+
+    Attributes:
+        metadata: whether the metadata document is wanted.
+        image: whether the flag is wanted; it is named after the country, so metadata that is not stored yet is
+            fetched and stored for it all the same.
+    """
+
+    source: FlagSource
+    sink: FileSink
+    metadata: bool = True
+    image: bool = True
+
+    async def refresh(self, code: str) -> Outcome:
+        """Bring the stored files of *code* up to date and say what came of it; never raises for a country's sake."""
+        meter = Meter()
+        try:
+            return await self._fetch_and_save(code, meter)
+        except FlagNotFoundError as exc:
+            miss: Missed = FlagNotFound(code, str(exc), exc.url, exc.attempts, meter.effort())
+        except FlagPipelineError as exc:
+            url, attempts = (exc.url, exc.attempts) if isinstance(exc, SourceError) else ("", 1)
+            miss = FlagFailed(code, exc.kind, str(exc), url, attempts, meter.effort())
+        except Exception as exc:  # A bug in one country must not cost the other 248; its kind says so
+            logger.exception("unexpected error for %s", code)
+            miss = FlagFailed(code, ErrorKind.UNEXPECTED, repr(exc), "", 1, meter.effort())
+        await self._remember(miss)
+        return miss
+
+    async def _remember(self, miss: Missed) -> None:
+        """Note the miss in the country's record, for the catalog; its last good files stay."""
+        try:
+            known = await self.sink.record(miss.code) or FlagRecord(miss.code)
+            await self.sink.save(replace(known, miss=Miss(miss.kind, miss.reason)))
+        except SinkError as exc:
+            logger.warning("%s: the catalog will not know that it failed: %s", miss.code, exc)
+
+    async def _fetch_and_save(self, code: str, meter: Meter) -> Outcome:
+        known = await self.sink.record(code) or FlagRecord(code)
+        record = replace(known, miss=None)
+        new_country = image = new_image = None
+        if self.metadata or record.country is None:
+            record, new_country = await self._refresh_metadata(record, meter)
+        if self.image:
+            record, image, is_new = await self._refresh_image(record, meter)
+            new_image = image if is_new else None
+        if record != known or new_country or new_image:
+            await self.sink.save(record, image=new_image, country=new_country)
+        outcome = FlagSaved if new_country or new_image else FlagUnchanged
+        return outcome(code, record, image.thumbnail if image else "", meter.effort())
+
+    async def _refresh_metadata(self, known: FlagRecord, meter: Meter) -> tuple[FlagRecord, Country | None]:
+        """Return the record with the source's metadata, and the country if its file has to be written."""
+        url = self.source.preset.metadata_url(known.code)
+        stored = await self._intact_metadata(known)
+        answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
+        if answer.content is None:
+            return known, None
+        country = parse_country(answer.content, code=known.code, url=url)
+        sha256 = country_sha256(country)
+        metadata = StoredMetadata(sha256=sha256, source_url=url, validators=answer.validators)
+        changed = stored is None or stored.sha256 != sha256
+        return replace(known, country=country, metadata=metadata), country if changed else None
+
+    async def _refresh_image(self, known: FlagRecord, meter: Meter) -> tuple[FlagRecord, FlagImage, bool]:
+        """Return the record with the source's flag, the image, and whether its file has to be written."""
+        url = self.source.preset.flag_url(known.code)
+        stored, content = await self._intact_image(known)
+        answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
+        image = await asyncio.to_thread(
+            inspect_image,
+            content if answer.content is None else answer.content,
+            code=known.code,
+            url=url,
+            formats=self.source.preset.formats,
+            max_pixels=self.source.settings.max_pixels,
+        )
+        if known.country is None:
+            raise SourceError("there is no name to save the flag under", code=known.code, url=url)
+        file = flag_path(known.code, known.country.name, image.format)
+        is_new = stored is None or stored.sha256 != image.sha256
+        record = replace(
+            known,
+            image=_stored(image, file=file, url=url, validators=answer.validators, before=known.image, is_new=is_new),
+        )
+        return record, image, is_new or stored is None or stored.file != file
+
+    async def _intact_metadata(self, known: FlagRecord) -> StoredMetadata | None:
+        """What is known of the stored metadata, if its file still is what was written."""
+        if known.metadata is None or known.country is None:
+            return None
+        content = await self.sink.read(metadata_path(known.code)) or b""
+        return known.metadata if hashlib.sha256(content).hexdigest() == known.metadata.sha256 else None
+
+    async def _intact_image(self, known: FlagRecord) -> tuple[StoredImage | None, bytes]:
+        """What is known of the stored flag and its content, if its file still is what was written."""
+        if known.image is None:
+            return None, b""
+        content = await self.sink.read(known.image.file) or b""
+        intact = hashlib.sha256(content).hexdigest() == known.image.sha256
+        return (known.image, content) if intact else (None, b"")
+
+
+def _validators_for(url: str, stored: StoredImage | StoredMetadata | None) -> Validators:
+    """What to ask *url* "changed since?" with; another source's validators would mean nothing to it."""
+    return stored.validators if stored is not None and stored.source_url == url else Validators()
+
+
+def _stored(
+    image: FlagImage, *, file: str, url: str, validators: Validators, before: StoredImage | None, is_new: bool
+) -> StoredImage:
+    # Milliseconds, as they are written: what is read back must compare equal.
+    now = datetime.now(UTC)
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return StoredImage(
+        file=file,
+        format=image.format,
+        width_px=image.width_px,
+        height_px=image.height_px,
+        size_bytes=len(image.content),
+        sha256=image.sha256,
+        source_url=url,
+        fetched_at=now if before is None or is_new else before.fetched_at,
+        changed_at=now if before is None or before.sha256 != image.sha256 else before.changed_at,
+        validators=validators,
+    )

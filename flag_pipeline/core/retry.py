@@ -1,0 +1,75 @@
+"""The one back-off policy: which failures are asked about again, after how long, and when to stop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
+
+from flag_pipeline.errors import TransientSourceError
+from flag_pipeline.settings import SourceSettings
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Exponential back-off with full jitter, bounded by attempts and by total time.
+
+    Before attempt *n* + 1 it waits a random time up to `initial_s * 2 ** (n - 1)`, at most `max_s`; or, when the
+    server said Retry-After, exactly that long, at most `retry_after_max_s`. It gives up after `attempts`
+    requests, or when the next wait would end later than `total_s` after the first.
+    """
+
+    attempts: int
+    initial_s: float
+    max_s: float
+    total_s: float
+    retry_after_max_s: float
+
+    @classmethod
+    def from_settings(cls, settings: SourceSettings) -> "RetryPolicy":
+        """The policy that *settings* describe."""
+        return cls(
+            attempts=settings.attempts,
+            initial_s=settings.retry_initial_s,
+            max_s=settings.retry_max_s,
+            total_s=settings.retry_total_s,
+            retry_after_max_s=settings.retry_after_max_s,
+        )
+
+    async def call(self, attempt: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.sleep) -> T:
+        """Return what *attempt* returns, calling it again while it raises TransientSourceError.
+
+        The last error leaves as it is, with `attempts` set to the number of calls made.
+        """
+        retrying = AsyncRetrying(
+            sleep=sleep,
+            stop=stop_after_attempt(self.attempts) | stop_before_delay(self.total_s),
+            wait=self._wait_s,
+            retry=retry_if_exception_type(TransientSourceError),
+            reraise=True,
+        )
+        try:
+            return await retrying(attempt)
+        except TransientSourceError as error:
+            raise error.after(retrying.statistics["attempt_number"]) from error.__cause__
+
+    def obeyed_s(self, retry_after_s: float) -> float:
+        """How much of a server's Retry-After is obeyed."""
+        return min(retry_after_s, self.retry_after_max_s)
+
+    def _wait_s(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, TransientSourceError) and error.retry_after_s is not None:
+            return self.obeyed_s(error.retry_after_s)
+        return wait_random_exponential(multiplier=self.initial_s, max=self.max_s)(state)

@@ -1,0 +1,254 @@
+"""One HTTP client for one source: bounded, patient, polite, and deaf to anything but good answers."""
+
+import asyncio
+import email.utils
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import aiohttp
+import yarl
+
+from flag_pipeline.core.presets import SourcePreset
+from flag_pipeline.core.retry import RetryPolicy, Sleep
+from flag_pipeline.errors import (
+    ErrorKind,
+    FlagNotFoundError,
+    SourceContractError,
+    SourceError,
+    TransientSourceError,
+)
+from flag_pipeline.models import Effort, Validators
+from flag_pipeline.settings import SourceSettings
+
+MAX_REDIRECTS = 5
+CHUNK_BYTES = 65_536
+
+OK, NOT_MODIFIED, NOT_FOUND, GONE, TOO_MANY_REQUESTS, SERVER_ERRORS = 200, 304, 404, 410, 429, range(500, 600)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A good answer.
+
+    Attributes:
+        content: the decoded body; None when the source says that nothing changed (304).
+        validators: what to ask "changed since?" with next time.
+    """
+
+    content: bytes | None
+    validators: Validators
+
+
+class Meter:
+    """Counts what one country costs while it is being fetched."""
+
+    def __init__(self) -> None:
+        self._started_at = asyncio.get_running_loop().time()
+        self._requests = 0
+        self._retries = 0
+        self._body_bytes = 0
+
+    def request_sent(self, *, again: bool) -> None:
+        """Count one request, and whether it repeats an earlier one."""
+        self._requests += 1
+        self._retries += again
+
+    def received(self, n_bytes: int) -> None:
+        """Count decoded body bytes."""
+        self._body_bytes += n_bytes
+
+    def effort(self) -> Effort:
+        """What was spent so far."""
+        elapsed_s = asyncio.get_running_loop().time() - self._started_at
+        return Effort(self._requests, self._retries, self._body_bytes, elapsed_s)
+
+
+class Gate:
+    """Lets so many attempts through at once, and none while the host asked for a pause."""
+
+    def __init__(self, max_requests: int) -> None:
+        self._slots = asyncio.Semaphore(max_requests)
+        self._paused_until = 0.0
+
+    def pause(self, pause_s: float) -> None:
+        """Hold every further attempt back for *pause_s* seconds."""
+        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + pause_s)
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot and for the end of a pause; hold the slot inside the block."""
+        async with self._slots:
+            # Another answer may prolong the pause while this one waits.
+            while (wait_s := self._paused_until - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110
+                await asyncio.sleep(wait_s)
+            yield
+
+
+class FlagSource:
+    """Fetches files of one source over HTTP.
+
+    *origin* is where the preset's base URL is served, where that is somewhere else: the embedded mirror's address.
+
+    Raises, from `fetch` alone: TransientSourceError when the retries are used up, FlagNotFoundError on 404 and
+    410, SourceContractError for every other answer that is no answer.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        preset: SourcePreset,
+        settings: SourceSettings,
+        *,
+        origin: str = "",
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self.preset = preset
+        self._origin = origin or preset.base_url
+        self.settings = settings
+        self._session = session
+        self._gate = Gate(settings.max_requests)
+        self._retry = RetryPolicy.from_settings(settings)
+        self._sleep = sleep
+
+    async def fetch(self, url: str, *, code: str, known: Validators, meter: Meter) -> Answer:
+        """Return the file at *url*, or `content=None` if it still is the one that *known* validates."""
+        tries = 0
+
+        async def attempt() -> Answer:
+            nonlocal tries
+            tries += 1
+            async with self._gate.slot():
+                meter.request_sent(again=tries > 1)
+                with translating(code=code, url=url):
+                    return await self._attempt(url, code=code, known=known, meter=meter)
+
+        return await self._retry.call(attempt, sleep=self._sleep)
+
+    async def _attempt(self, url: str, *, code: str, known: Validators, meter: Meter) -> Answer:
+        address = self._origin + url.removeprefix(self.preset.base_url)
+        async with self._session.get(address, headers=_conditions(known), max_redirects=MAX_REDIRECTS) as reply:
+            if reply.status == NOT_MODIFIED and known != Validators():
+                return Answer(None, known)
+            if reply.status != OK:
+                raise self._refusal(reply, code=code, url=url)
+            content = await self._read(reply, code=code, url=url, meter=meter)
+        etag, last_modified = reply.headers.get("ETag", ""), reply.headers.get("Last-Modified", "")
+        return Answer(content, Validators(etag, last_modified))
+
+    async def _read(self, reply: aiohttp.ClientResponse, *, code: str, url: str, meter: Meter) -> bytes:
+        cap = self.settings.max_body_bytes
+        body = bytearray()
+        # Content-Length is the encoded size and only the server's word; it may spare a download, never allow one.
+        size = reply.content_length or 0
+        if size <= cap:
+            async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
+                meter.received(len(chunk))
+                body += chunk
+                if (size := len(body)) > cap:
+                    break
+        if size > cap:
+            raise SourceContractError(f"body is larger than {cap} bytes", code=code, url=url)
+        return bytes(body)
+
+    def _refusal(self, reply: aiohttp.ClientResponse, *, code: str, url: str) -> SourceError:
+        status = reply.status
+        if status in {NOT_FOUND, GONE}:
+            return FlagNotFoundError(f"the source has no {url} ({status})", code=code, url=url)
+        if status == TOO_MANY_REQUESTS or status in SERVER_ERRORS:
+            retry_after_s = parse_retry_after(reply.headers.get("Retry-After", ""))
+            if retry_after_s is not None:
+                self._gate.pause(self._retry.obeyed_s(retry_after_s))
+            kind = ErrorKind.THROTTLED if status == TOO_MANY_REQUESTS else ErrorKind.SERVER_ERROR
+            return TransientSourceError(
+                f"{url} answered {status}", code=code, url=url, kind=kind, retry_after_s=retry_after_s
+            )
+        return SourceContractError(f"{url} answered {status}", code=code, url=url)
+
+
+@asynccontextmanager
+async def open_session(origin: str, settings: SourceSettings) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open the HTTP session for one run on the running loop: time-outs, connections, redirect rule.
+
+    Requests may go to the host of *origin* and to the redirect hosts of the settings, nowhere else.
+    """
+    timeout = aiohttp.ClientTimeout(
+        total=settings.timeout_s,
+        connect=settings.connect_timeout_s,
+        sock_connect=settings.connect_timeout_s,
+        sock_read=settings.read_timeout_s,
+    )
+    allowed = {host for host in (yarl.URL(origin).host, *settings.redirect_hosts) if host}
+
+    async def stay_on_allowed_hosts(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if request.url.host not in allowed:
+            raise aiohttp.InvalidUrlRedirectClientError(request.url, "redirect to another host")
+        return await handler(request)
+
+    async with aiohttp.ClientSession(
+        # The gate bounds requests; a limit here would let queueing eat the deadline.
+        connector=aiohttp.TCPConnector(limit=0),
+        timeout=timeout,
+        headers={"User-Agent": f"flag-pipeline/{version('flag-pipeline')}"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=[stay_on_allowed_hosts],
+    ) as session:
+        yield session
+
+
+def _conditions(known: Validators) -> dict[str, str]:
+    conditions = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
+    return {name: value for name, value in conditions.items() if value}
+
+
+def parse_retry_after(value: str) -> float | None:
+    """Return the seconds that a Retry-After header asks for, None if it asks for nothing sensible.
+
+    Both forms count: seconds, and an HTTP date. Source: RFC 9110, section 10.2.3.
+    """
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+@contextmanager
+def translating(*, code: str, url: str) -> Iterator[None]:
+    """Turn what aiohttp raises inside the block into SourceErrors, the cause chained."""
+    try:
+        yield
+    except TimeoutError as exc:
+        raise _transient(ErrorKind.TIMEOUT, f"{url} timed out", code=code, url=url) from exc
+    except _LASTING as exc:
+        raise SourceContractError(f"{url}: {_summary(exc)}", code=code, url=url) from exc
+    except aiohttp.ClientError as exc:
+        reason = f"{url}: {_summary(exc)}"
+        raise _transient(ErrorKind.CONNECTION, reason, code=code, url=url) from exc
+
+
+# Asking again will not mend these: redirects that may not be followed, what is no HTTP, a wrong certificate.
+_LASTING = (
+    aiohttp.TooManyRedirects,
+    aiohttp.InvalidURL,
+    aiohttp.ClientResponseError,
+    aiohttp.ClientSSLError,
+)
+
+
+def _transient(kind: ErrorKind, message: str, *, code: str, url: str) -> TransientSourceError:
+    return TransientSourceError(message, code=code, url=url, kind=kind)
+
+
+def _summary(exc: aiohttp.ClientError) -> str:
+    # Some messages quote what the server sent, which may be long and may not be printable.
+    text = " ".join(str(exc).split()) or type(exc).__name__
+    return "".join(character for character in text[:200] if character.isprintable())

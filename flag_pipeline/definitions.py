@@ -1,0 +1,32 @@
+"""The front door: everything that Dagster sees, merged from `defs/`. Nothing is read or opened here."""
+
+import dagster as dg
+
+from flag_pipeline.defs.catalog import catalog_asset
+from flag_pipeline.defs.flags import flag_assets
+from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
+from flag_pipeline.defs.partitions import country_partitions, partition_codes
+from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
+from flag_pipeline.defs.schedules import daily_refresh
+from flag_pipeline.defs.sensors import catalog_automation
+from flag_pipeline.settings import Settings, load_settings
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """Return the assets, jobs, schedules, sensors and resources as *settings* want them."""
+    codes, most = partition_codes(settings), settings.max_partitions_per_run
+    return dg.Definitions(
+        assets=[flag_assets(country_partitions(settings), most=most), catalog_asset(codes)],
+        jobs=[refresh_flags, rebuild_catalog],
+        schedules=[daily_refresh(codes, most=most)],
+        sensors=[catalog_automation],
+        resources={
+            "flag_source": FlagSourceResource.from_settings(settings),
+            "file_sink": FileSinkResource.from_settings(settings),
+        },
+        # One event loop and one session serve a whole run; a process a step would only be start-up time.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions(load_settings())

@@ -1,0 +1,1 @@
+"""What Dagster sees: thin definitions around the core."""

@@ -1,0 +1,204 @@
+"""The two fetching assets: one asynchronous step, many partitions, each of which succeeds or fails on its own.
+
+Two rules of Dagster shape it. An Output would mark every partition of the run materialized, failed ones too: so
+the step yields none, and records each country by hand as soon as its files are in place. And a failure must reach
+the run: so after the last country it raises one `dg.Failure` that names all that failed.
+"""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+import dagster as dg
+from pydantic import Field
+
+from flag_pipeline.core.countries import select_codes
+from flag_pipeline.core.interrupt import interrupts_cancel_task
+from flag_pipeline.core.refresh import Refresher
+from flag_pipeline.core.sweep import SweepSummary, sweep
+from flag_pipeline.defs.ledger import (
+    CODE_VERSION,
+    COUNTRY_METADATA,
+    FLAG_IMAGE,
+    materialization,
+    observation,
+)
+from flag_pipeline.defs.planning import plan_partitions
+from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
+from flag_pipeline.errors import FlagPipelineError
+from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
+
+STEP = "fetch_flags"
+NAMED_IN_FAILURE = 10
+
+
+class FetchConfig(dg.Config):
+    """What to fetch in a run that was launched without a partition."""
+
+    countries: list[str] = Field(
+        default=[],
+        description="Codes, letters or POP20, for a run launched without a partition: however scattered, one run.",
+    )
+
+
+def flag_assets(partitions: dg.StaticPartitionsDefinition, *, most: int | None) -> dg.AssetsDefinition:
+    """The assets `country_metadata` and `flag_image`; *most* cuts backfills into runs of so many countries."""
+    return dg.multi_asset(
+        name=STEP,
+        specs=[
+            dg.AssetSpec(
+                COUNTRY_METADATA,
+                description="The source's metadata document of each country, checked: `metadata/CN.json`.",
+                skippable=True,
+                code_version=CODE_VERSION,
+                kinds={"json"},
+            ),
+            dg.AssetSpec(
+                FLAG_IMAGE,
+                deps=[COUNTRY_METADATA],
+                description="The original bytes of each flag, checked to be a whole image: `flags/CN-China.gif`.",
+                skippable=True,
+                code_version=CODE_VERSION,
+                kinds={"gif"},
+            ),
+        ],
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.multi_run(most) if most else dg.BackfillPolicy.single_run(),
+        can_subset=True,
+        group_name="flags",
+    )(fetch_flags)
+
+
+# No return annotation: Dagster 1.13 takes that of an asynchronous generator for the type of its outputs.
+async def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
+    context: dg.AssetExecutionContext,
+    config: FetchConfig,
+    flag_source: FlagSourceResource,
+    file_sink: FileSinkResource,
+):
+    """Fetch the requested countries, record each, and fail at the end if any failed."""
+    codes = requested_codes(context, config)
+    refresher = Refresher(
+        flag_source.client,
+        file_sink.sink,
+        metadata=COUNTRY_METADATA in context.selected_asset_keys,
+        image=FLAG_IMAGE in context.selected_asset_keys,
+    )
+    with canceling(context), interrupts_cancel_task():
+        async with Recorder(context) as recorder:
+            summary = await sweep(
+                codes,
+                refresher.refresh,
+                recorder.record,
+                max_requests=flag_source.max_requests,
+                timeout_s=flag_source.sweep_timeout_s,
+            )
+    report(context, summary)
+    return
+    yield  # Makes this a generator: of a coroutine Dagster wants a value an output, which would mark all partitions.
+
+
+def requested_codes(context: dg.AssetExecutionContext, config: FetchConfig) -> list[str]:
+    """Return the countries that this run is for: its partitions, or those that its configuration lists."""
+    is_partitioned = context.has_partition_key or context.has_partition_key_range
+    if is_partitioned == bool(config.countries):
+        raise dg.Failure(
+            "choose partitions, or list countries in the configuration of fetch_flags: one of the two",
+            allow_retries=False,
+        )
+    if is_partitioned:
+        return list(context.partition_keys)
+    try:
+        codes = select_codes(config.countries, context.assets_def.partitions_def.get_partition_keys())
+    except FlagPipelineError as exc:
+        raise dg.Failure(str(exc), allow_retries=False) from exc
+    plan_partitions(context, codes, step=STEP)
+    return codes
+
+
+@contextmanager
+def canceling(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Make Ctrl-C a cancellation of the run: as a failure, Dagster would retry what a person has just stopped."""
+    try:
+        yield
+    except KeyboardInterrupt as exc:
+        if exc.args == (signal.SIGINT.name,):
+            context.instance.report_run_canceling(context.run)
+        raise
+
+
+class Recorder:
+    """Records outcomes in Dagster's event log, on a thread of its own so that the fetching goes on meanwhile."""
+
+    def __init__(self, context: dg.AssetExecutionContext) -> None:
+        self._context = context
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="event-log")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Events that wait are of countries whose files are in place: they are worth the short wait.
+        await asyncio.to_thread(self._thread.shutdown, wait=True)
+
+    async def record(self, outcome: Outcome) -> None:
+        """Store the country's events, one for each asset of the run; returns when they are stored."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._record, outcome)
+
+    def _record(self, outcome: Outcome) -> None:
+        for asset_key in sorted(self._context.selected_asset_keys):
+            match outcome:
+                case FlagSaved() | FlagUnchanged():
+                    self._context.log_event(materialization(asset_key, outcome))
+                case FlagNotFound() | FlagFailed():
+                    self._context.log_event(observation(asset_key, outcome))
+
+
+def report(context: dg.AssetExecutionContext, summary: SweepSummary) -> None:
+    """Say in the run's log what came of it; raise `dg.Failure` if any country failed."""
+    context.log.info(
+        "requested=%d saved=%d unchanged=%d not_found=%d failed=%d",
+        summary.requested,
+        summary.saved,
+        summary.unchanged,
+        len(summary.not_found),
+        len(summary.failed),
+    )
+    if summary.failed:
+        raise dg.Failure(
+            describe_failures(summary),
+            metadata={
+                "failed": dg.MetadataValue.table(
+                    [
+                        dg.TableRecord(
+                            {
+                                "code": miss.code,
+                                "kind": str(miss.kind),
+                                "reason": miss.reason,
+                                "attempts": miss.attempts,
+                                "url": miss.url,
+                            }
+                        )
+                        for miss in sorted(summary.failed, key=lambda miss: miss.code)
+                    ]
+                )
+            },
+            allow_retries=False,
+        )
+
+
+def describe_failures(summary: SweepSummary) -> str:
+    """Return how many of how many failed, and in the lines below which and why."""
+    failed = sorted(summary.failed, key=lambda miss: miss.code)
+    countries = "country" if summary.requested == 1 else "countries"
+    lines = [f"{len(failed)} of {summary.requested} {countries} failed"]
+    lines += [f"{miss.code} {miss.kind}: {miss.reason}" for miss in failed[:NAMED_IN_FAILURE]]
+    if len(failed) > NAMED_IN_FAILURE:
+        lines.append(f"and {len(failed) - NAMED_IN_FAILURE} more, in the table `failed`")
+    return "\n".join(lines)

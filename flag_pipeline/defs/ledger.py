@@ -1,0 +1,226 @@
+"""What is recorded in Dagster's event log for a country, and how it is read back.
+
+A fetched country is an AssetMaterialization for its partition, a missed one an AssetObservation. Colours in the UI
+say less than these: Dagster paints every planned and unrecorded partition of a failed run red, whatever the reason.
+So all who need to know how a country stands ask here.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterEventType, DagsterInstance
+
+from flag_pipeline.core.records import country_sha256
+from flag_pipeline.errors import ErrorKind
+from flag_pipeline.models import Fetched, FlagNotFound, FlagSaved, Missed, StoredImage
+
+COUNTRY_METADATA = dg.AssetKey("country_metadata")
+FLAG_IMAGE = dg.AssetKey("flag_image")
+FLAG_CATALOG = dg.AssetKey("flag_catalog")
+
+CODE_VERSION = "1"
+
+OUTCOME_TAG = "flag_pipeline/outcome"
+KIND_TAG = "flag_pipeline/kind"
+
+
+class RecordedOutcome(StrEnum):
+    """The word that an event carries in its outcome tag."""
+
+    SAVED = "saved"
+    UNCHANGED = "unchanged"
+    NOT_FOUND = "not_found"
+    FAILED = "failed"
+
+
+def materialization(asset_key: dg.AssetKey, outcome: Fetched) -> dg.AssetMaterialization:
+    """Return the event that records a fetched country for one of the two fetching assets."""
+    word = RecordedOutcome.SAVED if isinstance(outcome, FlagSaved) else RecordedOutcome.UNCHANGED
+    describe = _describe_image if asset_key == FLAG_IMAGE else _describe_metadata
+    version, metadata = describe(outcome)
+    return dg.AssetMaterialization(
+        asset_key,
+        partition=outcome.code,
+        metadata={
+            **metadata,
+            "requests": outcome.effort.requests,
+            "attempts": outcome.effort.attempts,
+            "body_bytes": outcome.effort.body_bytes,
+            "duration_s": round(outcome.effort.duration_s, 3),
+        },
+        tags={OUTCOME_TAG: word.value, **_version_tags(asset_key, version, outcome)},
+    )
+
+
+def _describe_image(outcome: Fetched) -> tuple[str, Mapping[str, dg.MetadataValue | str | int]]:
+    image = _required_image(outcome)
+    return image.sha256, {
+        "flag": dg.MetadataValue.md(f"![{outcome.code}]({outcome.thumbnail})"),
+        "width_px": image.width_px,
+        "height_px": image.height_px,
+        "size_bytes": image.size_bytes,
+        "sha256": image.sha256,
+        "file": image.file,
+        "url": _link(image.source_url),
+    }
+
+
+def _required_image(outcome: Fetched) -> StoredImage:
+    if outcome.record.image is None:
+        raise ValueError(f"{outcome.code} has no stored flag to record")
+    return outcome.record.image
+
+
+def _describe_metadata(outcome: Fetched) -> tuple[str, Mapping[str, dg.MetadataValue | str | int]]:
+    country, stored = outcome.record.country, outcome.record.metadata
+    if country is None or stored is None:
+        raise ValueError(f"{outcome.code} has no stored metadata to record")
+    return stored.sha256, {
+        "name": country.name,
+        "official_name": country.official_name,
+        "sha256": stored.sha256,
+        "url": _link(stored.source_url),
+    }
+
+
+def _link(url: str) -> dg.MetadataValue:
+    # The embedded source's addresses lead nowhere once its run is over.
+    return dg.MetadataValue.url(url) if url.startswith("http") else dg.MetadataValue.text(url)
+
+
+def _version_tags(asset_key: dg.AssetKey, version: str, outcome: Fetched) -> dict[str, str]:
+    """What Dagster writes for an Output of its own: without all of these the UI calls a fresh partition unsynced."""
+    tags = {
+        "dagster/data_version": version,
+        "dagster/data_version_is_user_provided": "true",
+        "dagster/code_version": CODE_VERSION,
+    }
+    if asset_key == FLAG_IMAGE and outcome.record.country is not None:
+        upstream = COUNTRY_METADATA.to_user_string()
+        tags[f"dagster/input_data_version/{upstream}"] = country_sha256(outcome.record.country)
+        tags[f"dagster/input_event_pointer/{upstream}"] = "NULL"
+    return tags
+
+
+def observation(asset_key: dg.AssetKey, miss: Missed) -> dg.AssetObservation:
+    """Return the event that records why a country brought nothing."""
+    word = RecordedOutcome.NOT_FOUND if isinstance(miss, FlagNotFound) else RecordedOutcome.FAILED
+    return dg.AssetObservation(
+        asset_key,
+        partition=miss.code,
+        metadata={
+            "reason": miss.reason,
+            "kind": miss.kind.value,
+            "url": _link(miss.url),
+            "requests": miss.effort.requests,
+            "attempts": miss.attempts,
+            "body_bytes": miss.effort.body_bytes,
+            "duration_s": round(miss.effort.duration_s, 3),
+        },
+        tags={OUTCOME_TAG: word.value, KIND_TAG: miss.kind.value},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCountry:
+    """What one event says about one country.
+
+    Attributes:
+        kind, reason: why it brought nothing; empty when it was fetched.
+        requests, attempts, body_bytes: what it cost, see `Effort`.
+    """
+
+    code: str
+    outcome: RecordedOutcome
+    kind: str
+    reason: str
+    requests: int
+    attempts: int
+    body_bytes: int
+
+
+def read_event(event: dg.DagsterEvent) -> RecordedCountry | None:
+    """Return what *event* says about a country, None if it is no event of this ledger."""
+    if event.is_step_materialization:
+        said: dg.AssetMaterialization | dg.AssetObservation = event.step_materialization_data.materialization
+    elif event.is_asset_observation:
+        said = event.asset_observation_data.asset_observation
+    else:
+        return None
+    tags = said.tags or {}
+    if said.partition is None or OUTCOME_TAG not in tags:
+        return None
+    cell: dict[str, Any] = {name: value.value for name, value in said.metadata.items()}
+    return RecordedCountry(
+        code=said.partition,
+        outcome=RecordedOutcome(tags[OUTCOME_TAG]),
+        kind=tags.get(KIND_TAG, ""),
+        reason=cell.get("reason", ""),
+        requests=cell["requests"],
+        attempts=cell["attempts"],
+        body_bytes=cell["body_bytes"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedMiss:
+    """The latest recorded outcome of a country that brought nothing."""
+
+    kind: ErrorKind
+    reason: str
+    storage_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssetLedger:
+    """How each partition of one asset stands, by its latest recorded outcome.
+
+    Attributes:
+        materialized: codes whose latest outcome is a materialization.
+        failed: what the latest attempt failed with, by code.
+        not_found: likewise for what the source does not have.
+        missing: codes for which nothing was ever recorded.
+    """
+
+    materialized: list[str] = field(default_factory=list)
+    failed: dict[str, RecordedMiss] = field(default_factory=dict)
+    not_found: dict[str, RecordedMiss] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def open_codes(self) -> set[str]:
+        """Every code that is not materialized."""
+        return {*self.failed, *self.not_found, *self.missing}
+
+
+def read_ledger(instance: DagsterInstance, asset_key: dg.AssetKey, codes: Iterable[str]) -> AssetLedger:
+    """Return how each of *codes* stands for the asset; three or four queries, however many codes."""
+    storage = instance.event_log_storage
+    fetched = storage.get_latest_storage_id_by_partition(asset_key, DagsterEventType.ASSET_MATERIALIZATION)
+    observed = storage.get_latest_storage_id_by_partition(asset_key, DagsterEventType.ASSET_OBSERVATION)
+    misses = _read_misses(instance, asset_key, [at for code, at in observed.items() if at > fetched.get(code, -1)])
+    ledger = AssetLedger()
+    for code in codes:
+        if miss := misses.get(code):
+            (ledger.not_found if miss.kind is ErrorKind.NOT_FOUND else ledger.failed)[code] = miss
+        elif code in fetched:
+            ledger.materialized.append(code)
+        else:
+            ledger.missing.append(code)
+    return ledger
+
+
+def _read_misses(instance: DagsterInstance, asset_key: dg.AssetKey, storage_ids: list[int]) -> dict[str, RecordedMiss]:
+    if not storage_ids:
+        return {}
+    wanted = dg.AssetRecordsFilter(asset_key=asset_key, storage_ids=storage_ids)
+    misses = {}
+    for record in instance.fetch_observations(wanted, limit=len(storage_ids)).records:
+        seen = record.asset_observation
+        if seen is not None and seen.partition is not None and KIND_TAG in seen.tags:
+            reason = str(seen.metadata["reason"].value)
+            misses[seen.partition] = RecordedMiss(ErrorKind(seen.tags[KIND_TAG]), reason, record.storage_id)
+    return misses

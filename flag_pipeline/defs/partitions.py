@@ -1,0 +1,24 @@
+"""The static country partitions."""
+
+import dagster as dg
+
+from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.core.presets import find_preset
+from flag_pipeline.settings import Settings
+
+
+def partition_codes(settings: Settings) -> list[str]:
+    """ISO 3166-1 and the extra codes, less what the source is known to lack; sorted."""
+    lacks = find_preset(settings.source).lacks
+    return sorted({*iso_codes(), *settings.extra_codes} - lacks)
+
+
+def country_partitions(settings: Settings) -> dg.StaticPartitionsDefinition:
+    """One partition a country, keyed by its code."""
+    return dg.StaticPartitionsDefinition(partition_codes(settings))
+
+
+def partition_stretches(codes: list[str], *, most: int | None) -> list[tuple[str, str]]:
+    """Return first and last code of each run that covers *codes*, with at most *most* codes a run."""
+    size = most or len(codes)
+    return [(codes[start], codes[min(start + size, len(codes)) - 1]) for start in range(0, len(codes), size)]

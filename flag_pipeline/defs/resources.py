@@ -1,0 +1,70 @@
+"""The resources: typed configuration and life cycle, nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from flag_pipeline.core.mirror import Mirror, PackagedFlags, serving
+from flag_pipeline.core.presets import EMBEDDED, find_preset
+from flag_pipeline.core.sink import FileSink
+from flag_pipeline.core.source import FlagSource, open_session
+from flag_pipeline.settings import Settings, SourceSettings, StoreSettings
+
+
+class FlagSourceResource(dg.ConfigurableResource[Any], SourceSettings):
+    """Where flags come from: one HTTP session for the whole run, and the embedded mirror if that is the source."""
+
+    _client: FlagSource = PrivateAttr()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "FlagSourceResource":
+        """The resource as *settings* configure it."""
+        return cls(**settings.model_dump(include=set(SourceSettings.model_fields)))
+
+    @property
+    def client(self) -> FlagSource:
+        """The source, while a run holds it open."""
+        return self._client
+
+    @asynccontextmanager
+    async def yield_for_execution(  # type: ignore[override]  # Dagster takes asynchronous ones too
+        self, context: dg.InitResourceContext
+    ) -> AsyncIterator["FlagSourceResource"]:
+        """Open the session on the run's own loop, and close it after the run."""
+        async with AsyncExitStack() as stack:
+            preset = find_preset(self.source)
+            origin = preset.base_url
+            if preset is EMBEDDED:
+                origin = await stack.enter_async_context(serving(Mirror(PackagedFlags())))
+            session = await stack.enter_async_context(open_session(origin, self))
+            self._client = FlagSource(session, preset, self, origin=origin)
+            yield self
+
+
+class FileSinkResource(dg.ConfigurableResource[Any], StoreSettings):
+    """Where files go: one store with its own threads for the whole run."""
+
+    _sink: FileSink = PrivateAttr()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "FileSinkResource":
+        """The resource as *settings* configure it."""
+        return cls(**settings.model_dump(include=set(StoreSettings.model_fields)))
+
+    @property
+    def sink(self) -> FileSink:
+        """The sink, while a run holds it open."""
+        return self._sink
+
+    @asynccontextmanager
+    async def yield_for_execution(  # type: ignore[override]  # Dagster takes both kinds, its annotation knows one
+        self,
+        context: dg.InitResourceContext,
+    ) -> AsyncIterator["FileSinkResource"]:
+        """Prepare the store, and wait for its threads after the run."""
+        async with FileSink(self.store, threads=self.sink_threads) as sink:
+            self._sink = sink
+            yield self

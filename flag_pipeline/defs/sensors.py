@@ -1,0 +1,12 @@
+"""The sensors: what happens by itself."""
+
+import dagster as dg
+
+from flag_pipeline.defs.ledger import FLAG_CATALOG
+
+catalog_automation = dg.AutomationConditionSensorDefinition(
+    "catalog_automation",
+    target=dg.AssetSelection.assets(FLAG_CATALOG),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Rebuilds the catalog when a flag or a name has changed.",
+)

@@ -1,0 +1,126 @@
+"""The exceptions of flag_pipeline, one class per meaning.
+
+FlagPipelineError
+├── ConfigurationError           a setting, an argument or a launch that cannot work
+├── SourceError                  something about one country's answer; carries code and url
+│   ├── TransientSourceError     may heal by itself: the only one that is retried
+│   ├── FlagNotFoundError        the source has no such country (404, 410)
+│   └── SourceContractError      an answer that breaks the source's contract
+└── SinkError                    the store refused: disk full, no permission, a bad path
+
+Every error has a `kind`, the word that reports count by. Errors of aiohttp, Pillow and the
+operating system are translated into these where they enter, with the cause chained.
+"""
+
+from enum import StrEnum
+from typing import Any, Self
+
+
+class ErrorKind(StrEnum):
+    """Why a country failed, in one word."""
+
+    CONFIGURATION = "configuration"
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    THROTTLED = "throttled"
+    SERVER_ERROR = "server_error"
+    SOURCE_DOWN = "source_down"
+    NOT_FOUND = "not_found"
+    CONTRACT = "contract"
+    SINK = "sink"
+    UNEXPECTED = "unexpected"
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether asking again later can help without anybody changing anything."""
+        return self in _TRANSIENT
+
+
+_TRANSIENT = frozenset(
+    {
+        ErrorKind.TIMEOUT,
+        ErrorKind.CONNECTION,
+        ErrorKind.THROTTLED,
+        ErrorKind.SERVER_ERROR,
+        ErrorKind.SOURCE_DOWN,
+        ErrorKind.SINK,
+    }
+)
+
+
+class FlagPipelineError(Exception):
+    """Base of every error that flag_pipeline raises on purpose."""
+
+    kind: ErrorKind = ErrorKind.UNEXPECTED
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickling by arguments would call the subclass without what it requires.
+        return (_revive, (type(self), str(self)), self.__dict__.copy())
+
+
+def _revive(cls: type[FlagPipelineError], message: str) -> FlagPipelineError:
+    error = cls.__new__(cls)
+    error.args = (message,)
+    return error
+
+
+class ConfigurationError(FlagPipelineError):
+    """A setting, an argument or a launch that cannot work; nothing was asked or written."""
+
+    kind = ErrorKind.CONFIGURATION
+
+
+class SourceError(FlagPipelineError):
+    """A country's answer that cannot be used."""
+
+    def __init__(self, message: str, *, code: str, url: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.url = url
+        self.attempts = 1
+
+    def after(self, attempts: int) -> Self:
+        """Note how many requests were made before giving up, and return the error."""
+        self.attempts = attempts
+        return self
+
+
+class TransientSourceError(SourceError):
+    """A failure that may heal by itself: a timeout, a cut connection, 429 or 5xx.
+
+    Attributes:
+        retry_after_s: how long the server asks to be left alone, if it said so.
+    """
+
+    def __init__(
+        self, message: str, *, code: str, url: str, kind: ErrorKind, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, code=code, url=url)
+        self.kind = kind
+        self.retry_after_s = retry_after_s
+
+
+class FlagNotFoundError(SourceError):
+    """The source says that it does not have this country (404 or 410)."""
+
+    kind = ErrorKind.NOT_FOUND
+
+
+class SourceContractError(SourceError):
+    """An answer that no retry will mend: other 4xx, not an image, bad metadata, too big."""
+
+    kind = ErrorKind.CONTRACT
+
+
+class SinkError(FlagPipelineError):
+    """The store refused to read or write.
+
+    Attributes:
+        path: what could not be read or written.
+    """
+
+    kind = ErrorKind.SINK
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path

@@ -1,0 +1,232 @@
+"""Dagster runs in this process, on the persistent instance: what the command line is made of.
+
+Such a run is like one that the daemon launches: it is stored, it shows in the UI, and it can be re-executed there.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterInstance
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.api import execute_run
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from filelock import FileLock, Timeout
+
+from flag_pipeline.definitions import build_definitions
+from flag_pipeline.defs.flags import STEP
+from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
+from flag_pipeline.defs.ledger import RecordedCountry, RecordedOutcome, read_event
+from flag_pipeline.defs.partitions import partition_codes
+from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, dagster_home
+
+LOCATION = "flag_pipeline"
+# Only runs of this process family carry it: whose lock is free without their being finished were killed.
+LAUNCHED_BY_TAG, COMMAND_LINE = "flag_pipeline/launched_by", "command line"
+# What a run's own log prints while a progress bar is shown: nothing, for the report says it better.
+QUIET, VERBOSE = "CRITICAL", "INFO"
+UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+
+
+@contextmanager
+def open_instance() -> Iterator[DagsterInstance]:
+    """Open the persistent instance: `DAGSTER_HOME` where it is set, else `dagster_home/`."""
+    dagster_home()
+    with DagsterInstance.get() as instance:
+        yield instance
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What one fetching run did, gathered from its events as they were stored.
+
+    Attributes:
+        failed: kind and reason by code.
+        body_bytes: decoded body bytes received.
+        error: why the run failed where no country is to blame, else empty.
+    """
+
+    run_id: str = ""
+    requested: int = 0
+    saved: int = 0
+    unchanged: int = 0
+    not_found: list[str] = field(default_factory=list)
+    failed: dict[str, dict[str, str]] = field(default_factory=dict)
+    body_bytes: int = 0
+    requests: int = 0
+    retries: int = 0
+    elapsed_s: float = 0.0
+    is_canceled: bool = False
+    error: str = ""
+    seen: set[str] = field(default_factory=set)
+
+    @property
+    def all_fetched(self) -> bool:
+        """Whether the run did what it was asked to; a country that the source does not have counts as done."""
+        return not (self.failed or self.error or self.is_canceled)
+
+    def add(self, country: RecordedCountry) -> None:
+        """Count one country; a country has an event for each of the run's assets, and the first one counts."""
+        if country.code in self.seen:
+            return
+        self.seen.add(country.code)
+        self.requests += country.requests
+        self.retries += max(0, country.attempts - 1)
+        self.body_bytes += country.body_bytes
+        match country.outcome:
+            case RecordedOutcome.SAVED:
+                self.saved += 1
+            case RecordedOutcome.UNCHANGED:
+                self.unchanged += 1
+            case RecordedOutcome.NOT_FOUND:
+                self.not_found.append(country.code)
+            case RecordedOutcome.FAILED:
+                self.failed[country.code] = {"kind": country.kind, "reason": country.reason}
+
+
+def fetch(
+    instance: DagsterInstance,
+    settings: Settings,
+    codes: list[str],
+    on_country: Callable[[RecordedCountry], None],
+    *,
+    log_level: str = QUIET,
+) -> RunReport:
+    """Fetch *codes* in one run; *on_country* hears of each country as soon as it is recorded."""
+    started_at = time.monotonic()
+    tags, config = _partition_request(codes, partition_codes(settings))
+    config = {**_run_config(settings, log_level), **config}
+    with _launched(instance, settings, refresh_flags.name, tags=tags, run_config=config) as (job, run):
+        report = RunReport(run_id=run.run_id, requested=len(codes))
+
+        def listen(entry: EventLogEntry) -> None:
+            country = read_event(entry.dagster_event) if entry.dagster_event else None
+            if country is not None:
+                known = len(report.seen)
+                report.add(country)
+                if len(report.seen) > known:
+                    on_country(country)
+
+        instance.add_event_listener(run.run_id, listen)
+        result = execute_run(InMemoryJob(job), run, instance)
+    stored = instance.get_run_by_id(run.run_id)
+    report.is_canceled = stored is not None and stored.status == dg.DagsterRunStatus.CANCELED
+    if not result.success and not report.failed and not report.is_canceled:
+        report.error = _error_of(result.all_events)
+    report.elapsed_s = time.monotonic() - started_at
+    return report
+
+
+def rebuild(instance: DagsterInstance, settings: Settings) -> int:
+    """Rebuild the catalog in a run of its own and return its number of rows.
+
+    Raises dg.Failure with the reason when that run fails.
+    """
+    config = _run_config(settings, QUIET)
+    with _launched(instance, settings, rebuild_catalog.name, tags={}, run_config=config) as (job, run):
+        result = execute_run(InMemoryJob(job), run, instance)
+    if not result.success:
+        raise dg.Failure(f"the catalog was not rebuilt: {_error_of(result.all_events)}")
+    materialized = next(event for event in result.all_events if event.is_step_materialization)
+    row_count: Any = materialized.step_materialization_data.materialization.metadata["dagster/row_count"].value
+    return int(row_count)
+
+
+@contextmanager
+def _launched(
+    instance: DagsterInstance,
+    settings: Settings,
+    job_name: str,
+    *,
+    tags: Mapping[str, str],
+    run_config: Mapping[str, Any],
+) -> Iterator[tuple[dg.JobDefinition, dg.DagsterRun]]:
+    """Create a run of the job and hold its lock, by which others see that it is alive, while it is executed."""
+    _bury_dead_runs(instance)
+    job = build_definitions(settings).resolve_job_def(job_name)
+    run = instance.create_run_for_job(
+        job,
+        run_config=run_config,
+        tags={**tags, LAUNCHED_BY_TAG: COMMAND_LINE},
+        remote_job_origin=_origin(job_name),
+    )
+    with _lock_of(instance, run.run_id):
+        yield job, run
+
+
+def _partition_request(codes: list[str], partitions: list[str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the run tags or the run configuration that ask for *codes*: by partition where Dagster can say it."""
+    if len(codes) == 1:
+        return {PARTITION_NAME_TAG: codes[0]}, {}
+    first = partitions.index(codes[0])
+    if partitions[first : first + len(codes)] == codes:
+        return {ASSET_PARTITION_RANGE_START_TAG: codes[0], ASSET_PARTITION_RANGE_END_TAG: codes[-1]}, {}
+    return {}, {"ops": {STEP: {"config": {"countries": codes}}}}
+
+
+def _run_config(settings: Settings, log_level: str) -> dict[str, Any]:
+    """Write down every setting that was given, so that a re-execution from the UI does what this run did."""
+    given = settings.model_dump(include=settings.model_fields_set)
+    fields = {"flag_source": SourceSettings.model_fields, "file_sink": StoreSettings.model_fields}
+    configs = {
+        name: {"config": {key: value for key, value in given.items() if key in group}} for name, group in fields.items()
+    }
+    return {
+        "resources": {name: config for name, config in configs.items() if config["config"]},
+        "loggers": {"console": {"config": {"log_level": log_level}}},
+    }
+
+
+def _origin(job_name: str) -> RemoteJobOrigin:
+    """Name the code location of `workspace.yaml` as the run's, so that the UI can re-execute it."""
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(module_name="flag_pipeline.definitions"), location_name=LOCATION
+    )
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job_name)
+
+
+def _lock_of(instance: DagsterInstance, run_id: str) -> FileLock:
+    folder = Path(instance.root_directory) / "command_line_runs"
+    folder.mkdir(exist_ok=True)
+    return FileLock(folder / f"{run_id}.lock", timeout=0)
+
+
+def _bury_dead_runs(instance: DagsterInstance) -> None:
+    """Mark runs whose process was killed as failed, and free what they held: nobody else can know that they ended."""
+    ours = dg.RunsFilter(tags={LAUNCHED_BY_TAG: COMMAND_LINE}, statuses=UNFINISHED)
+    for run in instance.get_runs(ours):
+        lock = _lock_of(instance, run.run_id)
+        try:
+            with lock:
+                instance.report_run_failed(run, "Its process was killed. What it had recorded stands.")
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        except Timeout:
+            continue
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _error_of(events: Sequence[dg.DagsterEvent]) -> str:
+    """Return the innermost reason of a run's failure in one line."""
+    for event in events:
+        data = event.event_specific_data
+        error = getattr(data, "error", None) or getattr(data, "first_step_failure_event", None)
+        while error is not None and getattr(error, "cause", None) is not None:
+            error = error.cause
+        if error is not None and hasattr(error, "message"):
+            return " ".join(error.message.split(": ", 1)[-1].split())
+    return "see the run in the UI"

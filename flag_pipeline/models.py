@@ -1,0 +1,204 @@
+"""The values that travel through the pipeline: frozen, slotted, and free of behaviour with side effects."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from flag_pipeline.errors import ErrorKind
+
+
+@dataclass(frozen=True, slots=True)
+class Country:
+    """What a source says about one country, completed from ISO 3166-1 and checked.
+
+    Attributes:
+        code: ISO 3166-1 alpha-2, upper case.
+        name: the source's name for it; printable, at most 100 characters.
+        official_name: the state's official name, empty where ISO 3166-1 gives none.
+        alpha_3: ISO 3166-1 alpha-3, empty for codes outside the standard (XK, EU).
+        numeric: ISO 3166-1 numeric, three digits, empty outside the standard.
+        tld: country-code top-level domain with its dot, `.cn`.
+    """
+
+    code: str
+    name: str
+    official_name: str
+    alpha_3: str
+    numeric: str
+    tld: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlagImage:
+    """A whole, decoded and accepted image, still as the bytes that came.
+
+    Attributes:
+        content: the original bytes.
+        format: `gif`, `png`, `jpeg` or `webp`.
+        sha256: lower-case hex digest of `content`.
+        thumbnail: a `data:` URI that shows it in a page, at most about 4 KB of image.
+    """
+
+    content: bytes
+    format: str
+    width_px: int
+    height_px: int
+    sha256: str
+    thumbnail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What HTTP gave to ask "changed since?" with (RFC 9110, section 8.8); each may be empty."""
+
+    etag: str = ""
+    last_modified: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """Where a country's flag lies and what is known about it.
+
+    Attributes:
+        file: path below the store's root, `flags/CN-China.gif`.
+        fetched_at: when the stored bytes came (aware UTC).
+        changed_at: when the bytes last differed from those before (aware UTC).
+    """
+
+    file: str
+    format: str
+    width_px: int
+    height_px: int
+    size_bytes: int
+    sha256: str
+    source_url: str
+    fetched_at: datetime
+    changed_at: datetime
+    validators: Validators
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMetadata:
+    """A country's stored metadata document: its content hash and where it came from."""
+
+    sha256: str
+    source_url: str
+    validators: Validators
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Why the latest attempt brought nothing."""
+
+    kind: ErrorKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlagRecord:
+    """All that the store knows about one country; the last thing written when it is saved.
+
+    Attributes:
+        image: the last good flag, None before the first.
+        metadata: the last good metadata, None before the first.
+        country: the last good metadata's content.
+        miss: set when the latest attempt failed, cleared by the next that succeeds.
+    """
+
+    code: str
+    image: StoredImage | None = None
+    metadata: StoredMetadata | None = None
+    country: Country | None = None
+    miss: Miss | None = None
+
+
+class RowStatus(StrEnum):
+    """How a country stands in the catalog."""
+
+    OK = "ok"
+    STALE = "stale"
+    NOT_FOUND = "not_found"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What one country, or a whole run, cost.
+
+    Attributes:
+        requests: HTTP requests sent, retries and redirects included.
+        retries: requests that had to be sent again.
+        body_bytes: decoded body bytes received.
+        duration_s: wall-clock time from the first request to the stored file.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    body_bytes: int = 0
+    duration_s: float = 0.0
+
+    @property
+    def attempts(self) -> int:
+        """How often the file that needed most tries may have been asked for."""
+        return self.retries + 1
+
+
+@dataclass(frozen=True, slots=True)
+class FlagSaved:
+    """New content was stored for at least one of the country's files.
+
+    Attributes:
+        thumbnail: the flag as a `data:` URI, empty when the flag was not wanted.
+    """
+
+    code: str
+    record: FlagRecord
+    thumbnail: str
+    effort: Effort
+
+
+@dataclass(frozen=True, slots=True)
+class FlagUnchanged:
+    """The source still has what is stored; nothing was rewritten.
+
+    Attributes:
+        thumbnail: the flag as a `data:` URI, empty when the flag was not wanted.
+    """
+
+    code: str
+    record: FlagRecord
+    thumbnail: str
+    effort: Effort
+
+
+@dataclass(frozen=True, slots=True)
+class FlagNotFound:
+    """The source does not have this country: an answer, not an error."""
+
+    code: str
+    reason: str
+    url: str
+    attempts: int
+    effort: Effort
+
+    @property
+    def kind(self) -> ErrorKind:
+        """Always `not_found`."""
+        return ErrorKind.NOT_FOUND
+
+
+@dataclass(frozen=True, slots=True)
+class FlagFailed:
+    """The country could not be fetched or stored; its last good files stand."""
+
+    code: str
+    kind: ErrorKind
+    reason: str
+    url: str
+    attempts: int
+    effort: Effort
+
+
+Fetched = FlagSaved | FlagUnchanged
+Missed = FlagNotFound | FlagFailed
+Outcome = Fetched | Missed

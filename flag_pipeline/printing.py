@@ -1,0 +1,112 @@
+"""What the command line shows: tables and bars for people, objects for programs."""
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from flag_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from flag_pipeline.defs.ledger import AssetLedger, RecordedCountry
+    from flag_pipeline.launch import RunReport
+
+SHOWN_FAILURES = 20
+
+
+@contextmanager
+def progress_bar(total: int, *, shown: bool) -> "Iterator[Callable[[RecordedCountry], None]]":
+    """Show a bar on stderr, if that is a terminal, and give what moves it on by one country."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as progress:
+        task = progress.add_task("Fetching flags", total=total)
+        n_failed = 0
+
+        def on_country(country: "RecordedCountry") -> None:
+            nonlocal n_failed
+            n_failed += country.outcome == "failed"
+            failed = f", {n_failed} failed" if n_failed else ""
+            progress.update(task, advance=1, description=f"Fetching flags{failed}")
+
+        yield on_country
+
+
+def print_report(report: "RunReport", settings: Settings, catalog_rows: int) -> None:
+    """Print what a run did, what failed and why, and where the files are."""
+    console = Console(highlight=False)
+    if not report.requested:
+        console.print("Nothing to fetch: every country is materialized.")
+    else:
+        failed = f"[red]{len(report.failed)} failed[/red]" if report.failed else "0 failed"
+        console.print(
+            f"{report.requested} requested: {report.saved} saved, {report.unchanged} unchanged,"
+            f" {len(report.not_found)} not found, {failed}",
+            soft_wrap=True,
+        )
+        console.print(
+            f"{report.requests} requests, {report.retries} retries, {report.body_bytes / 1000:.1f} kB,"
+            f" {report.elapsed_s:.1f} s",
+            soft_wrap=True,
+        )
+    for code, miss in sorted(report.failed.items())[:SHOWN_FAILURES]:
+        console.print(f"[red]{code}[/red] {miss['kind']}: {escape(miss['reason'])}", soft_wrap=True)
+    if len(report.failed) > SHOWN_FAILURES:
+        console.print(f"and {len(report.failed) - SHOWN_FAILURES} more: flag-pipeline status")
+    if report.not_found:
+        console.print(f"The source does not have {' '.join(sorted(report.not_found))}.", soft_wrap=True)
+    if report.error:
+        console.print(f"[red]The run failed:[/red] {escape(report.error)}", soft_wrap=True)
+    if report.failed or report.is_canceled:
+        console.print("What was recorded stays. The rest again: [bold]flag-pipeline retry[/bold]")
+    if not report.is_canceled:
+        store = escape(settings.store)
+        console.print(f"Flags are in {store}/flags", soft_wrap=True)
+        console.print(f"The catalog is {store}/catalog/catalog.csv, {catalog_rows} rows", soft_wrap=True)
+
+
+def report_json(report: "RunReport", settings: Settings, catalog_rows: int) -> dict[str, object]:
+    """Return the object that `run --json` and `retry --json` print."""
+    return {
+        "run_id": report.run_id,
+        "source": settings.source,
+        "store": settings.store,
+        "requested": report.requested,
+        "saved": report.saved,
+        "unchanged": report.unchanged,
+        "not_found": sorted(report.not_found),
+        "failed": dict(sorted(report.failed.items())),
+        "bytes": report.body_bytes,
+        "requests": report.requests,
+        "retries": report.retries,
+        "elapsed_s": round(report.elapsed_s, 3),
+        "catalog_rows": catalog_rows,
+    }
+
+
+def print_ledgers(ledgers: "Mapping[str, AssetLedger]") -> None:
+    """Print how many countries stand how for each asset, and why the failed ones failed."""
+    console = Console(highlight=False)
+    table = Table("asset", "materialized", "failed", "not found", "missing")
+    for name, ledger in ledgers.items():
+        counts = (ledger.materialized, ledger.failed, ledger.not_found, ledger.missing)
+        table.add_row(name, *(str(len(group)) for group in counts))
+    console.print(table)
+    reasons = {code: miss for ledger in ledgers.values() for code, miss in ledger.failed.items()}
+    for code, miss in sorted(reasons.items()):
+        console.print(f"[red]{code}[/red] {miss.kind}: {escape(miss.reason)}", soft_wrap=True)
+
+
+def ledger_json(ledger: "AssetLedger") -> dict[str, object]:
+    """Return what `status --json` prints for one asset."""
+    return {
+        "materialized": len(ledger.materialized),
+        "failed": sorted(ledger.failed),
+        "not_found": sorted(ledger.not_found),
+        "missing": sorted(ledger.missing),
+    }

@@ -1,0 +1,126 @@
+"""Everything a user may set, in one typed place: defaults, units, limits and `FLAG_*` names.
+
+Each group of settings is also the typed configuration of the Dagster resource or the part of the core that
+it belongs to, so a setting is declared once.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from flag_pipeline.core.countries import EXTRA_CODE
+from flag_pipeline.core.presets import find_preset
+from flag_pipeline.errors import ConfigurationError
+
+
+def _split_commas(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split_commas)]
+
+
+class SourceSettings(BaseModel):
+    """Where flags come from, and how politely and how patiently they are asked for."""
+
+    source: str = Field(
+        "embedded",
+        description="A preset (embedded, fluentpython) or the http(s) base URL of the same layout.",
+    )
+    max_requests: int = Field(32, ge=1, le=512, description="Requests under way at once.")
+    attempts: int = Field(4, ge=1, le=20, description="Requests for one file before giving up on it.")
+    retry_initial_s: float = Field(0.2, gt=0, description="Seconds of back-off before the second attempt.")
+    retry_max_s: float = Field(10.0, gt=0, description="Longest back-off between two attempts, in seconds.")
+    retry_total_s: float = Field(60.0, gt=0, description="Seconds from a file's first attempt to its last.")
+    retry_after_max_s: float = Field(
+        30.0, gt=0, description="Longest Retry-After that is obeyed, in seconds; a longer one is cut to this."
+    )
+    timeout_s: float = Field(30.0, gt=0, description="Seconds for one attempt, body included.")
+    connect_timeout_s: float = Field(5.0, gt=0, description="Seconds to open a connection.")
+    read_timeout_s: float = Field(10.0, gt=0, description="Longest silence while reading, in seconds.")
+    sweep_timeout_s: float = Field(1800.0, gt=0, description="Seconds for all countries of a run together.")
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest decoded body, in bytes.")
+    max_pixels: int = Field(16_000_000, ge=1, description="Largest image, in pixels over all its frames.")
+    redirect_hosts: CommaSeparated = Field(
+        default_factory=list,
+        description="Hosts that the source may redirect to, separated by commas; its own always may.",
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, value: str) -> str:
+        try:
+            find_preset(value)
+        except ConfigurationError as exc:
+            raise ValueError(str(exc)) from exc
+        return value
+
+
+class StoreSettings(BaseModel):
+    """Where files go."""
+
+    store: str = Field("data", description="A folder, or any URL that universal-pathlib opens.")
+    sink_threads: int = Field(4, ge=1, le=64, description="Threads that read and write files.")
+
+    @field_validator("store")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        return value if "://" in value else str(project_root() / Path(value).expanduser())
+
+
+class Settings(SourceSettings, StoreSettings, BaseSettings):
+    """All settings, read from `FLAG_*` environment variables.
+
+    Raises pydantic's ValidationError; `load_settings` turns it into a ConfigurationError.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="FLAG_", validate_default=True)
+
+    extra_codes: CommaSeparated = Field(
+        default_factory=list,
+        description="Codes beyond ISO 3166-1 that are partitions too, separated by commas: XK,EU.",
+    )
+    max_partitions_per_run: int | None = Field(
+        None, ge=1, description="Cut backfills into runs of at most this many countries; unset means one run."
+    )
+
+    @field_validator("extra_codes")
+    @classmethod
+    def _well_formed(cls, codes: list[str]) -> list[str]:
+        codes = [code.upper() for code in codes]
+        for code in codes:
+            if not EXTRA_CODE.fullmatch(code):
+                raise ValueError(f"{code!r} is not a code: letters and digits, 2 to 8 of them")
+        return codes
+
+
+def load_settings(**given: object) -> Settings:
+    """Return the settings of the environment, with *given* ones on top.
+
+    Raises ConfigurationError, one line that names the setting and what is wrong with it.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = ".".join(str(part) for part in first["loc"][:1])
+        raise ConfigurationError(f"FLAG_{name.upper()}: {first['msg']}") from exc
+
+
+def project_root() -> Path:
+    """The folder that relative paths start from: the checkout that this package lies in, else the current folder."""
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "workspace.yaml").is_file() else Path.cwd()
+
+
+def dagster_home() -> Path:
+    """Return the folder of the persistent instance, made if need be, and have Dagster and children use it.
+
+    It is `DAGSTER_HOME` where that is set, else `dagster_home/`.
+    """
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(project_root() / "dagster_home")))
+    home.mkdir(parents=True, exist_ok=True)
+    return home

@@ -1,0 +1,102 @@
+"""A real HTTP server for tests: the packaged flags on 127.0.0.1, with answers that a test scripts by path."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from flag_pipeline.core.mirror import HOST, Mirror, PackagedFlags
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def answer(status: int = 200, body: bytes = b"", **headers: str) -> Answer:
+    """An answer with a status, a body and headers (`Retry_After="7"` is sent as `Retry-After: 7`)."""
+
+    async def respond(_request: web.Request) -> web.StreamResponse:
+        return web.Response(
+            status=status, body=body, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        )
+
+    return respond
+
+
+@dataclass(slots=True)
+class FlagServer:
+    """The server as a test sees it.
+
+    Attributes:
+        url: its base URL, a source for flag_pipeline.
+        requests: paths in the order in which they were asked for.
+    """
+
+    url: str = ""
+    requests: list[str] = field(default_factory=list)
+    _scripts: dict[str, list[Answer]] = field(default_factory=dict)
+    _mirror: Mirror = field(default_factory=lambda: Mirror(PackagedFlags()))
+
+    def script(self, path: str, answers: Sequence[Answer]) -> None:
+        """Answer requests for *path* with *answers* in turn, the last one for ever; none means as usual again."""
+        self._scripts[path] = list(answers)
+
+    def break_country(self, code: str, *answers: Answer) -> None:
+        """Script both files of a country."""
+        for path in (flag_url_path(code), metadata_url_path(code)):
+            self.script(path, answers)
+
+    def codes_asked_for(self) -> Counter[str]:
+        """How many requests came for each country."""
+        return Counter(path.split("/")[1].upper() for path in self.requests)
+
+    def application(self) -> web.Application:
+        """The mirror behind the script."""
+
+        @web.middleware
+        async def scripted(request: web.Request, handler: Answer) -> web.StreamResponse:
+            self.requests.append(request.path)
+            answers = self._scripts.get(request.path)
+            if not answers:
+                return await handler(request)
+            return await (answers.pop(0) if len(answers) > 1 else answers[0])(request)
+
+        application = self._mirror.application()
+        application.middlewares.append(scripted)
+        return application
+
+
+def flag_url_path(code: str) -> str:
+    """The path of a country's flag."""
+    return f"/{code.lower()}/{code.lower()}.gif"
+
+
+def metadata_url_path(code: str) -> str:
+    """The path of a country's metadata."""
+    return f"/{code.lower()}/metadata.json"
+
+
+@contextmanager
+def running_flag_server() -> Iterator[FlagServer]:
+    """Serve on a free port, on a loop and thread of its own, so that synchronous tests and other processes can ask."""
+    server = FlagServer()
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=0.1)
+
+    async def start() -> None:
+        await runner.setup()
+        await web.TCPSite(runner, HOST, 0).start()
+        server.url = f"http://{HOST}:{runner.addresses[0][1]}"
+
+    thread = threading.Thread(target=loop.run_forever, name="flag-server")
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(start(), loop).result()
+        yield server
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -1,0 +1,156 @@
+"""One run over many countries, each of which succeeds or fails on its own: through Dagster, on a real server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from flag_pipeline.definitions import build_definitions
+from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE, read_ledger
+from flag_pipeline.defs.partitions import partition_codes
+from flag_pipeline.settings import Settings, load_settings
+from flag_pipeline_tests.flag_server import FlagServer, answer
+
+BOTH = (COUNTRY_METADATA, FLAG_IMAGE)
+QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+A_TO_AR = ["AD", "AE", "AF", "AG", "AI", "AL", "AM", "AO", "AQ", "AR"]
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A fresh instance in memory."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def settings(flag_server: FlagServer, tmp_path: Path) -> Settings:
+    """Settings for the test's own server and store, with retries that do not dawdle."""
+    return load_settings(
+        source=flag_server.url, store=str(tmp_path / "store"), attempts=2, retry_initial_s=0.01, retry_max_s=0.02
+    )
+
+
+def launch(
+    instance: dg.DagsterInstance, settings: Settings, *, tags: dict[str, str] | None = None, **config: Any
+) -> dg.ExecuteInProcessResult:
+    """Run refresh_flags and return its result, failed or not."""
+    job = build_definitions(settings).resolve_job_def("refresh_flags")
+    return job.execute_in_process(instance=instance, tags=tags, run_config={**QUIET, **config}, raise_on_error=False)
+
+
+def ranged(first: str, last: str) -> dict[str, str]:
+    """The tags by which Dagster asks for a range."""
+    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+
+
+def listed(*codes: str) -> dict[str, Any]:
+    """The configuration that asks for a list."""
+    return {"fetch_flags": {"config": {"countries": list(codes)}}}
+
+
+def test_one_failure_in_a_range_costs_one_country(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """AL answers 500 for ever: the run fails, AL alone is not materialized, for both assets."""
+    flag_server.break_country("AL", answer(500))
+
+    result = launch(instance, settings, tags=ranged("AD", "AR"))
+
+    assert not result.success
+    for key in BOTH:
+        ledger = read_ledger(instance, key, A_TO_AR)
+        assert instance.get_materialized_partitions(key) == {*A_TO_AR} - {"AL"}
+        assert list(ledger.failed) == ["AL"]
+        assert ledger.failed["AL"].kind == "server_error"
+
+
+def test_the_failure_says_how_many_failed_and_why(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """The first line counts, the next names the country with kind and reason; the table has the rest."""
+    flag_server.break_country("AL", answer(500))
+
+    result = launch(instance, settings, tags=ranged("AD", "AR"))
+
+    failure = next(event for event in result.all_events if event.is_step_failure).step_failure_data
+    assert failure.user_failure_data is not None
+    lines = (failure.user_failure_data.description or "").splitlines()
+    assert lines == ["1 of 10 countries failed", f"AL server_error: {flag_server.url}/al/metadata.json answered 500"]
+    table: Any = failure.user_failure_data.metadata["failed"].value
+    assert [dict(record.data) for record in table.records] == [
+        {
+            "code": "AL",
+            "kind": "server_error",
+            "reason": f"{flag_server.url}/al/metadata.json answered 500",
+            "attempts": 2,
+            "url": f"{flag_server.url}/al/metadata.json",
+        }
+    ]
+
+
+def test_a_country_that_the_source_lacks_fails_nothing(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """AQ is 404: the run succeeds, and an observation says that AQ was not found."""
+    flag_server.break_country("AQ", answer(404))
+
+    result = launch(instance, settings, tags=ranged("AD", "AR"))
+
+    assert result.success
+    assert list(read_ledger(instance, FLAG_IMAGE, A_TO_AR).not_found) == ["AQ"]
+    assert flag_server.codes_asked_for()["AQ"] == 1
+
+
+def test_scattered_countries_are_one_run(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """A list in the configuration fetches just those, recorded by partition."""
+    result = launch(instance, settings, ops=listed("CN", "FR", "us"))
+
+    assert result.success
+    assert instance.get_materialized_partitions(FLAG_IMAGE) == {"CN", "FR", "US"}
+    assert set(flag_server.codes_asked_for()) == {"CN", "FR", "US"}
+
+
+def test_one_asset_alone_is_recorded_alone(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """Materializing the metadata asset asks for no flag and records no flag."""
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+
+    result = job.get_subset(asset_selection={COUNTRY_METADATA}).execute_in_process(
+        instance=instance, partition_key="CN", run_config=QUIET
+    )
+
+    assert result.success
+    assert instance.get_materialized_partitions(COUNTRY_METADATA) == {"CN"}
+    assert instance.get_materialized_partitions(FLAG_IMAGE) == set()
+    assert flag_server.requests == ["/cn/metadata.json"]
+
+
+@pytest.mark.parametrize("request_of", [{}, {"tags": ranged("AD", "AE"), "ops": listed("CN")}])
+def test_a_run_for_nothing_or_for_two_things_says_what_to_do(
+    instance: dg.DagsterInstance, settings: Settings, request_of: dict[str, Any]
+) -> None:
+    """Neither partitions nor a list, or both: the failure names the choice and nothing is fetched."""
+    result = launch(instance, settings, **request_of)
+
+    failure = next(event for event in result.all_events if event.is_step_failure).step_failure_data
+    assert failure.user_failure_data is not None
+    assert "one of the two" in (failure.user_failure_data.description or "")
+    assert instance.get_materialized_partitions(FLAG_IMAGE) == set()
+
+
+def test_embedded_source_has_every_country(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    """The default source delivers all 249 countries of ISO 3166-1 and files for each."""
+    settings = load_settings(store=str(tmp_path))
+
+    result = launch(instance, settings, tags=ranged("AD", "ZW"))
+
+    assert result.success
+    assert len(instance.get_materialized_partitions(FLAG_IMAGE)) == len(partition_codes(settings)) == 249
+    assert len(list((tmp_path / "flags").iterdir())) == 249
+    assert (tmp_path / "flags" / "CI-Côte d'Ivoire.gif").is_file()
