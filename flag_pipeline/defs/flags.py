@@ -28,6 +28,7 @@ from flag_pipeline.defs.ledger import (
     observation,
 )
 from flag_pipeline.defs.planning import plan_partitions
+from flag_pipeline.defs.reexecution import carry_over
 from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
 from flag_pipeline.errors import FlagPipelineError
 from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
@@ -81,7 +82,7 @@ async def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
     file_sink: FileSinkResource,
 ):
     """Fetch the requested countries, record each, and fail at the end if any failed."""
-    codes = requested_codes(context, config)
+    codes = carry_over(context, requested_codes(context, config))
     refresher = Refresher(
         flag_source.client,
         file_sink.sink,
