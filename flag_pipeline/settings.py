@@ -87,6 +87,15 @@ class Settings(SourceSettings, StoreSettings, BaseSettings):
         None, ge=1, description="Cut backfills into runs of at most this many countries; unset means one run."
     )
 
+    heal_attempts: int = Field(5, ge=0, description="How often the healing sensor fetches a failed country again.")
+    heal_delay_s: float = Field(
+        60.0, gt=0, description="Seconds before the first healing attempt; they double from one to the next."
+    )
+    fresh_days: float = Field(3.0, gt=0, description="Days after which a country that was not fetched is too old.")
+    max_changed_share: float = Field(
+        0.05, gt=0, le=1, description="Share of flags that may change at once before the catalog's check fails."
+    )
+
     @field_validator("extra_codes")
     @classmethod
     def _well_formed(cls, codes: list[str]) -> list[str]:

@@ -20,8 +20,10 @@ from flag_pipeline.models import Fetched, FlagNotFound, FlagSaved, Missed, Outco
 COUNTRY_METADATA = dg.AssetKey("country_metadata")
 FLAG_IMAGE = dg.AssetKey("flag_image")
 FLAG_CATALOG = dg.AssetKey("flag_catalog")
+FETCHED_ASSETS = (COUNTRY_METADATA, FLAG_IMAGE)
 
 CODE_VERSION = "1"
+OWNERS = ["team:data"]
 
 OUTCOME_TAG = "flag_pipeline/outcome"
 KIND_TAG = "flag_pipeline/kind"
