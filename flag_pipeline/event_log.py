@@ -70,9 +70,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         return {"base_dir": dg.StringSource, "synchronous": dg.Field(levels, default_value="NORMAL")}
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> Self:
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
         """Make the storage that `dagster.yaml` describes."""
         return cls(inst_data=inst_data, **config_value)
 
@@ -95,9 +93,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
             new.commit()
             is_made = is_stamped(new)
         if not is_made:  # the index itself, or a file that somebody else has not finished
-            self._initdb(
-                create_engine("sqlite://", creator=lambda: self._shards.open_file(path), poolclass=NullPool)
-            )
+            self._initdb(create_engine("sqlite://", creator=lambda: self._shards.open_file(path), poolclass=NullPool))
 
     def _remembered(self, question: str, ask: Callable[[], bool]) -> bool:
         # Only a yes is kept: a migration may turn a no into a yes at any time, and wiping drops no table.
@@ -159,18 +155,14 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
                 self.store_asset_check_event(event, event_id)
             elif event.dagster_event_type in ASSET_EVENTS and row["asset_key"] is not None:
                 self._store_tags(index, event, row, event_id)
-                assets.setdefault(row["asset_key"], {}).update(
-                    self._asset_values(index, event, row, event_id)
-                )
+                assets.setdefault(row["asset_key"], {}).update(self._asset_values(index, event, row, event_id))
         for asset_key, values in assets.items():
             if values:
                 index.exec_driver_sql(_upsert_asset(*values), {"asset_key": asset_key, **values})
 
     def _store_tags(self, index: Connection, event: dg.EventLogEntry, row: _Row, event_id: int) -> None:
         shared = {"event_id": event_id, "asset_key": row["asset_key"], "event_timestamp": row["timestamp"]}
-        tags = [
-            {**shared, "key": key, "value": value} for key, value in self._tags_for_asset_event(event).items()
-        ]
+        tags = [{**shared, "key": key, "value": value} for key, value in self._tags_for_asset_event(event).items()]
         if tags and self.has_table(AssetEventTagsTable.name):
             index.exec_driver_sql(_insert(AssetEventTagsTable, *tags[0]), tags)
 

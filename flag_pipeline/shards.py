@@ -107,9 +107,7 @@ class Shards:
         thread, name = key
         with self._changed:
             # A fork waits for whoever is in the middle of something; everybody else waits for the fork.
-            self._changed.wait_for(
-                lambda: not self._forking or any(user == thread for user, _ in self._in_use)
-            )
+            self._changed.wait_for(lambda: not self._forking or any(user == thread for user, _ in self._in_use))
             self._in_use[key] = None
             if name not in self._shards:
                 self._shards[name] = _Shard(self.base_dir / f"{name}.db")
@@ -231,6 +229,4 @@ def _after_fork_in_child() -> None:
 
 
 if sys.platform != "win32":
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
