@@ -44,8 +44,8 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
           module: flag_pipeline.event_log
           class: EmbeddedEventLogStorage
           config:
-            base_dir: /path/to/dir
-            synchronous: NORMAL
+            base_dir: /path/to/dir  # where Dagster's class puts it if not given: $DAGSTER_HOME/history/runs
+            synchronous: NORMAL  # the default
 
     Durability: with `synchronous: NORMAL`, the default, killing processes loses nothing that was stored; a
     power cut or a crash of the operating system may lose the last events, but never leaves a damaged file.
@@ -65,14 +65,17 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
-        """Take what Dagster's class takes, and `synchronous`."""
+        """Take what Dagster's class takes, with a default, and `synchronous`."""
         levels = dg.Enum("Synchronous", [dg.EnumValue("NORMAL"), dg.EnumValue("FULL")])
-        return {"base_dir": dg.StringSource, "synchronous": dg.Field(levels, default_value="NORMAL")}
+        base_dir = dg.Field(dg.StringSource, is_required=False)
+        return {"base_dir": base_dir, "synchronous": dg.Field(levels, default_value="NORMAL")}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
         """Make the storage that `dagster.yaml` describes."""
-        return cls(inst_data=inst_data, **config_value)
+        # The folder that DagsterInstance gives Dagster's own class when dagster.yaml does not say.
+        base_dir = str(Path(os.environ.get("DAGSTER_HOME", ".")) / "history" / "runs")
+        return cls(inst_data=inst_data, **{"base_dir": base_dir, **config_value})
 
     def _connect(self, shard: str) -> _GeneratorContextManager[Connection]:
         return self._shards.connect(shard, self._create)

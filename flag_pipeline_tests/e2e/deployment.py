@@ -84,7 +84,12 @@ class Deployment:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 cwd=project_root(),
-                env={**os.environ, **self.environment, "DAGSTER_HOME": str(self.home)},
+                env={
+                    **os.environ,
+                    **self.environment,
+                    "DAGSTER_HOME": str(self.home),
+                    "DAGSTER_EVENT_BATCH_SIZE": "1000",
+                },
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
