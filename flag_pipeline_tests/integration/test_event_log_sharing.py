@@ -29,12 +29,14 @@ from flag_pipeline.event_log import EmbeddedEventLogStorage
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+    from multiprocessing.synchronize import Barrier
 
 Kind = dg.DagsterEventType
 FLAG = dg.AssetKey("flag_image")
 CHECK = dg.AssetCheckKey(FLAG, "is_whole")
 START = 1_790_000_000.0
 TIMEOUT_S = 30.0
+N_EVENTS = 15  # a writer
 REMOVE = "import pathlib, sys; [file.unlink() for file in pathlib.Path(sys.argv[1]).glob('run-1.db*')]"
 
 # A fresh interpreter for each: what a forked one inherits is a test of its own.
@@ -91,44 +93,45 @@ def log(home: Path) -> Iterator[EmbeddedEventLogStorage]:
     log.dispose()
 
 
-def write_events(home: Path, class_name: str, writer: str, n_events: int) -> None:
+def write_events(home: Path, class_name: str, writer: str, at_once: "Barrier") -> None:
     """Store events, with the class of that name: to one run that all writers share, and one by its own name."""
     classes: dict[str, type[SqliteEventLogStorage]] = {
         cls.__name__: cls for cls in (EmbeddedEventLogStorage, SqliteEventLogStorage)
     }
     log = classes[class_name](str(home))
-    for n in range(n_events):
+    at_once.wait(TIMEOUT_S)
+    for n in range(N_EVENTS):
         log.store_event(materialized("shared", f"{writer}-{n:03}"))
         log.store_event(materialized(writer, f"own-{writer}-{n:03}"))
     log.dispose()
 
 
 def test_processes_write_and_read_at_once(log: EmbeddedEventLogStorage, home: Path) -> None:
-    """Two processes with our class and one with stock's lose nothing, while this one reads and writes too."""
-    writers = {"ours-1": EmbeddedEventLogStorage, "ours-2": EmbeddedEventLogStorage, "stock": SqliteEventLogStorage}
-    n_events = 15
+    """A process with our class and one with stock's lose nothing, while this one writes and reads too."""
+    at_once = spawn.Barrier(3)
     processes = [
-        spawn.Process(target=write_events, args=(home, cls.__name__, writer, n_events))
-        for writer, cls in writers.items()
+        spawn.Process(target=write_events, args=(home, cls.__name__, writer, at_once))
+        for writer, cls in {"ours": EmbeddedEventLogStorage, "stock": SqliteEventLogStorage}.items()
     ]
-    n_seen = [0]
 
+    n_seen = [0]
     for process in processes:
         process.start()
-    while any(process.is_alive() for process in processes):
+    at_once.wait(TIMEOUT_S)
+    for n in range(N_EVENTS):
+        log.store_event(materialized("shared", f"here-{n:03}"))
         n_seen.append(len(indexed_codes(log)))
-        log.store_event(event("shared", Kind.STEP_START))
     for process in processes:
         process.join(TIMEOUT_S)
 
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert [process.exitcode for process in processes] == [0, 0]
     assert n_seen == sorted(n_seen)
-    for writer in writers:
-        theirs = [f"{writer}-{n:03}" for n in range(n_events)]
-        own = [f"own-{code}" for code in theirs]
-        assert [code for code in codes_of(log, "shared") if code in theirs] == theirs
-        assert [code for code in indexed_codes(log) if code in theirs] == theirs
-        assert codes_of(log, writer) == own
+    for writer in ("ours", "stock", "here"):
+        shared = [f"{writer}-{n:03}" for n in range(N_EVENTS)]
+        own = [f"own-{code}" for code in shared if writer != "here"]
+        assert [code for code in codes_of(log, "shared") if code in shared] == shared
+        assert [code for code in indexed_codes(log) if code in shared] == shared
+        assert codes_of(log, writer) == [code for code in indexed_codes(log) if code in own] == own
 
 
 def write_until_killed(home: Path, acknowledged: "Connection[str, str]") -> None:
@@ -238,7 +241,7 @@ def test_reading_does_not_wait_for_a_writer(log: EmbeddedEventLogStorage) -> Non
     """While one thread holds the index, another reads the last committed state of it."""
     log.store_event(materialized("run-1", "CN"))
 
-    with log.index_connection() as index, ThreadPoolExecutor(1) as reader:
+    with ThreadPoolExecutor(1) as reader, log.index_connection() as index:
         index.exec_driver_sql("DELETE FROM event_logs")
         codes = reader.submit(indexed_codes, log).result(TIMEOUT_S)
 
