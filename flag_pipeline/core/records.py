@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cache
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json
 
 from flag_pipeline.models import Country, FlagRecord
 
@@ -50,7 +51,7 @@ def load_record(content: bytes) -> FlagRecord:
 
     Raises ValueError when *content* is no record of this schema.
     """
-    document = json.loads(content)
+    document = from_json(content)
     if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
         raise ValueError("not a flag record of schema 1")
     return _record_type().validate_python(document)
