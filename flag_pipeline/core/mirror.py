@@ -39,7 +39,7 @@ class PackagedFlags:
     """The GIF flags that the django-countries distribution ships, with names from ISO 3166-1."""
 
     def __init__(self) -> None:
-        self._files = _packaged_flags()
+        self._files = packaged_flags()
 
     async def flag(self, cc: str) -> bytes | None:
         """The packaged GIF."""
@@ -54,7 +54,7 @@ class PackagedFlags:
         return json.dumps(document, ensure_ascii=False).encode()
 
 
-def _packaged_flags() -> dict[str, Path]:
+def packaged_flags() -> dict[str, Path]:
     """Where the distribution's flags lie, by lower-case code; found without importing it, for it imports Django."""
     try:
         files = importlib.metadata.distribution(FLAGS_DISTRIBUTION).files or []

@@ -20,6 +20,7 @@ class SourcePreset:
         metadata_path: likewise.
         formats: image formats that are accepted from it.
         lacks: ISO 3166-1 codes that it is known not to have; they are no partitions with this source.
+        is_public: known to be on the internet, so that DNS may not say that it has a private address.
     """
 
     name: str
@@ -28,6 +29,7 @@ class SourcePreset:
     metadata_path: str = "{cc}/metadata.json"
     formats: frozenset[str] = ANY_FORMAT
     lacks: frozenset[str] = frozenset()
+    is_public: bool = False
 
     def flag_url(self, code: str) -> str:
         """The address of the flag of *code*."""
@@ -47,6 +49,7 @@ FLUENTPYTHON = SourcePreset(
     name="fluentpython",
     base_url="https://www.fluentpython.com/data/flags",
     formats=GIF,
+    is_public=True,
     lacks=frozenset(
         "AI AQ AS AW AX BL BM BQ BV CC CK CW CX DO EH FK FO GF GG GI GL GP GS GU HK HM IM IO JE KY MF "
         "MO MP MQ MS NC NF NU PF PM PN PR PS RE SH SJ SX TC TF TK UM VG VI WF YT".split()

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from flag_pipeline.core.countries import parse_country
@@ -11,7 +11,7 @@ from flag_pipeline.core.image import inspect_image
 from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.sink import FileSink, flag_path, metadata_path
 from flag_pipeline.core.source import FlagSource, Meter
-from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, SinkError, SourceError
+from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, SinkError, SourceError, printable
 from flag_pipeline.models import (
     Country,
     FlagFailed,
@@ -45,6 +45,8 @@ class Refresher:
     sink: FileSink
     metadata: bool = True
     image: bool = True
+    # One picture at a time: a decoded one takes up to 64 MB.
+    _decoding: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
 
     async def refresh(self, code: str) -> Outcome:
         """Bring the stored files of *code* up to date and say what came of it; never raises for a country's sake."""
@@ -58,7 +60,7 @@ class Refresher:
             miss = FlagFailed(code, exc.kind, str(exc), url, attempts, meter.effort())
         except Exception as exc:  # A bug in one country must not cost the other 248; its kind says so
             logger.exception("unexpected error for %s", code)
-            miss = FlagFailed(code, ErrorKind.UNEXPECTED, repr(exc), "", 1, meter.effort())
+            miss = FlagFailed(code, ErrorKind.UNEXPECTED, printable(repr(exc)), "", 1, meter.effort())
         return await self._remember(miss)
 
     async def _remember(self, missed: Missed) -> Missed:
@@ -82,7 +84,7 @@ class Refresher:
         if self.image:
             record, image, is_new = await self._refresh_image(record, meter)
             new_image = image if is_new else None
-        if record != known or new_country or new_image:
+        if record != known or new_country or new_image or self.sink.has_strays(record):
             await self.sink.save(record, image=new_image, country=new_country)
         outcome = FlagSaved if new_country or new_image else FlagUnchanged
         thumbnail = image.thumbnail if image else ""
@@ -106,15 +108,16 @@ class Refresher:
         url = self.source.preset.flag_url(known.code)
         stored, content = await self._intact_image(known)
         answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
-        image = await asyncio.to_thread(
-            inspect_image,
-            content if answer.content is None else answer.content,
-            code=known.code,
-            url=url,
-            formats=self.source.preset.formats,
-            max_pixels=self.source.settings.max_pixels,
-        )
-        if known.country is None:
+        async with self._decoding:
+            image = await asyncio.to_thread(
+                inspect_image,
+                content if answer.content is None else answer.content,
+                code=known.code,
+                url=url,
+                formats=self.source.preset.formats,
+                max_pixels=self.source.settings.max_pixels,
+            )
+        if known.country is None:  # pragma: no cover - for the type checker: no metadata would have been an error
             raise SourceError("there is no name to save the flag under", code=known.code, url=url)
         file = flag_path(known.code, known.country.name, image.format)
         is_new = stored is None or stored.sha256 != image.sha256
