@@ -136,10 +136,12 @@ def project_root() -> Path:
 
 
 def dagster_home() -> Path:
-    """Return the folder of the persistent instance, made if need be, and have Dagster and children use it.
+    """Return the folder of the persistent instance, made if need be, and have this process and its children use it.
 
-    It is `DAGSTER_HOME` where that is set, else `dagster_home/`.
+    It is `DAGSTER_HOME` where that is set, else `dagster_home/`. The events by which a run announces its partitions
+    are stored in batches, unless the environment says otherwise: one by one, they would cost as much as the fetching.
     """
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(project_root() / "dagster_home")))
     home.mkdir(parents=True, exist_ok=True)
     return home
