@@ -97,7 +97,8 @@ class Refresher:
         answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
         if answer.content is None:
             return known, None
-        country = parse_country(answer.content, code=known.code, url=url)
+        # A hostile document takes its time, and the first one loads the standard's tables.
+        country = await asyncio.to_thread(parse_country, answer.content, code=known.code, url=url)
         sha256 = country_sha256(country)
         metadata = StoredMetadata(sha256=sha256, source_url=url, validators=answer.validators)
         changed = stored is None or stored.sha256 != sha256

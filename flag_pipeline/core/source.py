@@ -30,6 +30,7 @@ from flag_pipeline.settings import SourceSettings
 
 logger = logging.getLogger(__name__)
 
+USER_AGENT = f"flag-pipeline/{version('flag-pipeline')}"
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 65_536
 # Real ETags and dates are much shorter; a longer one is not worth keeping and sending.
@@ -216,7 +217,7 @@ async def open_session(
         # The gate bounds requests; a limit here would let queueing eat the deadline.
         connector=aiohttp.TCPConnector(limit=0, resolver=guarded),
         timeout=timeout,
-        headers={"User-Agent": f"flag-pipeline/{version('flag-pipeline')}"},
+        headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         middlewares=[guard],
     ) as session:

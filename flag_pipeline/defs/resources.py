@@ -1,5 +1,6 @@
 """The resources: typed configuration and life cycle, nothing else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -38,7 +39,7 @@ class FlagSourceResource(dg.ConfigurableResource[Any], SourceSettings):
             preset = find_preset(self.source)
             origin = preset.base_url
             if preset is EMBEDDED:
-                origin = await stack.enter_async_context(serving(Mirror(PackagedFlags())))
+                origin = await stack.enter_async_context(serving(Mirror(await asyncio.to_thread(PackagedFlags))))
             session = await stack.enter_async_context(open_session(origin, self))
             self._client = FlagSource(session, preset, self, origin=origin)
             yield self
