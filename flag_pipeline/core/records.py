@@ -7,7 +7,17 @@ from datetime import datetime
 from typing import Any
 
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import Country, FlagRecord, Miss, StoredImage, StoredMetadata, Validators
+from flag_pipeline.models import (
+    ColourShare,
+    Country,
+    FlagChange,
+    FlagRecord,
+    ImageLook,
+    Miss,
+    StoredImage,
+    StoredMetadata,
+    Validators,
+)
 
 SCHEMA = 1
 
@@ -54,6 +64,7 @@ def load_record(content: bytes) -> FlagRecord:
             metadata=_load_metadata(document["metadata"]),
             country=Country(**document["country"]) if document["country"] else None,
             miss=Miss(ErrorKind(document["miss"]["kind"]), document["miss"]["reason"]) if document["miss"] else None,
+            changes=tuple(_load_change(change) for change in document.get("changes", ())),
         )
     except (KeyError, TypeError) as exc:
         raise ValueError(f"a flag record without {exc}") from exc
@@ -62,14 +73,25 @@ def load_record(content: bytes) -> FlagRecord:
 def _load_image(fields: dict[str, Any] | None) -> StoredImage | None:
     if fields is None:
         return None
+    first_seen_at, look = fields.get("first_seen_at"), fields.get("look")
     return StoredImage(
         **{
             **fields,
             "fetched_at": datetime.fromisoformat(fields["fetched_at"]),
             "changed_at": datetime.fromisoformat(fields["changed_at"]),
             "validators": Validators(**fields["validators"]),
+            "first_seen_at": datetime.fromisoformat(first_seen_at) if first_seen_at else None,
+            "look": _load_look(look) if look else None,
         }
     )
+
+
+def _load_look(fields: dict[str, Any]) -> ImageLook:
+    return ImageLook(**{**fields, "colours": tuple(ColourShare(**colour) for colour in fields["colours"])})
+
+
+def _load_change(fields: dict[str, Any]) -> FlagChange:
+    return FlagChange(**{**fields, "changed_at": datetime.fromisoformat(fields["changed_at"])})
 
 
 def _load_metadata(fields: dict[str, Any] | None) -> StoredMetadata | None:

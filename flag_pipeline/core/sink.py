@@ -1,8 +1,8 @@
 """The file sink: whole files or none, written through `run_in_executor` on threads of its own.
 
-Layout below the root: `flags/CN-China.gif`, `metadata/CN.json`, `records/CN.json`, `catalog/…`. The record is
-written last, so a file that a record names is there. On a local folder a file is replaced in one step after it
-has reached the disk; on an object store, a file is one put.
+Layout below the root: `flags/CN-China.gif`, `metadata/CN.json`, `records/CN.json`, `history/CN/…`, `catalog/…`.
+The record is written last, so a file that a record names is there. On a local folder a file is replaced in one step
+after it has reached the disk; on an object store, a file is one put.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FLAGS, METADATA, RECORDS, CATALOG = "flags", "metadata", "records", "catalog"
+FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "catalog", "history"
 EXTENSIONS = {"gif": "gif", "png": "png", "jpeg": "jpg", "webp": "webp"}
 
 # File systems allow 255 bytes a name; code, dash, extension and the temporary's own letters fit in the rest.
@@ -103,10 +103,14 @@ class FileSink:
         """Put a country's new image and metadata in place, then its record, then drop its renamed old image."""
         await self._run(self._save, record, image, country)
 
+    async def keep_only(self, folder: str, paths: Collection[str]) -> None:
+        """Delete every file of *folder* that is not among *paths*; both are below the root."""
+        await self._run(self._keep_only, folder, paths)
+
     def _prepare(self) -> dict[str, set[str]]:
         flags_of: dict[str, set[str]] = {}
         with refusing(str(self.root)):
-            for folder in (FLAGS, METADATA, RECORDS, CATALOG):
+            for folder in (FLAGS, METADATA, RECORDS, CATALOG, HISTORY):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
                 if isinstance(self.root, Path):
                     _sweep_temporaries(self.root / folder)
@@ -128,6 +132,12 @@ class FileSink:
             with refusing(other):
                 self._target(other).unlink(missing_ok=True)
         self._flags_of[code] = {current}
+
+    def _keep_only(self, folder: str, paths: Collection[str]) -> None:
+        with refusing(folder):
+            present = {f"{folder}/{name}" for name in _names(self._target(folder))}
+            for path in present.difference(paths):
+                self._target(path).unlink(missing_ok=True)
 
     def _read_records(self) -> dict[str, FlagRecord]:
         with refusing(RECORDS):
@@ -154,6 +164,7 @@ class FileSink:
             target = self._target(path)
             if isinstance(target, Path):
                 if not _holds(target, content):
+                    target.parent.mkdir(parents=True, exist_ok=True)
                     _replace(target, content)
             else:
                 target.write_bytes(content)

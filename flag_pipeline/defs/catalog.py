@@ -1,13 +1,20 @@
 """The catalog asset: one row a country, from what is stored."""
 
+import time
 from collections import Counter
 
 import dagster as dg
 
-from flag_pipeline.core.catalog import CSV_PATH, JSON_PATH, catalog_rows, render_csv, render_json
+from flag_pipeline.core.catalog import CATALOG_FOLDER, CATALOG_SCHEMA, CatalogRow, catalog_rows, load_rows
+from flag_pipeline.core.table import json_path, render_table
 from flag_pipeline.defs.ledger import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE
+from flag_pipeline.defs.publishing import column_schema, publish, table_preview
 from flag_pipeline.defs.resources import FileSinkResource
 from flag_pipeline.models import RowStatus
+
+PREVIEW_ROWS = 10
+PREVIEW_COLUMNS = ("code", "name", "status", "width_px", "height_px", "aspect_ratio", "size_bytes", "changed_at")
+NOT_OK_COLUMNS = ("code", "name", "status", "reason")
 
 # Once for a changed flag or name, not for an unchanged one; and never while a sweep is still under way. Without
 # `since`, a change that lands while a run is in progress is lost.
@@ -27,21 +34,46 @@ def catalog_asset(codes: list[str]) -> dg.AssetsDefinition:
         automation_condition=ANY_COUNTRY_CHANGED,
         code_version=CODE_VERSION,
         group_name="flags",
-        kinds={"csv", "json"},
-        description="One row a country, sorted by code: `catalog/catalog.json` and `catalog/catalog.csv`.",
+        kinds={"csv", "json", "parquet"},
+        description="One row a country, sorted by code: `catalog/catalog.parquet`, `.csv` and `.json`.",
     )
     async def flag_catalog(file_sink: FileSinkResource) -> dg.MaterializeResult[None]:
-        rows = catalog_rows(codes, await file_sink.sink.records())
-        await file_sink.sink.write(JSON_PATH, render_json(rows))
-        await file_sink.sink.write(CSV_PATH, render_csv(rows))
-        n_by_status = Counter(row.status for row in rows)
+        started_at = time.monotonic()
+        sink = file_sink.sink
+        rows = catalog_rows(codes, await sink.records())
+        n_changed = count_changed(rows, await sink.read(json_path(CATALOG_SCHEMA, CATALOG_FOLDER)))
+        version = await publish(sink, render_table(CATALOG_SCHEMA, CATALOG_FOLDER, rows))
         return dg.MaterializeResult(
+            data_version=version,
             metadata={
+                "dagster/column_schema": column_schema(CATALOG_SCHEMA),
                 "dagster/row_count": len(rows),
-                **{f"n_{status}": n_by_status[status] for status in RowStatus},
-                "json": JSON_PATH,
-                "csv": CSV_PATH,
-            }
+                **describe_numbers(rows),
+                "n_changed": n_changed,
+                "seconds": round(time.monotonic() - started_at, 3),
+                "preview": table_preview(rows[:PREVIEW_ROWS], PREVIEW_COLUMNS),
+                "not_ok": table_preview([row for row in rows if row.status is not RowStatus.OK], NOT_OK_COLUMNS),
+                "files": dg.MetadataValue.path(f"{file_sink.store}/{CATALOG_FOLDER}"),
+            },
         )
 
     return flag_catalog
+
+
+def describe_numbers(rows: list[CatalogRow]) -> dict[str, int]:
+    """Return what the UI plots over time: how many rows have which status, and the flags' size in bytes."""
+    n_by_status = Counter(row.status for row in rows)
+    return {
+        **{f"n_{status}": n_by_status[status] for status in RowStatus},
+        "n_failed": sum(row.has_failed for row in rows),
+        "bytes": sum(row.size_bytes or 0 for row in rows),
+    }
+
+
+def count_changed(rows: list[CatalogRow], before: bytes | None) -> int:
+    """Return how many flags differ from those that the catalog had *before*; a country's first one does not count."""
+    try:
+        known = {row.code: row.sha256 for row in load_rows(before)} if before else {}
+    except ValueError:
+        return 0
+    return sum(bool(row.sha256 and known.get(row.code)) and row.sha256 != known[row.code] for row in rows)
