@@ -5,6 +5,7 @@ import dagster as dg
 from flag_pipeline.defs.catalog import catalog_asset
 from flag_pipeline.defs.changes import flag_changes
 from flag_pipeline.defs.flags import flag_assets
+from flag_pipeline.defs.gallery import flag_gallery
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.partitions import country_partitions, partition_codes
 from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
@@ -17,7 +18,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """Return the assets, jobs, schedules, sensors and resources as *settings* want them."""
     codes, most = partition_codes(settings), settings.max_partitions_per_run
     return dg.Definitions(
-        assets=[flag_assets(country_partitions(settings), most=most), catalog_asset(codes), flag_changes],
+        assets=[flag_assets(country_partitions(settings), most=most), catalog_asset(codes), flag_changes, flag_gallery],
         jobs=[refresh_flags, rebuild_catalog],
         schedules=[daily_refresh(codes, most=most)],
         sensors=[catalog_automation],

@@ -6,10 +6,11 @@ What comes in has passed `inspect_image` once, and still is the same by its hash
 import base64
 import hashlib
 import io
+from collections.abc import Mapping
 
 from PIL import Image, ImageDraw
 
-from flag_pipeline.core.sink import EXTENSIONS
+from flag_pipeline.core.sink import EXTENSIONS, FileSink
 
 Size = tuple[int, int]
 
@@ -20,6 +21,12 @@ _FORMAT_OF = {extension: kind for kind, extension in EXTENSIONS.items()}
 def intact(content: bytes | None, sha256: str) -> bytes | None:
     """Return *content* if it still is what was checked when it came, None if it is gone or has been tampered with."""
     return content if content is not None and hashlib.sha256(content).hexdigest() == sha256 else None
+
+
+async def read_intact(sink: FileSink, wanted: Mapping[str, tuple[str, str]]) -> dict[str, bytes]:
+    """Return by the keys of *wanted* the files at those paths, less those that no longer have that SHA-256."""
+    found = {key: intact(await sink.read(path), sha256) for key, (path, sha256) in wanted.items()}
+    return {key: content for key, content in found.items() if content is not None}
 
 
 def fit(content: bytes, box: Size) -> Image.Image:

@@ -1,11 +1,15 @@
 """The catalog asset: one row a country, from what is stored."""
 
+import asyncio
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 import dagster as dg
 
 from flag_pipeline.core.catalog import CATALOG_FOLDER, CATALOG_SCHEMA, CatalogRow, catalog_rows, load_rows
+from flag_pipeline.core.contact_sheet import render_mosaic
+from flag_pipeline.core.pictures import data_uri, read_intact
 from flag_pipeline.core.table import json_path, render_table
 from flag_pipeline.defs.ledger import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE
 from flag_pipeline.defs.publishing import column_schema, publish, table_preview
@@ -43,6 +47,7 @@ def catalog_asset(codes: list[str]) -> dg.AssetsDefinition:
         rows = catalog_rows(codes, await sink.records())
         n_changed = count_changed(rows, await sink.read(json_path(CATALOG_SCHEMA, CATALOG_FOLDER)))
         version = await publish(sink, render_table(CATALOG_SCHEMA, CATALOG_FOLDER, rows))
+        flags = await read_intact(sink, {row.code: (row.file, row.sha256) for row in rows if row.file})
         return dg.MaterializeResult(
             data_version=version,
             metadata={
@@ -53,11 +58,18 @@ def catalog_asset(codes: list[str]) -> dg.AssetsDefinition:
                 "seconds": round(time.monotonic() - started_at, 3),
                 "preview": table_preview(rows[:PREVIEW_ROWS], PREVIEW_COLUMNS),
                 "not_ok": table_preview([row for row in rows if row.status is not RowStatus.OK], NOT_OK_COLUMNS),
+                "contact_sheet": await show_mosaic(rows, flags),
                 "files": dg.MetadataValue.path(f"{file_sink.store}/{CATALOG_FOLDER}"),
             },
         )
 
     return flag_catalog
+
+
+async def show_mosaic(rows: list[CatalogRow], flags: Mapping[str, bytes]) -> dg.MarkdownMetadataValue:
+    """Return all flags as one small picture for the UI."""
+    mosaic = await asyncio.to_thread(render_mosaic, rows, flags)
+    return dg.MetadataValue.md(f"![all flags]({data_uri(mosaic, 'webp')})")
 
 
 def describe_numbers(rows: list[CatalogRow]) -> dict[str, int]:
