@@ -4,13 +4,15 @@ import dagster as dg
 
 from flag_pipeline.defs.catalog import catalog_asset
 from flag_pipeline.defs.changes import flag_changes
+from flag_pipeline.defs.checks import CheckLimits
 from flag_pipeline.defs.flags import flag_assets
 from flag_pipeline.defs.gallery import flag_gallery
+from flag_pipeline.defs.healing import HealingPolicy
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.partitions import country_partitions, partition_codes
 from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
 from flag_pipeline.defs.schedules import daily_refresh
-from flag_pipeline.defs.sensors import catalog_automation
+from flag_pipeline.defs.sensors import catalog_automation, catalog_follows, healing
 from flag_pipeline.settings import Settings, load_settings
 
 
@@ -18,10 +20,20 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """Return the assets, jobs, schedules, sensors and resources as *settings* want them."""
     codes, most = partition_codes(settings), settings.max_partitions_per_run
     return dg.Definitions(
-        assets=[flag_assets(country_partitions(settings), most=most), catalog_asset(codes), flag_changes, flag_gallery],
+        assets=[
+            flag_assets(country_partitions(settings), most=most),
+            catalog_asset(codes, CheckLimits.from_settings(settings)),
+            flag_changes,
+            flag_gallery,
+        ],
         jobs=[refresh_flags, rebuild_catalog],
         schedules=[daily_refresh(codes, most=most)],
-        sensors=[catalog_automation],
+        sensors=[
+            catalog_automation,
+            catalog_follows(dg.DagsterRunStatus.SUCCESS),
+            catalog_follows(dg.DagsterRunStatus.FAILURE),
+            healing(codes, HealingPolicy.from_settings(settings)),
+        ],
         resources={
             "flag_source": FlagSourceResource.from_settings(settings),
             "file_sink": FileSinkResource.from_settings(settings),

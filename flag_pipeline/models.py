@@ -203,18 +203,24 @@ class Effort:
         return self.retries + 1
 
 
+# Outcomes say whether they change the country's catalog row although no content changed: a new miss, the end of
+# one, a mended file. Content that changed is seen by its data version; this would go unseen.
+
+
 @dataclass(frozen=True, slots=True)
 class FlagSaved:
     """New content was stored for at least one of the country's files.
 
     Attributes:
         thumbnail: the flag as a `data:` URI, empty when the flag was not wanted.
+        only_row_changed: the files were mended or renamed; the flag and the metadata are as they were.
     """
 
     code: str
     record: FlagRecord
     thumbnail: str
     effort: Effort
+    only_row_changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,23 +229,30 @@ class FlagUnchanged:
 
     Attributes:
         thumbnail: the flag as a `data:` URI, empty when the flag was not wanted.
+        only_row_changed: an earlier miss is over.
     """
 
     code: str
     record: FlagRecord
     thumbnail: str
     effort: Effort
+    only_row_changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FlagNotFound:
-    """The source does not have this country: an answer, not an error."""
+    """The source does not have this country: an answer, not an error.
+
+    Attributes:
+        only_row_changed: the previous attempt ended differently.
+    """
 
     code: str
     reason: str
     url: str
     attempts: int
     effort: Effort
+    only_row_changed: bool = True
 
     @property
     def kind(self) -> ErrorKind:
@@ -249,7 +262,11 @@ class FlagNotFound:
 
 @dataclass(frozen=True, slots=True)
 class FlagFailed:
-    """The country could not be fetched or stored; its last good files stand."""
+    """The country could not be fetched or stored; its last good files stand.
+
+    Attributes:
+        only_row_changed: the previous attempt ended differently.
+    """
 
     code: str
     kind: ErrorKind
@@ -257,6 +274,7 @@ class FlagFailed:
     url: str
     attempts: int
     effort: Effort
+    only_row_changed: bool = True
 
 
 Fetched = FlagSaved | FlagUnchanged

@@ -88,6 +88,15 @@ class Settings(SourceSettings, StoreSettings, BaseSettings):
         None, ge=1, description="Cut backfills into runs of at most this many countries; unset means one run."
     )
 
+    heal_attempts: int = Field(5, ge=0, description="How often the healing sensor fetches a failed country again.")
+    heal_delay_s: float = Field(
+        60.0, gt=0, description="Seconds before the first healing attempt; they double from one to the next."
+    )
+    fresh_days: float = Field(3.0, gt=0, description="Days after which a country that was not fetched is too old.")
+    max_changed_share: float = Field(
+        0.05, gt=0, le=1, description="Share of flags that may change at once before the catalog's check fails."
+    )
+
     @field_validator("extra_codes")
     @classmethod
     def _well_formed(cls, codes: list[str]) -> list[str]:
@@ -118,10 +127,12 @@ def project_root() -> Path:
 
 
 def dagster_home() -> Path:
-    """Return the folder of the persistent instance, made if need be, and have Dagster and children use it.
+    """Return the folder of the persistent instance, made if need be, and have this process and its children use it.
 
-    It is `DAGSTER_HOME` where that is set, else `dagster_home/`.
+    It is `DAGSTER_HOME` where that is set, else `dagster_home/`. The events by which a run announces its partitions
+    are stored in batches, unless the environment says otherwise: one by one, they would cost as much as the fetching.
     """
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(project_root() / "dagster_home")))
     home.mkdir(parents=True, exist_ok=True)
     return home

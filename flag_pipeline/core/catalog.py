@@ -13,6 +13,7 @@ from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import ColourShare, FlagRecord, Miss, RowStatus, StoredImage
 
 CATALOG_FOLDER = "catalog"
+JSON_PATH = "catalog/catalog.json"
 
 TEXT, INTEGER, DECIMAL = ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DECIMAL
 MOMENT, COLOURS = ColumnType.MOMENT, ColumnType.COLOURS

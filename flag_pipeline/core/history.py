@@ -9,6 +9,8 @@ from flag_pipeline.core.sink import EXTENSIONS, HISTORY
 from flag_pipeline.core.table import Column, ColumnType, TableSchema
 from flag_pipeline.models import FlagChange, FlagRecord, ImageLook, StoredImage
 
+JSON_PATH = "history/changes.json"
+
 CHANGES_SCHEMA = TableSchema(
     "changes",
     version=1,

@@ -63,16 +63,19 @@ class Refresher:
         except Exception as exc:  # A bug in one country must not cost the other 248; its kind says so
             logger.exception("unexpected error for %s", code)
             miss = FlagFailed(code, ErrorKind.UNEXPECTED, repr(exc), "", 1, meter.effort())
-        await self._remember(miss)
-        return miss
+        return await self._remember(miss)
 
-    async def _remember(self, miss: Missed) -> None:
+    async def _remember(self, missed: Missed) -> Missed:
         """Note the miss in the country's record, for the catalog; its last good files stay."""
+        miss = Miss(missed.kind, missed.reason)
         try:
-            known = await self.sink.record(miss.code) or FlagRecord(miss.code)
-            await self.sink.save(replace(known, miss=Miss(miss.kind, miss.reason)))
+            known = await self.sink.record(missed.code) or FlagRecord(missed.code)
+            if known.miss == miss:
+                return replace(missed, only_row_changed=False)
+            await self.sink.save(replace(known, miss=miss))
         except SinkError as exc:
-            logger.warning("%s: the catalog will not know that it failed: %s", miss.code, exc)
+            logger.warning("%s: the catalog will not know that it failed: %s", missed.code, exc)
+        return missed
 
     async def _fetch_and_save(self, code: str, meter: Meter) -> Outcome:
         known = await self.sink.record(code) or FlagRecord(code)
@@ -88,7 +91,8 @@ class Refresher:
         if record.changes != known.changes:
             await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
         outcome = FlagSaved if new_country or new_image else FlagUnchanged
-        return outcome(code, record, image.thumbnail if image else "", meter.effort())
+        thumbnail = image.thumbnail if image else ""
+        return outcome(code, record, thumbnail, meter.effort(), _only_row_changed(known, record))
 
     async def _refresh_metadata(self, known: FlagRecord, meter: Meter) -> tuple[FlagRecord, Country | None]:
         """Return the record with the source's metadata, and the country if its file has to be written."""
@@ -157,6 +161,20 @@ class Refresher:
         content = await self.sink.read(known.image.file) or b""
         intact = hashlib.sha256(content).hexdigest() == known.image.sha256
         return (known.image, content) if intact else (None, b"")
+
+
+def _only_row_changed(before: FlagRecord, after: FlagRecord) -> bool:
+    """Whether the catalog's row changes although the content, by whose versions it is watched, does not."""
+    return _content(before) == _content(after) and _row(before) != _row(after)
+
+
+def _content(record: FlagRecord) -> tuple[object, ...]:
+    return record.country, record.image and record.image.sha256
+
+
+def _row(record: FlagRecord) -> tuple[object, ...]:
+    # The catalog has no column for the validators.
+    return record.country, record.image and replace(record.image, validators=Validators()), record.miss
 
 
 def _validators_for(url: str, stored: StoredImage | StoredMetadata | None) -> Validators:

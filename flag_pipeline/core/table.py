@@ -57,16 +57,11 @@ class TableSchema:
 def render_table(schema: TableSchema, folder: str, rows: Sequence[object]) -> dict[str, bytes]:
     """Return the files that a table becomes by their paths, `catalog/catalog.json` and so on, and `schema.json`."""
     return {
-        json_path(schema, folder): render_json(schema, rows),
+        f"{folder}/{schema.name}.json": render_json(schema, rows),
         f"{folder}/{schema.name}.csv": render_csv(schema, rows),
         f"{folder}/{schema.name}.parquet": render_parquet(schema, rows),
         f"{folder}/schema.json": render_schema(schema),
     }
-
-
-def json_path(schema: TableSchema, folder: str) -> str:
-    """Return where the JSON file lies, the one that is read back."""
-    return f"{folder}/{schema.name}.json"
 
 
 def render_json(schema: TableSchema, rows: Iterable[object]) -> bytes:

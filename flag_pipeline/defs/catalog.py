@@ -7,11 +7,13 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from flag_pipeline.core.catalog import CATALOG_FOLDER, CATALOG_SCHEMA, CatalogRow, catalog_rows, load_rows
+from flag_pipeline.core.audit import changed_codes
+from flag_pipeline.core.catalog import CATALOG_FOLDER, CATALOG_SCHEMA, CatalogRow, catalog_rows
 from flag_pipeline.core.contact_sheet import render_mosaic
 from flag_pipeline.core.pictures import data_uri, read_intact
-from flag_pipeline.core.table import json_path, render_table
-from flag_pipeline.defs.ledger import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE
+from flag_pipeline.core.table import render_table
+from flag_pipeline.defs.checks import CheckLimits, catalog_check_specs, check_catalog, flag_hashes_of
+from flag_pipeline.defs.ledger import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE, OWNERS
 from flag_pipeline.defs.publishing import column_schema, publish, table_preview
 from flag_pipeline.defs.resources import FileSinkResource
 from flag_pipeline.models import RowStatus
@@ -29,8 +31,8 @@ ANY_COUNTRY_CHANGED = (
 )
 
 
-def catalog_asset(codes: list[str]) -> dg.AssetsDefinition:
-    """The asset `flag_catalog`, with a row for every one of *codes*."""
+def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
+    """The asset `flag_catalog`, with a row for every one of *codes*, and its checks."""
 
     @dg.asset(
         key=FLAG_CATALOG,
@@ -39,13 +41,15 @@ def catalog_asset(codes: list[str]) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         group_name="flags",
         kinds={"csv", "json", "parquet"},
+        owners=OWNERS,
         description="One row a country, sorted by code: `catalog/catalog.parquet`, `.csv` and `.json`.",
+        check_specs=catalog_check_specs(),
     )
-    async def flag_catalog(file_sink: FileSinkResource) -> dg.MaterializeResult[None]:
+    async def flag_catalog(context: dg.AssetExecutionContext, file_sink: FileSinkResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster 1.13 does not recognise it with an argument
         started_at = time.monotonic()
         sink = file_sink.sink
+        before = await flag_hashes_of(sink)
         rows = catalog_rows(codes, await sink.records())
-        n_changed = count_changed(rows, await sink.read(json_path(CATALOG_SCHEMA, CATALOG_FOLDER)))
         version = await publish(sink, render_table(CATALOG_SCHEMA, CATALOG_FOLDER, rows))
         flags = await read_intact(sink, {row.code: (row.file, row.sha256) for row in rows if row.file})
         return dg.MaterializeResult(
@@ -54,13 +58,16 @@ def catalog_asset(codes: list[str]) -> dg.AssetsDefinition:
                 "dagster/column_schema": column_schema(CATALOG_SCHEMA),
                 "dagster/row_count": len(rows),
                 **describe_numbers(rows),
-                "n_changed": n_changed,
+                "n_changed": len(changed_codes(rows, before)),
                 "seconds": round(time.monotonic() - started_at, 3),
                 "preview": table_preview(rows[:PREVIEW_ROWS], PREVIEW_COLUMNS),
                 "not_ok": table_preview([row for row in rows if row.status is not RowStatus.OK], NOT_OK_COLUMNS),
                 "contact_sheet": await show_mosaic(rows, flags),
                 "files": dg.MetadataValue.path(f"{file_sink.store}/{CATALOG_FOLDER}"),
             },
+            check_results=await check_catalog(
+                rows, codes, before=before, sink=sink, instance=context.instance, limits=limits
+            ),
         )
 
     return flag_catalog
@@ -80,12 +87,3 @@ def describe_numbers(rows: list[CatalogRow]) -> dict[str, int]:
         "n_failed": sum(row.has_failed for row in rows),
         "bytes": sum(row.size_bytes or 0 for row in rows),
     }
-
-
-def count_changed(rows: list[CatalogRow], before: bytes | None) -> int:
-    """Return how many flags differ from those that the catalog had *before*; a country's first one does not count."""
-    try:
-        known = {row.code: row.sha256 for row in load_rows(before)} if before else {}
-    except ValueError:
-        return 0
-    return sum(bool(row.sha256 and known.get(row.code)) and row.sha256 != known[row.code] for row in rows)

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from flag_pipeline.core.history import CHANGES_SCHEMA, change_rows, changes_since, picture_paths
+from flag_pipeline.core.history import CHANGES_SCHEMA, JSON_PATH, change_rows, changes_since, picture_paths
 from flag_pipeline.core.pictures import before_and_after, data_uri, intact
 from flag_pipeline.core.sink import HISTORY, FileSink
-from flag_pipeline.core.table import json_path, render_table
+from flag_pipeline.core.table import render_table
 from flag_pipeline.defs.catalog import ANY_COUNTRY_CHANGED
-from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CHANGES, FLAG_IMAGE
+from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CHANGES, FLAG_IMAGE, OWNERS
 from flag_pipeline.defs.publishing import column_schema, escape_markdown, publish, table_preview
 from flag_pipeline.defs.resources import FileSinkResource
 from flag_pipeline.models import FlagChange, FlagRecord
@@ -24,6 +24,7 @@ NAMED_CHANGES = 20
     automation_condition=ANY_COUNTRY_CHANGED,
     code_version=CODE_VERSION,
     group_name="flags",
+    owners=OWNERS,
     kinds={"csv", "json", "parquet"},
     check_specs=[
         dg.AssetCheckSpec(
@@ -36,7 +37,7 @@ async def flag_changes(file_sink: FileSinkResource) -> dg.MaterializeResult:  # 
     """Derive the table of changes from the records, and compare it with the one before."""
     records = await file_sink.sink.records()
     changes = change_rows(records)
-    fresh = changes_since(changes, await file_sink.sink.read(json_path(CHANGES_SCHEMA, HISTORY)))
+    fresh = changes_since(changes, await file_sink.sink.read(JSON_PATH))
     version = await publish(file_sink.sink, render_table(CHANGES_SCHEMA, HISTORY, changes))
     return dg.MaterializeResult(
         data_version=version,

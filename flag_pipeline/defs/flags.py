@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -24,15 +25,20 @@ from flag_pipeline.defs.ledger import (
     CODE_VERSION,
     COUNTRY_METADATA,
     FLAG_IMAGE,
+    OWNERS,
     materialization,
     observation,
 )
 from flag_pipeline.defs.planning import plan_partitions
+from flag_pipeline.defs.reexecution import carry_over
 from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
 from flag_pipeline.errors import FlagPipelineError
 from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
 
 STEP = "fetch_flags"
+POOL = "flag_source"
+# The schedule fetches daily: one missed night is worth a look, three are an outage.
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3), warn_window=timedelta(hours=36))
 NAMED_IN_FAILURE = 10
 
 
@@ -56,6 +62,8 @@ def flag_assets(partitions: dg.StaticPartitionsDefinition, *, most: int | None) 
                 skippable=True,
                 code_version=CODE_VERSION,
                 kinds={"json"},
+                owners=OWNERS,
+                freshness_policy=FRESHNESS,
             ),
             dg.AssetSpec(
                 FLAG_IMAGE,
@@ -64,12 +72,16 @@ def flag_assets(partitions: dg.StaticPartitionsDefinition, *, most: int | None) 
                 skippable=True,
                 code_version=CODE_VERSION,
                 kinds={"gif"},
+                owners=OWNERS,
+                freshness_policy=FRESHNESS,
             ),
         ],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.multi_run(most) if most else dg.BackfillPolicy.single_run(),
         can_subset=True,
         group_name="flags",
+        # Two runs at once would ask one source twice as hard as the settings say; dagster.yaml sets the limit to 1.
+        pool=POOL,
     )(fetch_flags)
 
 
@@ -81,7 +93,7 @@ async def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
     file_sink: FileSinkResource,
 ):
     """Fetch the requested countries, record each, and fail at the end if any failed."""
-    codes = requested_codes(context, config)
+    codes = carry_over(context, requested_codes(context, config))
     refresher = Refresher(
         flag_source.client,
         file_sink.sink,

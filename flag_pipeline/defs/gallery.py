@@ -5,15 +5,14 @@ import time
 
 import dagster as dg
 
-from flag_pipeline.core import contact_sheet, gallery
-from flag_pipeline.core.catalog import CATALOG_FOLDER, CATALOG_SCHEMA, CatalogRow, load_rows
+from flag_pipeline.core import catalog, contact_sheet, gallery, history
+from flag_pipeline.core.catalog import load_rows
 from flag_pipeline.core.gallery import Gallery, render_page
-from flag_pipeline.core.history import CHANGES_SCHEMA, load_changes
+from flag_pipeline.core.history import load_changes
 from flag_pipeline.core.pictures import read_intact
-from flag_pipeline.core.sink import HISTORY, FileSink
-from flag_pipeline.core.table import json_path
+from flag_pipeline.core.sink import FileSink
 from flag_pipeline.defs.catalog import show_mosaic
-from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
+from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS
 from flag_pipeline.defs.publishing import publish
 from flag_pipeline.defs.resources import FileSinkResource
 
@@ -33,6 +32,7 @@ TABLES_CHANGED = (
     automation_condition=TABLES_CHANGED,
     code_version=CODE_VERSION,
     group_name="flags",
+    owners=OWNERS,
     kinds={"html", "png"},
     description="The catalog to look at: `catalog/index.html` and `catalog/contact_sheet.png`.",
 )
@@ -64,8 +64,8 @@ async def read_gallery(sink: FileSink) -> Gallery:
     Raises dg.Failure when there is no catalog of this version.
     """
     try:
-        rows: list[CatalogRow] = load_rows(await sink.read(json_path(CATALOG_SCHEMA, CATALOG_FOLDER)) or b"")
-        changes = load_changes(await sink.read(json_path(CHANGES_SCHEMA, HISTORY)) or b"[]")
+        rows = load_rows(await sink.read(catalog.JSON_PATH) or b"")
+        changes = load_changes(await sink.read(history.JSON_PATH) or b"[]")
     except ValueError as exc:
         raise dg.Failure("there is no catalog to draw: materialize flag_catalog first", allow_retries=False) from exc
     flags = await read_intact(sink, {row.code: (row.file, row.sha256) for row in rows if row.file})

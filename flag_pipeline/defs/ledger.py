@@ -15,18 +15,21 @@ from dagster import DagsterEventType, DagsterInstance
 
 from flag_pipeline.core.records import country_sha256
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import Fetched, FlagNotFound, FlagSaved, Missed, StoredImage
+from flag_pipeline.models import Fetched, FlagNotFound, FlagSaved, Missed, Outcome, StoredImage
 
 COUNTRY_METADATA = dg.AssetKey("country_metadata")
 FLAG_IMAGE = dg.AssetKey("flag_image")
 FLAG_CATALOG = dg.AssetKey("flag_catalog")
 FLAG_CHANGES = dg.AssetKey("flag_changes")
 FLAG_GALLERY = dg.AssetKey("flag_gallery")
+FETCHED_ASSETS = (COUNTRY_METADATA, FLAG_IMAGE)
 
 CODE_VERSION = "1"
+OWNERS = ["team:data"]
 
 OUTCOME_TAG = "flag_pipeline/outcome"
 KIND_TAG = "flag_pipeline/kind"
+ONLY_ROW_CHANGED_TAG = "flag_pipeline/only_row_changed"
 
 
 class RecordedOutcome(StrEnum):
@@ -36,6 +39,7 @@ class RecordedOutcome(StrEnum):
     UNCHANGED = "unchanged"
     NOT_FOUND = "not_found"
     FAILED = "failed"
+    CARRIED_OVER = "carried_over"
 
 
 def materialization(asset_key: dg.AssetKey, outcome: Fetched) -> dg.AssetMaterialization:
@@ -53,7 +57,7 @@ def materialization(asset_key: dg.AssetKey, outcome: Fetched) -> dg.AssetMateria
             "body_bytes": outcome.effort.body_bytes,
             "duration_s": round(outcome.effort.duration_s, 3),
         },
-        tags={OUTCOME_TAG: word.value, **_version_tags(asset_key, version, outcome)},
+        tags={**_outcome_tags(word, outcome), **_version_tags(asset_key, version, outcome)},
     )
 
 
@@ -86,6 +90,11 @@ def _describe_metadata(outcome: Fetched) -> tuple[str, Mapping[str, dg.MetadataV
         "sha256": stored.sha256,
         "url": _link(stored.source_url),
     }
+
+
+def _outcome_tags(word: RecordedOutcome, outcome: Outcome) -> dict[str, str]:
+    tags = {OUTCOME_TAG: word.value}
+    return {**tags, ONLY_ROW_CHANGED_TAG: "true"} if outcome.only_row_changed else tags
 
 
 def _link(url: str) -> dg.MetadataValue:
@@ -122,7 +131,7 @@ def observation(asset_key: dg.AssetKey, miss: Missed) -> dg.AssetObservation:
             "body_bytes": miss.effort.body_bytes,
             "duration_s": round(miss.effort.duration_s, 3),
         },
-        tags={OUTCOME_TAG: word.value, KIND_TAG: miss.kind.value},
+        tags={**_outcome_tags(word, miss), KIND_TAG: miss.kind.value},
     )
 
 
@@ -131,12 +140,14 @@ class RecordedCountry:
     """What one event says about one country.
 
     Attributes:
+        only_row_changed: its catalog row changes although its data versions do not.
         kind, reason: why it brought nothing; empty when it was fetched.
         requests, attempts, body_bytes: what it cost, see `Effort`.
     """
 
     code: str
     outcome: RecordedOutcome
+    only_row_changed: bool
     kind: str
     reason: str
     requests: int
@@ -159,6 +170,7 @@ def read_event(event: dg.DagsterEvent) -> RecordedCountry | None:
     return RecordedCountry(
         code=said.partition,
         outcome=RecordedOutcome(tags[OUTCOME_TAG]),
+        only_row_changed=ONLY_ROW_CHANGED_TAG in tags,
         kind=tags.get(KIND_TAG, ""),
         reason=cell.get("reason", ""),
         requests=cell["requests"],
@@ -169,11 +181,16 @@ def read_event(event: dg.DagsterEvent) -> RecordedCountry | None:
 
 @dataclass(frozen=True, slots=True)
 class RecordedMiss:
-    """The latest recorded outcome of a country that brought nothing."""
+    """The latest recorded outcome of a country that brought nothing.
+
+    Attributes:
+        at: when it was recorded, seconds since the epoch.
+    """
 
     kind: ErrorKind
     reason: str
     storage_id: int
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,5 +241,22 @@ def _read_misses(instance: DagsterInstance, asset_key: dg.AssetKey, storage_ids:
         seen = record.asset_observation
         if seen is not None and seen.partition is not None and KIND_TAG in seen.tags:
             reason = str(seen.metadata["reason"].value)
-            misses[seen.partition] = RecordedMiss(ErrorKind(seen.tags[KIND_TAG]), reason, record.storage_id)
+            misses[seen.partition] = RecordedMiss(
+                ErrorKind(seen.tags[KIND_TAG]), reason, record.storage_id, record.timestamp
+            )
     return misses
+
+
+def latest_materializations(
+    instance: DagsterInstance, asset_key: dg.AssetKey, codes: Iterable[str]
+) -> dict[str, dg.EventLogRecord]:
+    """Return the latest materialization of each of *codes* that has one; two queries, however many codes."""
+    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
+        asset_key, DagsterEventType.ASSET_MATERIALIZATION
+    )
+    storage_ids = [latest[code] for code in codes if code in latest]
+    if not storage_ids:
+        return {}
+    wanted = dg.AssetRecordsFilter(asset_key=asset_key, storage_ids=storage_ids)
+    records = instance.fetch_materializations(wanted, limit=len(storage_ids)).records
+    return {record.partition_key: record for record in records if record.partition_key is not None}

@@ -1,12 +1,113 @@
 """The sensors: what happens by itself."""
 
+import json
+import time
+
 import dagster as dg
 
-from flag_pipeline.defs.ledger import FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
+from flag_pipeline.defs.flags import STEP
+from flag_pipeline.defs.healing import HealingPlan, HealingPolicy, plan_healing
+from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
+from flag_pipeline.defs.ledger import (
+    FETCHED_ASSETS,
+    FLAG_CATALOG,
+    FLAG_CHANGES,
+    FLAG_GALLERY,
+    RecordedOutcome,
+    read_event,
+    read_ledger,
+)
+
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 catalog_automation = dg.AutomationConditionSensorDefinition(
     "catalog_automation",
     target=dg.AssetSelection.assets(FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY),
     default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=10,
     description="Rebuilds the catalog, the history and the pictures when a flag or a name has changed.",
 )
+
+
+def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
+    """Rebuild the catalog after runs that ended with *status* and changed rows of it, but no data version.
+
+    Such are a country's new failure, and its recovery with the same flag; where a data version changed in the same
+    run, the automation condition sees to it.
+    """
+
+    @dg.run_status_sensor(
+        name=f"catalog_follows_{status.value.lower()}",
+        run_status=status,
+        request_job=rebuild_catalog,
+        monitored_jobs=None,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=10,
+        description=f"Rebuilds the catalog when a run ended in {status.value} and only countries' states changed.",
+    )
+    def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+        run_id = context.dagster_run.run_id
+        entries = context.instance.all_logs(run_id, of_type=set(LEDGER_EVENTS))
+        said = [read_event(entry.dagster_event) for entry in entries if entry.dagster_event]
+        changed = [country for country in said if country and country.only_row_changed]
+        if not changed:
+            return dg.SkipReason(f"No row of the catalog changed by state alone in run {run_id}.")
+        if any(c and c.outcome is RecordedOutcome.SAVED and not c.only_row_changed for c in said):
+            return dg.SkipReason(f"Content changed in run {run_id} too: the automation condition rebuilds the catalog.")
+        return dg.RunRequest(run_key=run_id)
+
+    return sensor
+
+
+LEDGER_EVENTS = (dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION)
+
+
+def healing(codes: list[str], policy: HealingPolicy) -> dg.SensorDefinition:
+    """Fetch failed countries again, in one run however scattered, with growing delays and a limit of attempts."""
+
+    @dg.sensor(
+        name="healing",
+        job=refresh_flags,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=30,
+        description="Fetches countries again that failed for a reason that may pass.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        if run := _fetching_run(context.instance):
+            return dg.SkipReason(f"Run {run.run_id} is fetching; never two at once.")
+        failed = {}
+        for key in FETCHED_ASSETS:
+            failed.update(read_ledger(context.instance, key, codes).failed)
+        plan = plan_healing(failed, _attempts_of(context.cursor), policy, now=time.time())
+        if not plan.codes:
+            return dg.SensorResult(skip_reason=plan.explanation, cursor=json.dumps(plan.attempts))
+        return dg.SensorResult([_request(plan)], cursor=json.dumps(plan.attempts))
+
+    return sensor
+
+
+def _request(plan: HealingPlan) -> dg.RunRequest:
+    return dg.RunRequest(
+        # The same failures are asked about once, even if the cursor of the tick that asked got lost.
+        run_key=plan.key,
+        run_config={"ops": {STEP: {"config": {"countries": plan.codes}}}},
+        tags={"flag_pipeline/healing": ",".join(plan.codes)[:200]},
+    )
+
+
+def _attempts_of(cursor: str | None) -> dict[str, int]:
+    return {str(code): int(number) for code, number in json.loads(cursor or "{}").items()}
+
+
+def _fetching_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
+    """Return a run that fetches or is about to, if there is one."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+        if run.job_name == refresh_flags.name or set(FETCHED_ASSETS) & set(run.asset_selection or ()):
+            return run
+    return None

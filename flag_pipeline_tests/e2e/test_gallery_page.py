@@ -1,6 +1,5 @@
 """The page in a real browser, opened from a file: no network, no error, usable by all."""
 
-import os
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -14,21 +13,15 @@ from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.gallery import Gallery, render_page
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import Miss
+from flag_pipeline_tests.e2e.browser import ARGUMENTS, chromium
 from flag_pipeline_tests.records import change_of, record_of, striped
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-# What Chromium would otherwise ask of the world by itself.
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-background-networking "
-    "--no-first-run --disable-component-update --disable-sync"
-)
-SCREENSHOTS = Path(__file__).parents[2] / "test-artifacts"
 FLAG, OTHER_FLAG = striped("#de2910", "#ffde00"), striped("#0b57b7", "#ffffff")
 NAME = 'Kenya <script>alert("1")</script>'
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.is_file(), reason="there is no Chromium here"),
+    pytest.mark.skipif(chromium() is None, reason="there is no Chromium here"),
 ]
 
 
@@ -53,7 +46,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests of this module."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS.split())
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         yield browser
         browser.close()
 
@@ -155,13 +148,15 @@ def test_details_have_the_history_and_work_by_keyboard(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width_px", [390, 1440])
-def test_axe_finds_no_serious_problem(browser: Browser, page_file: Path, scheme: Any, width_px: int) -> None:
+def test_axe_finds_no_serious_problem(
+    browser: Browser, page_file: Path, artifacts: Path, scheme: Any, width_px: int
+) -> None:
     """At both widths, light and dark, with the details closed and open; and nothing is wider than the window."""
     axe = files("axe_playwright_python").joinpath("axe.min.js").read_text()
     # The page's own policy would keep the checker out.
     page = browser.new_page(viewport={"width": width_px, "height": 900}, color_scheme=scheme, bypass_csp=True)
     page.goto(page_file.as_uri())
-    page.screenshot(path=SCREENSHOTS / f"gallery-{scheme}-{width_px}.png")
+    page.screenshot(path=artifacts / f"gallery-{scheme}-{width_px}.png")
     page.evaluate(axe)
 
     closed = page.evaluate("axe.run()")

@@ -154,3 +154,42 @@ def test_embedded_source_has_every_country(instance: dg.DagsterInstance, tmp_pat
     assert len(instance.get_materialized_partitions(FLAG_IMAGE)) == len(partition_codes(settings)) == 249
     assert len(list((tmp_path / "flags").iterdir())) == 249
     assert (tmp_path / "flags" / "CI-Côte d'Ivoire.gif").is_file()
+
+
+def test_a_reexecution_fetches_only_what_had_failed(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """The retry of a partly failed run asks for AL alone, and the others stay materialized although it fails again."""
+    flag_server.break_country("AL", answer(500))
+    first = launch(instance, settings, tags=ranged("AD", "AR"))
+    before = {key: latest_versions(instance, key) for key in BOTH}
+    flag_server.requests.clear()
+
+    second = launch(
+        instance,
+        settings,
+        tags={
+            **ranged("AD", "AR"),
+            "dagster/parent_run_id": first.run_id,
+            "dagster/root_run_id": first.run_id,
+        },
+    )
+
+    assert not second.success
+    assert set(flag_server.codes_asked_for()) == {"AL"}
+    for key in BOTH:
+        recorded = {
+            entry.dagster_event.partition
+            for entry in instance.all_logs(second.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+            if entry.dagster_event and entry.dagster_event.asset_key == key
+        }
+        assert recorded == {*A_TO_AR} - {"AL"}
+        assert latest_versions(instance, key) == before[key]
+
+
+def latest_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:
+    """The data version of the latest materialization of each partition."""
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, ["dagster/data_version"]
+    )
+    return {code: found["dagster/data_version"] for code, found in tags.items()}

@@ -1,0 +1,87 @@
+"""Which failed countries are fetched again, and when. Pure: the sensor brings the facts and carries out the plan."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flag_pipeline.defs.ledger import RecordedMiss
+from flag_pipeline.settings import Settings
+
+NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class HealingPolicy:
+    """How patiently failures are healed.
+
+    Before attempt *n* + 1 a country waits `delay_s * 2 ** n` seconds from its latest failure; after `attempts` it is
+    left alone until something else fetches it.
+    """
+
+    attempts: int
+    delay_s: float
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "HealingPolicy":
+        """The policy that *settings* describe."""
+        return cls(attempts=settings.heal_attempts, delay_s=settings.heal_delay_s)
+
+
+@dataclass(frozen=True, slots=True)
+class HealingPlan:
+    """What a tick decided.
+
+    Attributes:
+        codes: countries to fetch now, sorted; empty for none.
+        attempts: how often each country that still fails has been fetched again, these included.
+        key: the same for the same failures.
+        explanation: why the others, or all, are left alone.
+    """
+
+    codes: list[str]
+    attempts: dict[str, int]
+    key: str
+    explanation: str
+
+
+def plan_healing(
+    failed: Mapping[str, RecordedMiss], attempts: Mapping[str, int], policy: HealingPolicy, *, now: float
+) -> HealingPlan:
+    """Return what to fetch again at *now* (seconds since the epoch) of what *failed*.
+
+    Countries that are nearly due go along with those that are due: failures of one run, recorded seconds apart, are
+    healed by one run.
+    """
+    done = {code: attempts.get(code, 0) for code in failed}
+    lasting = sorted(code for code, miss in failed.items() if not miss.kind.is_transient)
+    exhausted = sorted(code for code in failed if code not in lasting and done[code] >= policy.attempts)
+    candidates = failed.keys() - {*lasting, *exhausted}
+    due_at = {code: failed[code].at + policy.delay_s * 2 ** done[code] for code in candidates}
+    is_due = any(at <= now for at in due_at.values())
+    codes = sorted(code for code, at in due_at.items() if is_due and at <= now + policy.delay_s)
+    return HealingPlan(
+        codes=codes,
+        attempts={code: number + (code in codes) for code, number in sorted(done.items()) if number or code in codes},
+        key=_key({code: failed[code].storage_id for code in codes}),
+        explanation=_explain(lasting, exhausted, waiting=sorted(candidates - set(codes))),
+    )
+
+
+def _key(failures: Mapping[str, int]) -> str:
+    text = " ".join(f"{code}:{storage_id}" for code, storage_id in sorted(failures.items()))
+    return f"heal-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _explain(lasting: list[str], exhausted: list[str], *, waiting: list[str]) -> str:
+    reasons = (
+        ("Waiting before the next attempt", waiting),
+        ("Given up after the last attempt, redo them by hand", exhausted),
+        ("Failed for a reason that does not pass by itself, see their observations", lasting),
+    )
+    said = [f"{reason}: {_some(codes)}." for reason, codes in reasons if codes]
+    return " ".join(said) or "No country has failed."
+
+
+def _some(codes: list[str]) -> str:
+    more = f" and {len(codes) - NAMED} more" if len(codes) > NAMED else ""
+    return f"{' '.join(codes[:NAMED])}{more}"

@@ -1,0 +1,232 @@
+"""Open connections to the database files of a sharded event log, kept for reuse.
+
+Opening a SQLite file costs more than writing an event to it. `Shards` keeps connections open: for all
+threads, one thread at a time each; beside other processes that write, delete and replace the files; never
+for a forked child, which must open its own. Source: https://www.sqlite.org/howtocorrupt.html, section 2.6,
+read 2026-11-23.
+"""
+
+import os
+import sqlite3
+import sys
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Connection
+from sqlalchemy.pool import NullPool
+
+__all__ = ["INDEX", "Shards", "is_stamped"]
+
+INDEX = "index"
+_MAX_SHARDS = 32
+_MAX_IDLE = 4  # connections a shard; when more threads read at once, theirs are closed after use
+_BUSY_TIMEOUT_S = 30.0  # as Dagster waits
+_FILE = "flag_pipeline.file"
+
+
+@dataclass(slots=True, eq=False)
+class _Shard:
+    """One file: its connections that wait for work, and the lock of whoever may write to it."""
+
+    path: Path
+    idle: list[Connection] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def close(self) -> None:
+        while self.idle:
+            self.idle.pop().close()
+
+
+class Shards:
+    """The connections to the shards used last, `_MAX_SHARDS` of them, and always to the index.
+
+    Attributes:
+        base_dir: where the files are, `{name}.db` each.
+        synchronous: SQLite's setting of that name, NORMAL or FULL.
+
+    """
+
+    def __init__(self, base_dir: Path, synchronous: str) -> None:
+        self.base_dir = base_dir
+        self.synchronous = synchronous
+        # One engine for all files, because SQLAlchemy keeps compiled SQL by engine.
+        self._engine = create_engine("sqlite://", creator=self._next_opened, poolclass=NullPool)
+        self._opened: dict[int, sqlite3.Connection] = {}
+        self._start()
+        _all_shards.add(self)
+
+    def _start(self) -> None:
+        self._shards: OrderedDict[str, _Shard] = OrderedDict()
+        self._changed = threading.Condition()
+        self._forking = False
+        self._reading: set[int] = set()
+        # What each thread is at work with. Not thread-local: a forked child must find what others had open.
+        self._in_use: dict[tuple[int, str], Connection | None] = {}
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let this thread connect beside the writer: it gets the last committed state, and does not wait."""
+        thread = threading.get_ident()
+        if thread in self._reading:
+            yield
+            return
+        self._reading.add(thread)
+        try:
+            yield
+        finally:
+            self._reading.discard(thread)
+
+    @contextmanager
+    def connect(self, name: str, create: Callable[[Path], None]) -> Iterator[Connection]:
+        """Give a connection in a transaction; asked again within it, the same thread gets the same one.
+
+        Unless it is reading, a thread has the shard for itself in its process. `create` makes a missing file.
+        """
+        key = (threading.get_ident(), name)
+        if (connection := self._in_use.get(key)) is not None:
+            yield connection
+            return
+        shard = self._enter(key)
+        with nullcontext() if key[0] in self._reading else shard.lock:
+            healthy = False
+            try:
+                connection = self._in_use[key] = self._take(shard, create)
+                with connection.begin():
+                    yield connection
+                healthy = True
+            finally:
+                self._leave(key, shard, healthy=healthy)
+
+    def _enter(self, key: tuple[int, str]) -> _Shard:
+        thread, name = key
+        with self._changed:
+            # A fork waits for whoever is in the middle of something; everybody else waits for the fork.
+            self._changed.wait_for(lambda: not self._forking or any(user == thread for user, _ in self._in_use))
+            self._in_use[key] = None
+            if name not in self._shards:
+                self._shards[name] = _Shard(self.base_dir / f"{name}.db")
+                if len(self._shards) > _MAX_SHARDS:
+                    self._shards.pop(next(other for other in self._shards if other != INDEX)).close()
+            self._shards.move_to_end(name)
+            return self._shards[name]
+
+    def _leave(self, key: tuple[int, str], shard: _Shard, *, healthy: bool) -> None:
+        with self._changed:
+            connection = self._in_use.pop(key, None)
+            self._changed.notify_all()
+            if connection is None:
+                return
+            if healthy and self._shards.get(key[1]) is shard and len(shard.idle) < _MAX_IDLE:
+                shard.idle.append(connection)
+            else:
+                connection.close()
+
+    def _take(self, shard: _Shard, create: Callable[[Path], None]) -> Connection:
+        while (connection := _pop(shard.idle)) is not None:
+            if connection.info[_FILE] == _identity(shard.path):
+                return connection
+            connection.close()  # its file is gone or replaced: a wipe, by whatever process
+        while True:
+            identity = _identity(shard.path)
+            opened = self.open_file(shard.path)
+            has_tables = is_stamped(opened)
+            if has_tables and identity is not None and identity == _identity(shard.path):
+                self._opened[threading.get_ident()] = opened
+                connection = self._engine.connect()
+                connection.info[_FILE] = identity
+                return connection
+            opened.close()
+            if not has_tables:
+                create(shard.path)
+
+    def _next_opened(self) -> sqlite3.Connection:
+        return self._opened.pop(threading.get_ident())
+
+    def open_file(self, path: Path) -> sqlite3.Connection:
+        """Open a file, perhaps a new and empty one, the way all of them are opened."""
+        # One thread at a time uses a connection, but not always the same.
+        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={self.synchronous}")
+        return connection
+
+    def close(self) -> None:
+        """Close what waits for work; what is in use is closed after use."""
+        with self._changed:
+            while self._shards:
+                self._shards.popitem()[1].close()
+
+    def before_fork(self) -> None:
+        """Wait until no other thread is at work, then close everything: a child must inherit nothing open."""
+        self._changed.acquire()
+        self._forking = True
+        me = threading.get_ident()
+        self._changed.wait_for(lambda: all(user == me for user, _ in self._in_use), _BUSY_TIMEOUT_S)
+        self.close()
+
+    def after_fork_in_parent(self) -> None:
+        """Let those go on who waited for the fork."""
+        self._forking = False
+        self._changed.notify_all()
+        self._changed.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start anew, and close nothing of the parent's: that could cost the parent its log file."""
+        _inherited.extend(self._in_use.values())
+        self._start()
+
+
+def is_stamped(connection: sqlite3.Connection) -> bool:
+    """Say whether the file has its tables: the last thing Dagster writes to a new one is Alembic's stamp."""
+    table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+    return table is not None and connection.execute("SELECT 1 FROM alembic_version").fetchone() is not None
+
+
+def _pop(idle: list[Connection]) -> Connection | None:
+    try:
+        return idle.pop()
+    except IndexError:
+        return None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+_all_shards: weakref.WeakSet[Shards] = weakref.WeakSet()
+_forking: list[Shards] = []
+_fork_lock = threading.Lock()
+_inherited: list[Connection | None] = []
+
+
+def _before_fork() -> None:
+    _fork_lock.acquire()
+    _forking.extend(_all_shards)
+    for shards in _forking:
+        shards.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    while _forking:
+        _forking.pop().after_fork_in_parent()
+    _fork_lock.release()
+
+
+def _after_fork_in_child() -> None:
+    while _forking:
+        _forking.pop().after_fork_in_child()
+    _fork_lock.release()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
