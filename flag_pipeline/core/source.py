@@ -132,10 +132,12 @@ class FlagSource:
         except TransientSourceError as exc:
             if not self._is_unreachable(exc):
                 raise
+            was_open = self._circuit.is_open
             self._gate.pause(self._circuit.failed(started_at))
             if not self._circuit.is_open:
                 raise
-            logger.error("%s cannot be reached; nothing more is asked of it: %s", self.preset.name, exc)  # noqa: TRY400
+            if not was_open:
+                logger.error("%s cannot be reached; nothing more is asked of it: %s", self.preset.name, exc)  # noqa: TRY400
             raise SourceDownError(str(exc), code=code, url=url) from exc
 
     def _is_unreachable(self, exc: TransientSourceError) -> bool:
