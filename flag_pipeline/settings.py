@@ -37,6 +37,9 @@ class SourceSettings(BaseModel):
         le=512,
         description="Requests under way at first; as many more join with each round trip that the source answers.",
     )
+    requests_per_second: float | None = Field(
+        None, gt=0, description="Requests a second, evenly spaced; unset means as fast as the source answers."
+    )
     attempts: int = Field(4, ge=1, le=20, description="Requests for one file before giving up on it.")
     retry_initial_s: float = Field(0.2, gt=0, description="Seconds of back-off before the second attempt.")
     retry_max_s: float = Field(10.0, gt=0, description="Longest back-off between two attempts, in seconds.")

@@ -4,13 +4,14 @@ import asyncio
 import email.utils
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiolimiter import AsyncLimiter
 
 from flag_pipeline.core.gate import Circuit, Gate
 from flag_pipeline.core.guard import Guard, GuardedResolver
@@ -102,6 +103,7 @@ class FlagSource:
         self.settings = settings
         self._session = session
         self._gate = Gate(first=settings.first_requests, most=settings.max_requests)
+        self._pace = _pace(settings.requests_per_second)
         self._circuit = Circuit(down_after_s=settings.source_down_s)
         self._retry = RetryPolicy.from_settings(settings)
         self._sleep = sleep
@@ -113,7 +115,7 @@ class FlagSource:
         async def attempt() -> Answer:
             nonlocal tries
             tries += 1
-            async with self._gate.slot():
+            async with self._gate.slot(), self._pace:
                 with self._watching(code=code, url=url):
                     meter.request_sent(again=tries > 1)
                     with translating(code=code, url=url):
@@ -189,6 +191,11 @@ class FlagSource:
                 f"{url} answered {status}", code=code, url=url, kind=kind, retry_after_s=retry_after_s
             )
         return SourceContractError(f"{url} answered {status}", code=code, url=url)
+
+
+def _pace(requests_per_second: float | None) -> AbstractAsyncContextManager[None]:
+    # One request a bucket: a fuller one would let as many through at once.
+    return AsyncLimiter(1, 1 / requests_per_second) if requests_per_second else nullcontext()
 
 
 @asynccontextmanager
