@@ -75,6 +75,7 @@ class StoreSettings(BaseModel):
     """Where files go."""
 
     store: str = Field("data", description="A folder, or any URL that universal-pathlib opens.")
+    history_keep: int = Field(10, ge=0, le=1000, description="Replaced flags that are kept of each country.")
     sink_threads: int = Field(4, ge=1, le=64, description="Threads that read and write files.")
 
     @field_validator("store")

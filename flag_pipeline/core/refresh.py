@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from flag_pipeline.core.countries import parse_country
+from flag_pipeline.core.history import describe_change, history_folder, latest_changes
 from flag_pipeline.core.image import inspect_image
+from flag_pipeline.core.look import describe_look
 from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.sink import FileSink, flag_path, metadata_path
 from flag_pipeline.core.source import FlagSource, Meter
@@ -39,12 +41,14 @@ class Refresher:
         metadata: whether the metadata document is wanted.
         image: whether the flag is wanted; it is named after the country, so metadata that is not stored yet is
             fetched and stored for it all the same.
+        history_keep: replaced flags that are kept of a country.
     """
 
     source: FlagSource
     sink: FileSink
     metadata: bool = True
     image: bool = True
+    history_keep: int = 10
     # One picture at a time: a decoded one takes up to 64 MB.
     _decoding: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
 
@@ -86,6 +90,8 @@ class Refresher:
             new_image = image if is_new else None
         if record != known or new_country or new_image or self.sink.has_strays(record):
             await self.sink.save(record, image=new_image, country=new_country)
+        if record.changes != known.changes:
+            await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
         outcome = FlagSaved if new_country or new_image else FlagUnchanged
         thumbnail = image.thumbnail if image else ""
         return outcome(code, record, thumbnail, meter.effort(), _only_row_changed(known, record))
@@ -122,11 +128,28 @@ class Refresher:
             raise SourceError("there is no name to save the flag under", code=known.code, url=url)
         file = flag_path(known.code, known.country.name, image.format)
         is_new = stored is None or stored.sha256 != image.sha256
-        record = replace(
-            known,
-            image=_stored(image, file=file, url=url, validators=answer.validators, before=known.image, is_new=is_new),
-        )
+        after = _stored(image, file=file, url=url, validators=answer.validators, before=known.image, is_new=is_new)
+        if after.look is None:
+            after = replace(after, look=await asyncio.to_thread(describe_look, image.content))
+        record = await self._keep_replaced(replace(known, image=after), known.image, content)
         return record, image, is_new or stored is None or stored.file != file
+
+    async def _keep_replaced(self, record: FlagRecord, before: StoredImage | None, content: bytes) -> FlagRecord:
+        """Keep the flag that is about to be replaced, if it is, and return the record with that change in it.
+
+        *content* is the replaced flag's; empty if it was lost.
+        """
+        after = record.image
+        if before is None or after is None or before.sha256 == after.sha256:
+            return record
+        old_look = before.look
+        if content and old_look is None:
+            old_look = await asyncio.to_thread(describe_look, content)
+        change = describe_change(record.code, before, after, old_look=old_look, is_kept=bool(content))
+        changes = latest_changes((*record.changes, change), keep=self.history_keep)
+        if content and changes:
+            await self.sink.write(change.old_file, content)
+        return replace(record, changes=changes)
 
     async def _intact_metadata(self, known: FlagRecord) -> StoredMetadata | None:
         """What is known of the stored metadata, if its file still is what was written."""
@@ -169,6 +192,7 @@ def _stored(
     # Milliseconds, as they are written: what is read back must compare equal.
     now = datetime.now(UTC)
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    is_same = before is not None and before.sha256 == image.sha256
     return StoredImage(
         file=file,
         format=image.format,
@@ -178,6 +202,9 @@ def _stored(
         sha256=image.sha256,
         source_url=url,
         fetched_at=now if before is None or is_new else before.fetched_at,
-        changed_at=now if before is None or before.sha256 != image.sha256 else before.changed_at,
+        changed_at=before.changed_at if before is not None and is_same else now,
         validators=validators,
+        first_seen_at=now if before is None else before.first_seen_at or before.changed_at,
+        n_changes=0 if before is None else before.n_changes + (not is_same),
+        look=before.look if before is not None and is_same else None,
     )

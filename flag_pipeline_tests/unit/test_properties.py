@@ -16,7 +16,7 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flag_pipeline.core.catalog import catalog_rows, render_csv, render_json
+from flag_pipeline.core.catalog import CATALOG_SCHEMA, catalog_rows
 from flag_pipeline.core.countries import iso_codes, parse_country
 from flag_pipeline.core.image import inspect_image
 from flag_pipeline.core.presets import ANY_FORMAT
@@ -24,6 +24,7 @@ from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.core.sink import FileSink, flag_path
 from flag_pipeline.core.source import parse_retry_after
 from flag_pipeline.core.sweep import sweep
+from flag_pipeline.core.table import render_csv, render_json
 from flag_pipeline.errors import ErrorKind, SourceContractError, printable
 from flag_pipeline.models import Country, Effort, FlagFailed, FlagImage, FlagRecord, Miss, Outcome
 from flag_pipeline_tests.samples import flag, gif, picture, record
@@ -81,7 +82,7 @@ def test_accepted_name_is_safe_wherever_it_lands(name: str) -> None:
 
     path = flag_path("CN", country.name, "gif")
     rows = catalog_rows(["CN"], {"CN": replace(record(), country=country)})
-    [cells] = csv.DictReader(io.StringIO(render_csv(rows).decode(), newline=""))
+    [cells] = csv.DictReader(io.StringIO(render_csv(CATALOG_SCHEMA, rows).decode(), newline=""))
 
     assert PurePosixPath(path).parent == PurePosixPath("flags")
     assert len(PurePosixPath(path).name.encode()) <= 255
@@ -89,7 +90,7 @@ def test_accepted_name_is_safe_wherever_it_lands(name: str) -> None:
     assert country.name == unicodedata.normalize("NFC", country.name)
     assert not any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in country.name)
     assert cells["name"].lstrip("'")[:1] not in "=+@" or cells["name"].startswith("'")
-    assert json.loads(render_json(rows))[0]["name"] == country.name
+    assert json.loads(render_json(CATALOG_SCHEMA, rows))[0]["name"] == country.name
 
 
 @given(ANY_TEXT)
@@ -199,4 +200,5 @@ def test_catalog_does_not_depend_on_order(misses: dict[str, Miss | None], random
 
     one, other = (catalog_rows(["CN"], {stored.code: stored for stored in order}) for order in (records, shuffled))
 
-    assert (render_json(one), render_csv(one)) == (render_json(other), render_csv(other))
+    assert render_json(CATALOG_SCHEMA, one) == render_json(CATALOG_SCHEMA, other)
+    assert render_csv(CATALOG_SCHEMA, one) == render_csv(CATALOG_SCHEMA, other)
