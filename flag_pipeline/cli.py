@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flag_pipeline.cli_catalog import commands
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.printing import ledger_json, print_ledgers, print_report, progress_bar, report_json
 from flag_pipeline.settings import Settings, dagster_home, load_settings, project_root
@@ -29,9 +30,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.add_typer(commands)
+
 Source = Annotated[
     str | None,
-    typer.Option("--source", help="A preset (embedded, fluentpython) or a base URL. [env: FLAG_SOURCE]"),
+    typer.Option("--source", help="A preset (embedded, fluentpython, flagcdn) or a base URL. [env: FLAG_SOURCE]"),
 ]
 Store = Annotated[str | None, typer.Option("--store", help="A folder or a URL to store to. [env: FLAG_STORE]")]
 MaxRequests = Annotated[

@@ -28,7 +28,7 @@ class SourceSettings(BaseModel):
 
     source: str = Field(
         "embedded",
-        description="A preset (embedded, fluentpython) or the http(s) base URL of the same layout.",
+        description="A preset (embedded, fluentpython, flagcdn) or the http(s) base URL of the book's layout.",
     )
     max_requests: int = Field(32, ge=1, le=512, description="Requests under way at once.")
     first_requests: int = Field(

@@ -25,7 +25,9 @@ ROOMS = {
     "definitions": {"defs", "core", "settings", "models", "errors"},
     "launch": {"definitions", "defs", "core", "settings", "models", "errors"},
     "printing": {"launch", "defs", "core", "settings", "models", "errors"},
-    "cli": {"printing", "launch", "defs", "core", "settings", "models", "errors"},
+    "printing_catalog": {"core", "settings", "models", "errors"},
+    "cli_catalog": {"printing_catalog", "core", "settings", "models", "errors"},
+    "cli": {"cli_catalog", "printing", "launch", "defs", "core", "settings", "models", "errors"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -11,8 +11,9 @@ from flag_pipeline.core.history import describe_change, history_folder, latest_c
 from flag_pipeline.core.image import inspect_image
 from flag_pipeline.core.look import describe_look
 from flag_pipeline.core.records import country_sha256
+from flag_pipeline.core.shared_metadata import SharedMetadata
 from flag_pipeline.core.sink import FileSink, flag_path, metadata_path
-from flag_pipeline.core.source import FlagSource, Meter
+from flag_pipeline.core.source import Answer, FlagSource, Meter
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, SinkError, SourceError, printable
 from flag_pipeline.models import (
     Country,
@@ -42,6 +43,7 @@ class Refresher:
         image: whether the flag is wanted; it is named after the country, so metadata that is not stored yet is
             fetched and stored for it all the same.
         history_keep: replaced flags that are kept of a country.
+        shared: the metadata of all countries, where the source has it in one document.
     """
 
     source: FlagSource
@@ -49,6 +51,7 @@ class Refresher:
     metadata: bool = True
     image: bool = True
     history_keep: int = 10
+    shared: SharedMetadata = field(default_factory=SharedMetadata)
     # One picture at a time: a decoded one takes up to 64 MB.
     _decoding: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
 
@@ -100,7 +103,10 @@ class Refresher:
         """Return the record with the source's metadata, and the country if its file has to be written."""
         url = self.source.preset.metadata_url(known.code)
         stored = await self._intact_metadata(known)
-        answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
+        if self.source.preset.has_shared_metadata:
+            answer = Answer(await self.shared.document_of(self.source, known.code, meter), Validators())
+        else:
+            answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
         if answer.content is None:
             return known, None
         # A hostile document takes its time, and the first one loads the standard's tables.
