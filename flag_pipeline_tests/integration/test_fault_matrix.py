@@ -52,8 +52,8 @@ def settings_for(server: FlagServer, store: Path) -> Settings:
         retry_initial_s=0.001,
         retry_max_s=0.002,
         retry_after_max_s=0.02,
-        timeout_s=1.0,
-        read_timeout_s=0.4,
+        timeout_s=4.0,
+        read_timeout_s=2.0,
         max_body_bytes=MAX_BODY_BYTES,
         max_pixels=MAX_PIXELS,
     )
