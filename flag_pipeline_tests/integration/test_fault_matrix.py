@@ -180,7 +180,14 @@ def test_ledger_tells_failed_from_not_found(runs: Runs) -> None:
 def test_nothing_is_left_and_nothing_leaves(runs: Runs) -> None:
     """No temporary file, no other folder, and what a link led to is as it was."""
     assert list(runs.store.rglob(f"{TEMPORARY_PREFIX}*")) == []
-    assert {path.name for path in runs.store.iterdir()} == {"flags", "metadata", "records", "catalog", "history", "precious"}
+    assert {path.name for path in runs.store.iterdir()} == {
+        "flags",
+        "metadata",
+        "records",
+        "catalog",
+        "history",
+        "precious",
+    }
     assert (runs.store / "precious").read_bytes() == b"nobody's business"
 
 
