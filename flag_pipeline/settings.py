@@ -55,7 +55,7 @@ class SourceSettings(BaseModel):
     )
     sweep_timeout_s: float = Field(1800.0, gt=0, description="Seconds for all countries of a run together.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest decoded body, in bytes.")
-    max_pixels: int = Field(16_000_000, ge=1, description="Largest image, in pixels over all its frames.")
+    max_pixels: int = Field(4_000_000, ge=1, description="Largest image, in pixels over all its frames.")
     redirect_hosts: CommaSeparated = Field(
         default_factory=list,
         description="Hosts that the source may redirect to, separated by commas; its own always may.",

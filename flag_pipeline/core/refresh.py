@@ -3,8 +3,10 @@
 import asyncio
 import hashlib
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from flag_pipeline.core.countries import parse_country
 from flag_pipeline.core.history import describe_change, history_folder, latest_changes
@@ -52,8 +54,10 @@ class Refresher:
     image: bool = True
     history_keep: int = 10
     shared: SharedMetadata = field(default_factory=SharedMetadata)
-    # One picture at a time: a decoded one takes up to 64 MB.
-    _decoding: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
+    # One thread for all pictures: a decoded one takes up to 16 MB, and the system lets each thread keep what it freed.
+    _decoder: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="flag-decoder"), init=False, repr=False
+    )
 
     async def refresh(self, code: str) -> Outcome:
         """Bring the stored files of *code* up to date and say what came of it; never raises for a country's sake."""
@@ -110,7 +114,8 @@ class Refresher:
         if answer.content is None:
             return known, None
         # A hostile document takes its time, and the first one loads the standard's tables.
-        country = await asyncio.to_thread(parse_country, answer.content, code=known.code, url=url)
+        parse = partial(parse_country, answer.content, code=known.code, url=url)
+        country = await asyncio.get_running_loop().run_in_executor(self._decoder, parse)
         sha256 = country_sha256(country)
         metadata = StoredMetadata(sha256=sha256, source_url=url, validators=answer.validators)
         changed = stored is None or stored.sha256 != sha256
@@ -121,15 +126,15 @@ class Refresher:
         url = self.source.preset.flag_url(known.code)
         stored, content = await self._intact_image(known)
         answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
-        async with self._decoding:
-            image = await asyncio.to_thread(
-                inspect_image,
-                content if answer.content is None else answer.content,
-                code=known.code,
-                url=url,
-                formats=self.source.preset.formats,
-                max_pixels=self.source.settings.max_pixels,
-            )
+        inspect = partial(
+            inspect_image,
+            content if answer.content is None else answer.content,
+            code=known.code,
+            url=url,
+            formats=self.source.preset.formats,
+            max_pixels=self.source.settings.max_pixels,
+        )
+        image = await asyncio.get_running_loop().run_in_executor(self._decoder, inspect)
         if known.country is None:  # pragma: no cover - for the type checker: no metadata would have been an error
             raise SourceError("there is no name to save the flag under", code=known.code, url=url)
         file = flag_path(known.code, known.country.name, image.format)

@@ -165,18 +165,18 @@ class FlagSource:
 
     async def _read(self, reply: aiohttp.ClientResponse, *, code: str, url: str, meter: Meter) -> bytes:
         cap = self.settings.max_body_bytes
-        body = bytearray()
+        chunks: list[bytes] = []
         # Content-Length is the encoded size and only the server's word; it may spare a download, never allow one.
         size = reply.content_length or 0
         if size <= cap:
             async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
                 meter.received(len(chunk))
-                body += chunk
-                if (size := len(body)) > cap:
+                chunks.append(chunk)
+                if (size := sum(map(len, chunks))) > cap:
                     break
         if size > cap:
             raise SourceContractError(f"body is larger than {cap} bytes", code=code, url=url)
-        return bytes(body)
+        return b"".join(chunks)
 
     def _refusal(self, reply: aiohttp.ClientResponse, *, code: str, url: str) -> SourceError:
         status = reply.status

@@ -468,7 +468,8 @@ class ShortBacklog:
 async def test_short_listen_backlog_is_not_overrun() -> None:
     """At default settings six connections at most wait for their answer, also after failures."""
     server = ShortBacklog()
-    async with server.serving() as url, client_of(url) as client:
+    patient = {"timeout_s": 50, "connect_timeout_s": 50, "read_timeout_s": 50}
+    async with server.serving() as url, client_of(url, **patient) as client:
         assert set(await asyncio.gather(*[client.fetch(f"/{number}") for number in range(200)])) == {b"GIF"}
 
     assert 2 <= server.peak <= 6
