@@ -468,7 +468,7 @@ class ShortBacklog:
 async def test_short_listen_backlog_is_not_overrun() -> None:
     """At default settings six connections at most wait for their answer, also after failures."""
     server = ShortBacklog()
-    patient = {"timeout_s": 50, "connect_timeout_s": 50, "read_timeout_s": 50}
+    patient: dict[str, Any] = {"timeout_s": 50, "connect_timeout_s": 50, "read_timeout_s": 50}
     async with server.serving() as url, client_of(url, **patient) as client:
         assert set(await asyncio.gather(*[client.fetch(f"/{number}") for number in range(200)])) == {b"GIF"}
 
