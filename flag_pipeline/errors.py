@@ -4,12 +4,14 @@ FlagPipelineError
 ├── ConfigurationError           a setting, an argument or a launch that cannot work
 ├── SourceError                  something about one country's answer; carries code and url
 │   ├── TransientSourceError     may heal by itself: the only one that is retried
+│   ├── SourceDownError          the host cannot be reached: nothing more is asked of it
 │   ├── FlagNotFoundError        the source has no such country (404, 410)
 │   └── SourceContractError      an answer that breaks the source's contract
 └── SinkError                    the store refused: disk full, no permission, a bad path
 
 Every error has a `kind`, the word that reports count by. Errors of aiohttp, Pillow and the
-operating system are translated into these where they enter, with the cause chained.
+operating system are translated into these where they enter, with the cause chained. A message
+is one printable line: it may quote what came from the network, and it reaches logs and terminals.
 """
 
 from enum import StrEnum
@@ -48,10 +50,18 @@ _TRANSIENT = frozenset(
 )
 
 
+def printable(text: str) -> str:
+    """Return *text* with escapes for whatever would steer a terminal, break a line or hide."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class FlagPipelineError(Exception):
     """Base of every error that flag_pipeline raises on purpose."""
 
     kind: ErrorKind = ErrorKind.UNEXPECTED
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickling by arguments would call the subclass without what it requires.
@@ -98,6 +108,12 @@ class TransientSourceError(SourceError):
         super().__init__(message, code=code, url=url)
         self.kind = kind
         self.retry_after_s = retry_after_s
+
+
+class SourceDownError(SourceError):
+    """No connection to the source's host could be opened for so long that it is given up for this run."""
+
+    kind = ErrorKind.SOURCE_DOWN
 
 
 class FlagNotFoundError(SourceError):

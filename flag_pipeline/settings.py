@@ -31,6 +31,15 @@ class SourceSettings(BaseModel):
         description="A preset (embedded, fluentpython, flagcdn) or the http(s) base URL of the book's layout.",
     )
     max_requests: int = Field(32, ge=1, le=512, description="Requests under way at once.")
+    first_requests: int = Field(
+        6,
+        ge=1,
+        le=512,
+        description="Requests under way at first; as many more join with each round trip that the source answers.",
+    )
+    requests_per_second: float | None = Field(
+        None, gt=0, description="Requests a second, evenly spaced; unset means as fast as the source answers."
+    )
     attempts: int = Field(4, ge=1, le=20, description="Requests for one file before giving up on it.")
     retry_initial_s: float = Field(0.2, gt=0, description="Seconds of back-off before the second attempt.")
     retry_max_s: float = Field(10.0, gt=0, description="Longest back-off between two attempts, in seconds.")
@@ -41,6 +50,9 @@ class SourceSettings(BaseModel):
     timeout_s: float = Field(30.0, gt=0, description="Seconds for one attempt, body included.")
     connect_timeout_s: float = Field(5.0, gt=0, description="Seconds to open a connection.")
     read_timeout_s: float = Field(10.0, gt=0, description="Longest silence while reading, in seconds.")
+    source_down_s: float = Field(
+        4.0, gt=0, description="Seconds without any connection after which the source is down and all else fails."
+    )
     sweep_timeout_s: float = Field(1800.0, gt=0, description="Seconds for all countries of a run together.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest decoded body, in bytes.")
     max_pixels: int = Field(16_000_000, ge=1, description="Largest image, in pixels over all its frames.")
@@ -117,7 +129,8 @@ def load_settings(**given: object) -> Settings:
     except ValidationError as exc:
         first = exc.errors()[0]
         name = ".".join(str(part) for part in first["loc"][:1])
-        raise ConfigurationError(f"FLAG_{name.upper()}: {first['msg']}") from exc
+        problem = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"FLAG_{name.upper()}: {problem}") from exc
 
 
 def project_root() -> Path:

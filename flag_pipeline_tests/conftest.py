@@ -1,9 +1,12 @@
 """Fixtures for all tests."""
 
+import inspect
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from blockbuster import blockbuster_ctx
 
 from flag_pipeline.settings import project_root
 from flag_pipeline_tests.flag_server import FlagServer, running_flag_server
@@ -12,11 +15,19 @@ from flag_pipeline_tests.flag_server import FlagServer, running_flag_server
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out of them."""
-    import os
-
     for name in list(os.environ):
         if name.startswith(("FLAG_", "DAGSTER_")):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail an asynchronous test in which our own code blocks the event loop; Dagster's steps are run by others."""
+    if not inspect.iscoroutinefunction(getattr(request, "function", None)):
+        yield
+        return
+    with blockbuster_ctx("flag_pipeline", excluded_modules=["flag_pipeline_tests"]):
+        yield
 
 
 @pytest.fixture

@@ -12,8 +12,12 @@ from PIL import Image
 from flag_pipeline.errors import SourceContractError
 from flag_pipeline.models import FlagImage
 
+# An animated flag has dozens of frames; each costs time however few pixels it has.
+MAX_FRAMES = 500
+
 MAX_THUMBNAIL_BYTES = 4096
 THUMBNAIL_PX = (160, 120)
+COARSE_PX = (1280, 960)
 
 # A picture may end in padding; beyond this much of it the tail is somebody's payload.
 _TAIL_BYTES = 1024
@@ -38,17 +42,19 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
     """Return *content* as the image that it is, after decoding all of it. Blocks; run it in a thread.
 
     The format is what the bytes say, one of *formats*; *max_pixels* bounds width x height x frames and is checked
-    before decoding. Raises SourceContractError for anything else: HTML, a truncated file, a bomb.
+    before each frame is decoded. Raises SourceContractError for anything else: HTML, a truncated file, a bomb.
     """
     try:
         with Image.open(io.BytesIO(content), formats=[name.upper() for name in formats]) as image:
-            _check_size(image, max_pixels)
             kind, (width_px, height_px) = (image.format or "").lower(), image.size
-            _decode(image)
+            _decode(image, max_pixels)
     except _BROKEN as exc:
         wanted = ", ".join(sorted(formats))
         reason = str(exc).split("<_io.")[0].strip()[:100]
         raise SourceContractError(f"not a whole image ({wanted}): {reason}", code=code, url=url) from exc
+    if kind not in formats:
+        # Pillow takes a JPEG that holds several pictures for a format of its own.
+        raise SourceContractError(f"{kind} is not accepted", code=code, url=url)
     if not _is_complete(kind, content):
         raise SourceContractError(f"the {kind} is cut short", code=code, url=url)
     digest = hashlib.sha256(content).hexdigest()
@@ -62,19 +68,16 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
     )
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    # Counting the frames of a GIF walks through the file, so a single frame's size is held against the cap first.
-    width_px, height_px = image.size
-    if width_px * height_px <= max_pixels:
-        pixels = width_px * height_px * getattr(image, "n_frames", 1)
-        if pixels <= max_pixels:
+def _decode(image: Image.Image, max_pixels: int) -> None:
+    pixels_left = max_pixels
+    for frame in range(MAX_FRAMES + 1):
+        try:
+            image.seek(frame)
+        except EOFError:
             return
-    raise ValueError(f"{width_px}x{height_px} is more than {max_pixels} pixels")
-
-
-def _decode(image: Image.Image) -> None:
-    for frame in range(getattr(image, "n_frames", 1)):
-        image.seek(frame)
+        pixels_left -= image.width * image.height
+        if pixels_left < 0 or frame == MAX_FRAMES:
+            raise ValueError(f"{image.width}x{image.height}: more than {max_pixels} pixels or {MAX_FRAMES} frames")
         image.load()
 
 
@@ -101,6 +104,8 @@ def _thumbnail_uri(content: bytes, kind: str) -> str:
 
 def _shrink(content: bytes) -> bytes:
     with Image.open(io.BytesIO(content)) as image:
+        # Coarsely first, in whatever mode it is: converting or smoothing copies an image, at its full size.
+        image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
         small = image.convert("RGBA")
     small.thumbnail(THUMBNAIL_PX)
     while True:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from PIL import Image, ImageDraw
 
+from flag_pipeline.core.image import COARSE_PX
 from flag_pipeline.core.sink import EXTENSIONS, FileSink
 
 Size = tuple[int, int]
@@ -32,6 +33,8 @@ async def read_intact(sink: FileSink, wanted: Mapping[str, tuple[str, str]]) -> 
 def fit(content: bytes, box: Size) -> Image.Image:
     """Return the first frame as large as it fits into *box*; small ones are enlarged by a whole factor, unblurred."""
     with Image.open(io.BytesIO(content)) as image:
+        # Converting copies the image at its full size.
+        image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
         picture = image.convert("RGBA")
     factor = min(box[0] // picture.width, box[1] // picture.height)
     if factor >= 1:

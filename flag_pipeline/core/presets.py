@@ -21,6 +21,7 @@ class SourcePreset:
         name_key: of such a document, under which key a country's name is.
         formats: image formats that are accepted from it.
         lacks: ISO 3166-1 codes that it is known not to have; they are no partitions with this source.
+        is_public: known to be on the internet, so that DNS may not say that it has a private address.
     """
 
     name: str
@@ -29,6 +30,7 @@ class SourcePreset:
     metadata_path: str = "{cc}/metadata.json"
     formats: frozenset[str] = ANY_FORMAT
     lacks: frozenset[str] = frozenset()
+    is_public: bool = False
     name_key: str = "{cc}"
 
     @property
@@ -54,6 +56,7 @@ FLUENTPYTHON = SourcePreset(
     name="fluentpython",
     base_url="https://www.fluentpython.com/data/flags",
     formats=GIF,
+    is_public=True,
     lacks=frozenset(
         "AI AQ AS AW AX BL BM BQ BV CC CK CW CX DO EH FK FO GF GG GI GL GP GS GU HK HM IM IO JE KY MF "
         "MO MP MQ MS NC NF NU PF PM PN PR PS RE SH SJ SX TC TF TK UM VG VI WF YT".split()
@@ -67,6 +70,7 @@ FLAGCDN = SourcePreset(
     flag_path="w320/{cc}.png",
     metadata_path="en/codes.json",
     formats=frozenset({"png"}),
+    is_public=True,
 )
 
 PRESETS = {preset.name: preset for preset in (EMBEDDED, FLUENTPYTHON, FLAGCDN)}
@@ -82,7 +86,7 @@ def find_preset(source: str) -> SourcePreset:
         return preset
     layout, _, address = source.partition("@")
     if layout in PRESETS and _is_base_url(address):
-        return replace(PRESETS[layout], name=source, base_url=address.rstrip("/"))
+        return replace(PRESETS[layout], name=source, base_url=address.rstrip("/"), is_public=False)
     if _is_base_url(source):
         return SourcePreset(name=source, base_url=source.rstrip("/"))
     raise ConfigurationError(

@@ -4,20 +4,12 @@ import dataclasses
 import hashlib
 import json
 from datetime import datetime
-from typing import Any
+from functools import cache
 
-from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import (
-    ColourShare,
-    Country,
-    FlagChange,
-    FlagRecord,
-    ImageLook,
-    Miss,
-    StoredImage,
-    StoredMetadata,
-    Validators,
-)
+from pydantic import TypeAdapter
+from pydantic_core import from_json
+
+from flag_pipeline.models import Country, FlagRecord
 
 SCHEMA = 1
 
@@ -49,52 +41,17 @@ def dump_record(record: FlagRecord) -> bytes:
     return dump_json({"schema": SCHEMA, **dataclasses.asdict(record)})
 
 
+@cache
+def _record_type() -> TypeAdapter[FlagRecord]:
+    return TypeAdapter(FlagRecord)
+
+
 def load_record(content: bytes) -> FlagRecord:
-    """Return the record that `dump_record` wrote.
+    """Return the record that `dump_record` wrote, every field of it checked.
 
     Raises ValueError when *content* is no record of this schema.
     """
-    document = json.loads(content)
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+    document = from_json(content)
+    if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
         raise ValueError("not a flag record of schema 1")
-    try:
-        return FlagRecord(
-            code=document["code"],
-            image=_load_image(document["image"]),
-            metadata=_load_metadata(document["metadata"]),
-            country=Country(**document["country"]) if document["country"] else None,
-            miss=Miss(ErrorKind(document["miss"]["kind"]), document["miss"]["reason"]) if document["miss"] else None,
-            changes=tuple(_load_change(change) for change in document.get("changes", ())),
-        )
-    except (KeyError, TypeError) as exc:
-        raise ValueError(f"a flag record without {exc}") from exc
-
-
-def _load_image(fields: dict[str, Any] | None) -> StoredImage | None:
-    if fields is None:
-        return None
-    first_seen_at, look = fields.get("first_seen_at"), fields.get("look")
-    return StoredImage(
-        **{
-            **fields,
-            "fetched_at": datetime.fromisoformat(fields["fetched_at"]),
-            "changed_at": datetime.fromisoformat(fields["changed_at"]),
-            "validators": Validators(**fields["validators"]),
-            "first_seen_at": datetime.fromisoformat(first_seen_at) if first_seen_at else None,
-            "look": _load_look(look) if look else None,
-        }
-    )
-
-
-def _load_look(fields: dict[str, Any]) -> ImageLook:
-    return ImageLook(**{**fields, "colours": tuple(ColourShare(**colour) for colour in fields["colours"])})
-
-
-def _load_change(fields: dict[str, Any]) -> FlagChange:
-    return FlagChange(**{**fields, "changed_at": datetime.fromisoformat(fields["changed_at"])})
-
-
-def _load_metadata(fields: dict[str, Any] | None) -> StoredMetadata | None:
-    if fields is None:
-        return None
-    return StoredMetadata(**{**fields, "validators": Validators(**fields["validators"])})
+    return _record_type().validate_python(document)

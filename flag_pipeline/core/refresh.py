@@ -14,7 +14,7 @@ from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.shared_metadata import SharedMetadata
 from flag_pipeline.core.sink import FileSink, flag_path, metadata_path
 from flag_pipeline.core.source import Answer, FlagSource, Meter
-from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, SinkError, SourceError
+from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, SinkError, SourceError, printable
 from flag_pipeline.models import (
     Country,
     FlagFailed,
@@ -23,6 +23,7 @@ from flag_pipeline.models import (
     FlagRecord,
     FlagSaved,
     FlagUnchanged,
+    ImageLook,
     Miss,
     Missed,
     Outcome,
@@ -52,6 +53,8 @@ class Refresher:
     image: bool = True
     history_keep: int = 10
     shared: SharedMetadata = field(default_factory=SharedMetadata)
+    # One picture at a time: a decoded one takes up to 64 MB.
+    _decoding: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
 
     async def refresh(self, code: str) -> Outcome:
         """Bring the stored files of *code* up to date and say what came of it; never raises for a country's sake."""
@@ -65,7 +68,7 @@ class Refresher:
             miss = FlagFailed(code, exc.kind, str(exc), url, attempts, meter.effort())
         except Exception as exc:  # A bug in one country must not cost the other 248; its kind says so
             logger.exception("unexpected error for %s", code)
-            miss = FlagFailed(code, ErrorKind.UNEXPECTED, repr(exc), "", 1, meter.effort())
+            miss = FlagFailed(code, ErrorKind.UNEXPECTED, printable(repr(exc)), "", 1, meter.effort())
         return await self._remember(miss)
 
     async def _remember(self, missed: Missed) -> Missed:
@@ -89,7 +92,7 @@ class Refresher:
         if self.image:
             record, image, is_new = await self._refresh_image(record, meter)
             new_image = image if is_new else None
-        if record != known or new_country or new_image:
+        if record != known or new_country or new_image or self.sink.has_strays(record):
             await self.sink.save(record, image=new_image, country=new_country)
         if record.changes != known.changes:
             await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
@@ -107,7 +110,8 @@ class Refresher:
             answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
         if answer.content is None:
             return known, None
-        country = parse_country(answer.content, code=known.code, url=url)
+        # A hostile document takes its time, and the first one loads the standard's tables.
+        country = await asyncio.to_thread(parse_country, answer.content, code=known.code, url=url)
         sha256 = country_sha256(country)
         metadata = StoredMetadata(sha256=sha256, source_url=url, validators=answer.validators)
         changed = stored is None or stored.sha256 != sha256
@@ -118,21 +122,22 @@ class Refresher:
         url = self.source.preset.flag_url(known.code)
         stored, content = await self._intact_image(known)
         answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
-        image = await asyncio.to_thread(
-            inspect_image,
-            content if answer.content is None else answer.content,
-            code=known.code,
-            url=url,
-            formats=self.source.preset.formats,
-            max_pixels=self.source.settings.max_pixels,
-        )
-        if known.country is None:
+        async with self._decoding:
+            image = await asyncio.to_thread(
+                inspect_image,
+                content if answer.content is None else answer.content,
+                code=known.code,
+                url=url,
+                formats=self.source.preset.formats,
+                max_pixels=self.source.settings.max_pixels,
+            )
+        if known.country is None:  # pragma: no cover - for the type checker: no metadata would have been an error
             raise SourceError("there is no name to save the flag under", code=known.code, url=url)
         file = flag_path(known.code, known.country.name, image.format)
         is_new = stored is None or stored.sha256 != image.sha256
         after = _stored(image, file=file, url=url, validators=answer.validators, before=known.image, is_new=is_new)
         if after.look is None:
-            after = replace(after, look=await asyncio.to_thread(describe_look, image.content))
+            after = replace(after, look=await self._look(image.content))
         record = await self._keep_replaced(replace(known, image=after), known.image, content)
         return record, image, is_new or stored is None or stored.file != file
 
@@ -146,12 +151,16 @@ class Refresher:
             return record
         old_look = before.look
         if content and old_look is None:
-            old_look = await asyncio.to_thread(describe_look, content)
+            old_look = await self._look(content)
         change = describe_change(record.code, before, after, old_look=old_look, is_kept=bool(content))
         changes = latest_changes((*record.changes, change), keep=self.history_keep)
         if content and changes:
             await self.sink.write(change.old_file, content)
         return replace(record, changes=changes)
+
+    async def _look(self, content: bytes) -> ImageLook:
+        async with self._decoding:
+            return await asyncio.to_thread(describe_look, content)
 
     async def _intact_metadata(self, known: FlagRecord) -> StoredMetadata | None:
         """What is known of the stored metadata, if its file still is what was written."""

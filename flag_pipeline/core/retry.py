@@ -14,7 +14,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from flag_pipeline.errors import TransientSourceError
+from flag_pipeline.errors import SourceError, TransientSourceError
 from flag_pipeline.settings import SourceSettings
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class RetryPolicy:
     async def call(self, attempt: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.sleep) -> T:
         """Return what *attempt* returns, calling it again while it raises TransientSourceError.
 
-        The last error leaves as it is, with `attempts` set to the number of calls made.
+        The last error leaves as it is; a SourceError has `attempts` set to the number of calls made.
         """
         retrying = AsyncRetrying(
             sleep=sleep,
@@ -61,7 +61,7 @@ class RetryPolicy:
         )
         try:
             return await retrying(attempt)
-        except TransientSourceError as error:
+        except SourceError as error:
             raise error.after(retrying.statistics["attempt_number"]) from error.__cause__
 
     def obeyed_s(self, retry_after_s: float) -> float:

@@ -8,15 +8,15 @@ after it has reached the disk; on an object store, a file is one put.
 import asyncio
 import os
 import re
-import tempfile
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from flag_pipeline.core.files import alone, holds, is_same_file, open_lock, replace_file, sweep_temporaries
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.errors import SinkError
 from flag_pipeline.models import Country, FlagImage, FlagRecord
@@ -31,9 +31,7 @@ EXTENSIONS = {"gif": "gif", "png": "png", "jpeg": "jpg", "webp": "webp"}
 
 # File systems allow 255 bytes a name; code, dash, extension and the temporary's own letters fit in the rest.
 MAX_NAME_BYTES = 200
-TEMPORARY_PREFIX = ".flag-pipeline-"
-# A younger temporary may belong to a run that is still writing it.
-STALE_TEMPORARY_S = 3600.0
+LOCK = f"{RECORDS}/.lock"
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 
@@ -61,14 +59,15 @@ class FileSink:
     """Reads and writes files below one root. Every method raises SinkError when the store refuses.
 
     Use it as an asynchronous context manager: entering makes the folders, sweeps stale temporaries and looks
-    once at what is there; leaving waits for the threads.
+    once at what is there; leaving waits for the threads. Other processes may use the same local folder meanwhile.
     """
 
     def __init__(self, root: str, *, threads: int = 4) -> None:
         self.root = _open_root(root)
-        self._real_root = self.root.resolve()
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
         self._flags_of: dict[str, set[str]] = {}
+        self._closing = ExitStack()
+        self._lock: int | None = None
 
     async def __aenter__(self) -> Self:
         self._flags_of = await self._run(self._prepare)
@@ -79,6 +78,11 @@ class FileSink:
     ) -> None:
         # A write cannot be stopped, only awaited: it is short, and it leaves a whole file.
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
+        self._closing.close()
+
+    @cached_property
+    def _real_root(self) -> Path:
+        return Path(str(self.root)).resolve()
 
     def _run(self, work: Callable[..., T], *args: object) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
@@ -103,6 +107,10 @@ class FileSink:
         """Put a country's new image and metadata in place, then its record, then drop its renamed old image."""
         await self._run(self._save, record, image, country)
 
+    def has_strays(self, record: FlagRecord) -> bool:
+        """Whether the country has images that its record does not name: a run was killed while it saved them."""
+        return record.image is not None and not self._flags_of.get(record.code, set()) <= {record.image.file}
+
     async def keep_only(self, folder: str, paths: Collection[str]) -> None:
         """Delete every file of *folder* that is not among *paths*; both are below the root."""
         await self._run(self._keep_only, folder, paths)
@@ -113,24 +121,43 @@ class FileSink:
             for folder in (FLAGS, METADATA, RECORDS, CATALOG, HISTORY):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
                 if isinstance(self.root, Path):
-                    _sweep_temporaries(self.root / folder)
+                    sweep_temporaries(self.root / folder)
             for name in _names(self.root / FLAGS):
                 flags_of.setdefault(name.split("-", 1)[0], set()).add(f"{FLAGS}/{name}")
+            if isinstance(self.root, Path):
+                self._lock = open_lock(self.root / LOCK)
+                self._closing.callback(os.close, self._lock)
         return flags_of
 
+    def _alone(self, code: str) -> AbstractContextManager[None]:
+        """Keep other processes from saving the same country meanwhile."""
+        # At most eight ASCII letters make a place of their own in a file that stays empty.
+        return nullcontext() if self._lock is None else alone(self._lock, int.from_bytes(code.encode(), "big"))
+
     def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None) -> None:
-        if image is not None and record.image is not None:
-            self._write(record.image.file, image.content)
-        if country is not None:
-            self._write(metadata_path(record.code), dump_country(country))
-        self._write(record_path(record.code), dump_record(record))
-        if record.image is not None:
-            self._drop_others(record.code, record.image.file)
+        with refusing(record_path(record.code)), self._alone(record.code):
+            if record.image is not None:
+                self._ensure(record.image.file, image)
+            if country is not None:
+                self._write(metadata_path(record.code), dump_country(country))
+            self._write(record_path(record.code), dump_record(record))
+            if record.image is not None:
+                self._drop_others(record.code, record.image.file)
+
+    def _ensure(self, path: str, image: FlagImage | None) -> None:
+        if image is not None:
+            self._write(path, image.content)
+        elif not self._target(path).exists():
+            raise SinkError(f"{path} vanished meanwhile; another run may have renamed it", path=path)
 
     def _drop_others(self, code: str, current: str) -> None:
+        kept = self._target(current)
         for other in self._flags_of.get(code, set()) - {current}:
             with refusing(other):
-                self._target(other).unlink(missing_ok=True)
+                stray = self._target(other)
+                # Where case does not count, a name that changed only in case is still the same file.
+                if not (isinstance(stray, Path) and isinstance(kept, Path) and is_same_file(stray, kept)):
+                    stray.unlink(missing_ok=True)
         self._flags_of[code] = {current}
 
     def _keep_only(self, folder: str, paths: Collection[str]) -> None:
@@ -151,21 +178,25 @@ class FileSink:
             return None
         # A record that nobody can read is as good as none: the country is fetched in full and it is rewritten.
         with suppress(ValueError):
-            return load_record(content)
+            record = load_record(content)
+            if _is_consistent(record, path):
+                return record
         return None
 
     def _read(self, path: str) -> bytes | None:
         with refusing(path), suppress(FileNotFoundError):
-            return self._target(path).read_bytes()
+            target = self._target(path)
+            # A link is replaced by the file that belongs there, never followed.
+            return None if isinstance(target, Path) and target.is_symlink() else target.read_bytes()
         return None
 
     def _write(self, path: str, content: bytes) -> None:
         with refusing(path):
             target = self._target(path)
             if isinstance(target, Path):
-                if not _holds(target, content):
+                if not holds(target, content):
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    _replace(target, content)
+                    replace_file(target, content)
             else:
                 target.write_bytes(content)
 
@@ -174,7 +205,7 @@ class FileSink:
         if relative.is_absolute() or ".." in relative.parts:
             raise SinkError(f"{path!r} leads out of the store", path=path)
         target = self.root.joinpath(*relative.parts)
-        if isinstance(target, Path) and not target.parent.resolve().is_relative_to(str(self._real_root)):
+        if isinstance(target, Path) and not target.parent.resolve().is_relative_to(self._real_root):
             raise SinkError(f"{path!r} leads out of the store through a symbolic link", path=path)
         return target
 
@@ -184,51 +215,20 @@ def _open_root(root: str) -> "Path | UPath":
         return Path(root)
     from upath import UPath
 
+    if root.startswith("file://"):
+        # A local folder by another name; universal-pathlib would not write it in one step.
+        return Path(UPath(root).path)
     return UPath(root, use_listings_cache=False) if root.startswith("s3") else UPath(root)
+
+
+def _is_consistent(record: FlagRecord, path: str) -> bool:
+    """Whether the record lies where it belongs and names an image of its own country."""
+    own = f"{FLAGS}/{record.code}-"
+    return path == record_path(record.code) and (record.image is None or record.image.file.startswith(own))
 
 
 def _names(folder: "Path | UPath") -> list[str]:
     return [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")] if folder.exists() else []
-
-
-def _holds(target: Path, content: bytes) -> bool:
-    with suppress(FileNotFoundError):
-        return target.stat().st_size == len(content) and target.read_bytes() == content
-    return False
-
-
-def _replace(target: Path, content: bytes) -> None:
-    """Write beside the target, push it to the disk, and put it in place in one step."""
-    descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _fsync_folder(target.parent)
-
-
-def _fsync_folder(folder: Path) -> None:
-    # Without this a power cut can forget the new name although the content is on the disk.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sweep_temporaries(folder: Path) -> None:
-    oldest = time.time() - STALE_TEMPORARY_S
-    for temporary in folder.glob(f"{TEMPORARY_PREFIX}*"):
-        with suppress(FileNotFoundError):
-            if temporary.stat().st_mtime < oldest:
-                temporary.unlink()
 
 
 @contextmanager

@@ -2,29 +2,39 @@
 
 import asyncio
 import email.utils
+import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 import aiohttp
-import yarl
+from aiohttp.abc import AbstractResolver
+from aiolimiter import AsyncLimiter
 
-from flag_pipeline.core.presets import SourcePreset
+from flag_pipeline.core.gate import Circuit, Gate
+from flag_pipeline.core.guard import Guard, GuardedResolver
+from flag_pipeline.core.presets import SourcePreset, find_preset
 from flag_pipeline.core.retry import RetryPolicy, Sleep
 from flag_pipeline.errors import (
     ErrorKind,
     FlagNotFoundError,
     SourceContractError,
+    SourceDownError,
     SourceError,
     TransientSourceError,
 )
 from flag_pipeline.models import Effort, Validators
 from flag_pipeline.settings import SourceSettings
 
+logger = logging.getLogger(__name__)
+
+USER_AGENT = f"flag-pipeline/{version('flag-pipeline')}"
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 65_536
+# Real ETags and dates are much shorter; a longer one is not worth keeping and sending.
+MAX_VALIDATOR_CHARS = 256
 
 OK, NOT_MODIFIED, NOT_FOUND, GONE, TOO_MANY_REQUESTS, SERVER_ERRORS = 200, 304, 404, 410, 429, range(500, 600)
 
@@ -56,6 +66,10 @@ class Meter:
         self._requests += 1
         self._retries += again
 
+    def redirected(self, n_redirects: int) -> None:
+        """Count the requests that an answer was redirected from."""
+        self._requests += n_redirects
+
     def received(self, n_bytes: int) -> None:
         """Count decoded body bytes."""
         self._body_bytes += n_bytes
@@ -66,34 +80,13 @@ class Meter:
         return Effort(self._requests, self._retries, self._body_bytes, elapsed_s)
 
 
-class Gate:
-    """Lets so many attempts through at once, and none while the host asked for a pause."""
-
-    def __init__(self, max_requests: int) -> None:
-        self._slots = asyncio.Semaphore(max_requests)
-        self._paused_until = 0.0
-
-    def pause(self, pause_s: float) -> None:
-        """Hold every further attempt back for *pause_s* seconds."""
-        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + pause_s)
-
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait for a slot and for the end of a pause; hold the slot inside the block."""
-        async with self._slots:
-            # Another answer may prolong the pause while this one waits.
-            while (wait_s := self._paused_until - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110
-                await asyncio.sleep(wait_s)
-            yield
-
-
 class FlagSource:
     """Fetches files of one source over HTTP.
 
     *origin* is where the preset's base URL is served, where that is somewhere else: the embedded mirror's address.
 
-    Raises, from `fetch` alone: TransientSourceError when the retries are used up, FlagNotFoundError on 404 and
-    410, SourceContractError for every other answer that is no answer.
+    Raises, from `fetch` alone: TransientSourceError when the retries are used up, SourceDownError when the host
+    cannot be reached, FlagNotFoundError on 404 and 410, SourceContractError for every other answer that is no answer.
     """
 
     def __init__(
@@ -109,7 +102,9 @@ class FlagSource:
         self._origin = origin or preset.base_url
         self.settings = settings
         self._session = session
-        self._gate = Gate(settings.max_requests)
+        self._gate = Gate(first=settings.first_requests, most=settings.max_requests)
+        self._pace = _pace(settings.requests_per_second)
+        self._circuit = Circuit(down_after_s=settings.source_down_s)
         self._retry = RetryPolicy.from_settings(settings)
         self._sleep = sleep
 
@@ -120,23 +115,51 @@ class FlagSource:
         async def attempt() -> Answer:
             nonlocal tries
             tries += 1
-            async with self._gate.slot():
-                meter.request_sent(again=tries > 1)
-                with translating(code=code, url=url):
-                    return await self._attempt(url, code=code, known=known, meter=meter)
+            async with self._gate.slot(), self._pace:
+                with self._watching(code=code, url=url):
+                    meter.request_sent(again=tries > 1)
+                    with translating(code=code, url=url):
+                        return await self._attempt(url, code=code, known=known, meter=meter)
 
         return await self._retry.call(attempt, sleep=self._sleep)
+
+    @contextmanager
+    def _watching(self, *, code: str, url: str) -> Iterator[None]:
+        """Ask nothing of a host that is down, and note when the attempt inside the block finds it so."""
+        if self._circuit.is_open:
+            raise SourceDownError(f"{self.preset.name} cannot be reached", code=code, url=url)
+        started_at = asyncio.get_running_loop().time()
+        try:
+            yield
+        except TransientSourceError as exc:
+            if not self._is_unreachable(exc):
+                raise
+            self._gate.pause(self._circuit.failed(started_at))
+            if not self._circuit.is_open:
+                raise
+            logger.error("%s cannot be reached; nothing more is asked of it: %s", self.preset.name, exc)  # noqa: TRY400
+            raise SourceDownError(str(exc), code=code, url=url) from exc
+
+    def _is_unreachable(self, exc: TransientSourceError) -> bool:
+        # Connections fail for the whole host, and a host that has not answered anyone yet may hang for all. Once it
+        # has answered, a silence is one country's own.
+        if isinstance(exc.__cause__, _UNREACHABLE):
+            return True
+        return exc.kind is ErrorKind.TIMEOUT and not self._circuit.has_answered
 
     async def _attempt(self, url: str, *, code: str, known: Validators, meter: Meter) -> Answer:
         address = self._origin + url.removeprefix(self.preset.base_url)
         async with self._session.get(address, headers=_conditions(known), max_redirects=MAX_REDIRECTS) as reply:
+            self._circuit.answered()
+            meter.redirected(len(reply.history))
+            if _stays_open(reply):
+                self._gate.widen()
             if reply.status == NOT_MODIFIED and known != Validators():
                 return Answer(None, known)
             if reply.status != OK:
                 raise self._refusal(reply, code=code, url=url)
             content = await self._read(reply, code=code, url=url, meter=meter)
-        etag, last_modified = reply.headers.get("ETag", ""), reply.headers.get("Last-Modified", "")
-        return Answer(content, Validators(etag, last_modified))
+        return Answer(content, Validators(_validator(reply, "ETag"), _validator(reply, "Last-Modified")))
 
     async def _read(self, reply: aiohttp.ClientResponse, *, code: str, url: str, meter: Meter) -> bytes:
         cap = self.settings.max_body_bytes
@@ -168,11 +191,19 @@ class FlagSource:
         return SourceContractError(f"{url} answered {status}", code=code, url=url)
 
 
-@asynccontextmanager
-async def open_session(origin: str, settings: SourceSettings) -> AsyncIterator[aiohttp.ClientSession]:
-    """Open the HTTP session for one run on the running loop: time-outs, connections, redirect rule.
+def _pace(requests_per_second: float | None) -> AbstractAsyncContextManager[None]:
+    # One request a bucket: a fuller one would let as many through at once.
+    return AsyncLimiter(1, 1 / requests_per_second) if requests_per_second else nullcontext()
 
-    Requests may go to the host of *origin* and to the redirect hosts of the settings, nowhere else.
+
+@asynccontextmanager
+async def open_session(
+    origin: str, settings: SourceSettings, *, resolver: AbstractResolver | None = None
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open the HTTP session for one run on the running loop: time-outs, connections, where requests may go.
+
+    Requests may go to the host of *origin* and to the redirect hosts of the settings, nowhere else. *resolver* looks
+    names up instead of the system's.
     """
     timeout = aiohttp.ClientTimeout(
         total=settings.timeout_s,
@@ -180,29 +211,37 @@ async def open_session(origin: str, settings: SourceSettings) -> AsyncIterator[a
         sock_connect=settings.connect_timeout_s,
         sock_read=settings.read_timeout_s,
     )
-    allowed = {host for host in (yarl.URL(origin).host, *settings.redirect_hosts) if host}
-
-    async def stay_on_allowed_hosts(
-        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        if request.url.host not in allowed:
-            raise aiohttp.InvalidUrlRedirectClientError(request.url, "redirect to another host")
-        return await handler(request)
-
+    guard = Guard(origin, settings.redirect_hosts, is_public=find_preset(settings.source).is_public)
+    guarded = GuardedResolver(guard, resolver or aiohttp.DefaultResolver())
     async with aiohttp.ClientSession(
         # The gate bounds requests; a limit here would let queueing eat the deadline.
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(limit=0, resolver=guarded),
         timeout=timeout,
-        headers={"User-Agent": f"flag-pipeline/{version('flag-pipeline')}"},
+        headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
-        middlewares=[stay_on_allowed_hosts],
+        middlewares=[guard],
     ) as session:
-        yield session
+        try:
+            yield session
+        finally:
+            await guarded.close()
 
 
 def _conditions(known: Validators) -> dict[str, str]:
     conditions = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
     return {name: value for name, value in conditions.items() if value}
+
+
+def _validator(reply: aiohttp.ClientResponse, name: str) -> str:
+    """Return the header's value if it can be stored and sent back, else an empty text."""
+    value = reply.headers.get(name, "")
+    return value if value.isascii() and value.isprintable() and len(value) <= MAX_VALIDATOR_CHARS else ""
+
+
+def _stays_open(reply: aiohttp.ClientResponse) -> bool:
+    """Whether the server keeps the connection for another request (RFC 9112, section 9.3)."""
+    option = reply.headers.get("Connection", "").lower()
+    return option == "keep-alive" or (reply.version == aiohttp.HttpVersion11 and option != "close")
 
 
 def parse_retry_after(value: str) -> float | None:
@@ -214,7 +253,7 @@ def parse_retry_after(value: str) -> float | None:
         return float(value)
     try:
         date = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
@@ -237,11 +276,15 @@ def translating(*, code: str, url: str) -> Iterator[None]:
 
 # Asking again will not mend these: redirects that may not be followed, what is no HTTP, a wrong certificate.
 _LASTING = (
-    aiohttp.TooManyRedirects,
-    aiohttp.InvalidURL,
     aiohttp.ClientResponseError,
     aiohttp.ClientSSLError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+    aiohttp.RedirectClientError,
+    aiohttp.ServerFingerprintMismatch,
 )
+# No connection was opened: nobody else's request would have fared better.
+_UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 def _transient(kind: ErrorKind, message: str, *, code: str, url: str) -> TransientSourceError:
@@ -249,6 +292,5 @@ def _transient(kind: ErrorKind, message: str, *, code: str, url: str) -> Transie
 
 
 def _summary(exc: aiohttp.ClientError) -> str:
-    # Some messages quote what the server sent, which may be long and may not be printable.
-    text = " ".join(str(exc).split()) or type(exc).__name__
-    return "".join(character for character in text[:200] if character.isprintable())
+    # Some messages quote what the server sent, at any length.
+    return " ".join(str(exc).split())[:200] or type(exc).__name__

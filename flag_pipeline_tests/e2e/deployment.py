@@ -206,6 +206,15 @@ class Deployment:
         runs = {run["runId"]: run for name in ("rebuild_catalog", "flag_catalog") for run in self.runs_of(name)}
         return list(runs.values())
 
+    def settled_catalog_runs(self) -> int:
+        """How many runs built the catalog, once all that watches over it has looked and its runs have ended."""
+        now = time.time()
+        for sensor in ("catalog_automation", "catalog_follows_success", "catalog_follows_failure"):
+            self.ticks_after(sensor, now, 1)
+        for run in self.catalog_runs():
+            self.finished_run(run["runId"])
+        return len(self.catalog_runs())
+
     def partition_stats(self, asset: str) -> dict[str, int]:
         """How many partitions of the asset the UI shows as what."""
         answer = self.ask(

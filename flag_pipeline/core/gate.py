@@ -1,0 +1,84 @@
+"""The gate in front of a host: how many requests at once, when to leave it alone, when to give it up."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+# The shortest time for which a host is left alone after a connection to it failed.
+FIRST_PAUSE_S = 0.1
+
+
+class Gate:
+    """Lets attempts through: few at first, more as the host answers, none while it asked for a pause.
+
+    Some servers take few connections at a time (the listen backlog of Python's own `http.server` is 5), and what
+    they drop waits seconds to be sent again. So *first* requests may be under way in the beginning, and about as
+    many more with each round trip, up to *most*, while the host answers on connections that it keeps open.
+    """
+
+    def __init__(self, *, first: int, most: int) -> None:
+        self._most = most
+        self._width = self._first = min(first, most)
+        self._credit = 0.0
+        self._slots = asyncio.Semaphore(self._width)
+        self._paused_until = 0.0
+
+    def pause(self, pause_s: float) -> None:
+        """Hold every further attempt back for *pause_s* seconds."""
+        self._paused_until = max(self._paused_until, _now() + pause_s)
+
+    def widen(self) -> None:
+        """Note an answer on a connection that stays open: others will not have to open one."""
+        self._credit += self._first / self._width
+        if self._credit >= 1 and self._width < self._most:
+            self._credit -= 1
+            self._width += 1
+            self._slots.release()
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot and for the end of a pause; hold the slot inside the block."""
+        async with self._slots:
+            # Another answer may prolong the pause while this one waits.
+            while (wait_s := self._paused_until - _now()) > 0:  # noqa: ASYNC110
+                await asyncio.sleep(wait_s)
+            yield
+
+
+class Circuit:
+    """Gives a host up when for *down_after_s* seconds no connection to it could be opened.
+
+    It goes by time, so that a server that restarts is waited for, however many requests want to reach it; and the
+    pauses that it asks for double, so that a host that is down is knocked at a few times only.
+    """
+
+    def __init__(self, *, down_after_s: float) -> None:
+        self._down_after_s = down_after_s
+        self._answered_at = -math.inf
+        self._failing_since = math.inf
+        self.is_open = False
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether the host has answered anything at all so far."""
+        return self._answered_at > -math.inf
+
+    def answered(self) -> None:
+        """Note an answer, whatever it says: the host is there."""
+        self._answered_at = _now()
+        self._failing_since = math.inf
+
+    def failed(self, started_at: float) -> float:
+        """Note that an attempt begun at *started_at* got no connection; give the seconds to leave the host alone for.
+
+        Opens the circuit when that has gone on for too long.
+        """
+        self._failing_since = min(self._failing_since, max(started_at, self._answered_at))
+        failing_s = _now() - self._failing_since
+        self.is_open = self.is_open or failing_s >= self._down_after_s
+        return min(max(FIRST_PAUSE_S, failing_s), max(0.0, self._down_after_s - failing_s))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

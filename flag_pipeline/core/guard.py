@@ -1,0 +1,94 @@
+"""Where requests may go: redirects stay with the source, and a public source never leads to a private address."""
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+
+import aiohttp
+import yarl
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+HTTPS_PORT = 443
+# An IPv6 address of this network carries an IPv4 address in its last 32 bits (RFC 6052).
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def is_public_address(address: str) -> bool:
+    """Whether *address*, an IP address in text, is one that the internet routes; what IPv6 embeds is looked at."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        embedded = ip.ipv4_mapped or ip.sixtofour or (ip in _NAT64 and ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+        ip = embedded or ip
+    return ip.is_global and not ip.is_multicast
+
+
+def _literal(host: str) -> bool | None:
+    """Whether *host* is a public address, None if it is a name."""
+    try:
+        return is_public_address(host)
+    except ValueError:
+        return None
+
+
+class Guard:
+    """The hosts that one source may talk to.
+
+    Its own host at its own port or at that of HTTPS, and the *redirect_hosts*. A source is private when it is declared
+    so by nobody and its own host has only private addresses: the embedded mirror, a test's server, an intranet. Every
+    other is public, and no private address is connected to for it, whether a redirect or DNS leads there.
+    """
+
+    def __init__(self, origin: str, redirect_hosts: Iterable[str] = (), *, is_public: bool = False) -> None:
+        url = yarl.URL(origin)
+        self.own_host = url.host or ""
+        self._own_ports = {url.port, HTTPS_PORT}
+        self._redirect_hosts = {host.lower() for host in redirect_hosts}
+        self.is_public: bool | None = True if is_public else _literal(self.own_host)
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Send *request* once, if it may be sent: the middleware of aiohttp's session."""
+        if problem := self._problem(request.url):
+            raise aiohttp.InvalidUrlRedirectClientError(request.url.origin(), problem)
+        try:
+            return await handler(request)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
+            # aiohttp would send it again unasked and uncounted; retries are the policy's business alone.
+            raise aiohttp.ClientConnectionError(str(exc)) from exc
+
+    def _problem(self, url: yarl.URL) -> str:
+        host = url.host or ""
+        known = url.port in self._own_ports if host == self.own_host else host in self._redirect_hosts
+        if not known:
+            return "is not where the source may redirect to"
+        return "is a private address" if self.is_public and _literal(host) is False else ""
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves names for a *guard*: leaves private addresses out, and refuses a name that has no others."""
+
+    def __init__(self, guard: Guard, resolver: AbstractResolver) -> None:
+        self._guard = guard
+        self._resolver = resolver
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of *host* that may be connected to."""
+        found = await self._resolver.resolve(host, port, family)
+        public = [result for result in found if is_public_address(result["host"])]
+        if self._guard.is_public is None:
+            # The source's own name is the first that is looked up. What it is then, it stays: DNS may change its mind.
+            self._guard.is_public = bool(public)
+        if not self._guard.is_public:
+            return found
+        if not public:
+            raise aiohttp.InvalidUrlClientError(host, "leads to a private address")
+        return public
+
+    async def close(self) -> None:
+        """Close the resolver beneath."""
+        await self._resolver.close()

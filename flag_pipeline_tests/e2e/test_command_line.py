@@ -1,0 +1,206 @@
+"""The installed command line, run as a user runs it: in a process of its own, on a home and a store of its own."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flag_pipeline.settings import project_root
+from flag_pipeline_tests.flag_server import FlagServer, answer
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """`flag-pipeline` with an environment of its own."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, which must be the expected exit code."""
+        with self.start(*arguments) as process:
+            output, errors = process.communicate()
+        assert process.returncode == expect, (arguments, output, errors)
+        return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command."""
+        return subprocess.Popen(
+            [Path(sys.executable).with_name("flag-pipeline"), *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def json(self, *arguments: str, expect: int = 0) -> Any:
+        """Run a command and return the one object that it prints."""
+        return json.loads(self(*arguments, "--json", expect=expect).stdout)
+
+    @property
+    def store(self) -> Path:
+        """Where it stores."""
+        return self.folder / "store"
+
+    def catalog(self) -> dict[str, dict[str, str]]:
+        """The catalog's rows by code."""
+        with (self.store / "catalog" / "catalog.csv").open(newline="", encoding="utf-8") as file:
+            return {row["code"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture
+def flag_pipeline(tmp_path: Path) -> CommandLine:
+    """The command line on a fresh home, with the instance's settings as they are committed."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_bytes((project_root() / "dagster_home" / "dagster.yaml").read_bytes())
+    settings = {"DAGSTER_HOME": str(home), "FLAG_STORE": str(tmp_path / "store"), "FLAG_RETRY_INITIAL_S": "0.01"}
+    return CommandLine(tmp_path, {**os.environ, **settings})
+
+
+def test_run_fetches_every_country_of_the_world(flag_pipeline: CommandLine) -> None:
+    """The README's first command: 249 flags, 249 metadata files and a catalog of 249 rows that are all ok."""
+    done = flag_pipeline("run")
+
+    assert "249 requested: 249 saved, 0 unchanged, 0 not found, 0 failed" in done.stdout
+    assert len(list((flag_pipeline.store / "flags").glob("??-*.gif"))) == 249
+    assert len(list((flag_pipeline.store / "metadata").glob("??.json"))) == 249
+    assert json.loads((flag_pipeline.store / "metadata" / "CI.json").read_bytes())["name"] == "Côte d'Ivoire"
+    rows = flag_pipeline.catalog()
+    assert len(rows) == 249
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert flag_pipeline.json("status")["flag_image"] == {
+        "materialized": 249,
+        "failed": [],
+        "not_found": [],
+        "missing": [],
+    }
+
+
+def test_selection_by_code_letter_and_group(flag_pipeline: CommandLine, flag_server: FlagServer) -> None:
+    """A code in any case, a letter and POP20 ask for just those; --limit cuts."""
+    source = ("--source", flag_server.url)
+    report = flag_pipeline.json("run", "cn", "IN", "Us", *source)
+    assert (report["requested"], report["saved"]) == (3, 3)
+    flag_server.requests.clear()
+
+    assert flag_pipeline.json("run", "B", *source)["requested"] == len(flag_server.codes_asked_for())
+    assert {code[0] for code in flag_server.codes_asked_for()} == {"B"}
+    assert flag_pipeline.json("run", "POP20", "-l", "5", *source)["requested"] == 5
+
+
+def test_failures_are_reported_kept_apart_and_healed(flag_pipeline: CommandLine, flag_server: FlagServer) -> None:
+    """FR answers 500 for ever and DE 404: the story of a partly failed run and its retry."""
+    source = ("--source", flag_server.url)
+    flag_pipeline("run", *source)
+    flag_server.break_country("FR", answer(500))
+    flag_server.break_country("DE", answer(404))
+
+    report = flag_pipeline.json("run", *source, expect=1)
+
+    reason = f"{flag_server.url}/fr/metadata.json answered 500"
+    assert report["failed"] == {"FR": {"kind": "server_error", "reason": reason}}
+    assert report["not_found"] == ["DE"]
+    assert (report["unchanged"], report["retries"], report["catalog_rows"]) == (247, 3, 249)
+    standing = flag_pipeline.json("status")["flag_image"]
+    assert (standing["materialized"], standing["failed"], standing["not_found"]) == (247, ["FR"], ["DE"])
+    row = flag_pipeline.catalog()["FR"]
+    assert (row["status"], row["reason"]) == ("stale", f"server_error: {reason}")
+    assert (flag_pipeline.store / row["file"]).is_file()
+
+    flag_server.break_country("FR")
+    flag_server.requests.clear()
+    healed = flag_pipeline.json("retry", *source)
+
+    assert set(flag_server.codes_asked_for()) == {"DE", "FR"}
+    assert (healed["requested"], healed["failed"], healed["not_found"]) == (2, {}, ["DE"])
+    assert flag_pipeline.catalog()["FR"]["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "XX"), "'XX' names no country; use codes such as CN, a letter, or POP20"),
+        (("run", "--source", "gopher://x"), "unknown source 'gopher://x'"),
+        (("run", "-m", "9999"), "max_requests"),
+        (("retry", "--nonsense"), "No such option"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(flag_pipeline: CommandLine, arguments: tuple[str, ...], said: str) -> None:
+    """A usage error is exit code 2 with what to do on stderr, and nothing on stdout."""
+    done = flag_pipeline(*arguments, expect=2)
+
+    assert done.stdout == ""
+    assert said.lower() in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_keeps_what_was_recorded(flag_pipeline: CommandLine) -> None:
+    """Interrupted: exit code 130, recorded countries stay, no temporary file remains, a further run does the rest."""
+    with flag_pipeline.start("mirror", "--port", "0", "--delay", "0.05") as mirror:
+        assert mirror.stdout is not None
+        url = mirror.stdout.readline().strip()
+        with flag_pipeline.start("run", "A", "B", "--source", url, "-m", "1") as process:
+            until(lambda: len(list(flag_pipeline.store.glob("records/*.json"))) >= 3)
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=20)
+
+        assert process.returncode == 130
+        assert "retry" in output
+        files = [path for path in flag_pipeline.store.rglob("*") if path.is_file()]
+        assert [path for path in files if path.name.startswith(".")] == []
+        n_kept = flag_pipeline.json("status")["flag_image"]["materialized"]
+        assert 3 <= n_kept < 37
+        assert flag_pipeline.json("run", "A", "B", "--source", url)["failed"] == {}
+        mirror.send_signal(signal.SIGINT)
+    assert flag_pipeline.json("status")["flag_image"]["materialized"] == 37
+
+
+def test_a_killed_run_is_marked_failed_and_blocks_nobody(flag_pipeline: CommandLine) -> None:
+    """After kill -9 the next command finds the dead run, frees the pool that it held, and goes on."""
+    with flag_pipeline.start("mirror", "--port", "0", "--delay", "0.05") as mirror:
+        assert mirror.stdout is not None
+        url = mirror.stdout.readline().strip()
+        with flag_pipeline.start("run", "A", "--source", url, "-m", "1") as process:
+            until(lambda: len(list(flag_pipeline.store.glob("records/*.json"))) >= 2)
+            process.kill()
+
+        assert flag_pipeline.json("run", "A", "--source", url)["failed"] == {}
+        mirror.send_signal(signal.SIGINT)
+    assert flag_pipeline.json("status")["flag_image"]["failed"] == []
+
+
+def test_mirror_with_errors_is_survived(flag_pipeline: CommandLine) -> None:
+    """Three of ten answers are errors: retries happen, and what failed all the same is listed with kind and reason."""
+    with flag_pipeline.start("mirror", "--port", "0", "--error-rate", "0.3", "--seed", "1") as mirror:
+        assert mirror.stdout is not None
+        url = mirror.stdout.readline().strip()
+        with flag_pipeline.start("run", "--json", "--source", url) as process:
+            report = json.loads(process.communicate()[0])
+
+        assert report["retries"] > 100
+        assert report["saved"] + len(report["failed"]) == 249
+        assert {miss["kind"] for miss in report["failed"].values()} <= {"server_error"}
+        assert process.returncode == bool(report["failed"])
+        again = flag_pipeline.start("retry", "--json", "--source", url)
+        retried = json.loads(again.communicate()[0])
+        assert retried["requested"] == len(report["failed"])
+        mirror.send_signal(signal.SIGINT)
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait for what another process does."""
+    while not happened():
+        time.sleep(0.01)

@@ -1,0 +1,35 @@
+"""The known sources, and base URLs as sources."""
+
+import pytest
+
+from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.core.presets import EMBEDDED, FLUENTPYTHON, find_preset
+from flag_pipeline.errors import ConfigurationError
+
+
+def test_presets_are_found_by_name() -> None:
+    """A preset's name is a source."""
+    assert find_preset("embedded") is EMBEDDED
+    assert find_preset("fluentpython") is FLUENTPYTHON
+
+
+@pytest.mark.parametrize("source", ["http://127.0.0.1:8000/flags/", "https://example.com/flags"])
+def test_base_url_is_a_source_of_the_same_layout(source: str) -> None:
+    """The trailing slash does not count, and codes are lower case in paths."""
+    preset = find_preset(source)
+
+    assert preset.flag_url("CN") == f"{source.rstrip('/')}/cn/cn.gif"
+    assert preset.metadata_url("CN") == f"{source.rstrip('/')}/cn/metadata.json"
+
+
+@pytest.mark.parametrize("source", ["", "ftp://x/y", "file:///etc", "http://", "http://x/?q", "http://x/#f", "other"])
+def test_anything_else_is_refused(source: str) -> None:
+    """The error lists what there is."""
+    with pytest.raises(ConfigurationError, match="embedded, fluentpython, flagcdn, the http"):
+        find_preset(source)
+
+
+def test_fluentpython_lacks_55_countries_and_is_public() -> None:
+    """249 less 55 is the book's 194, and DNS may not turn that host into a private one."""
+    assert len(set(iso_codes()) - FLUENTPYTHON.lacks) == 194
+    assert FLUENTPYTHON.is_public

@@ -1,0 +1,326 @@
+"""The sink: whole files or none, in the store or nowhere, and every refusal a SinkError."""
+
+import asyncio
+import errno
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from flag_pipeline.core.files import STALE_TEMPORARY_S, TEMPORARY_PREFIX
+from flag_pipeline.core.records import dump_country, dump_record
+from flag_pipeline.core.sink import MAX_NAME_BYTES, FileSink, flag_path, record_path
+from flag_pipeline.errors import SinkError
+from flag_pipeline.models import Country, FlagRecord
+from flag_pipeline_tests.samples import flag, gif, record
+
+
+@pytest.fixture
+async def sink(tmp_path: Path) -> AsyncIterator[FileSink]:
+    """A sink on an empty folder."""
+    async with FileSink(str(tmp_path)) as sink:
+        yield sink
+
+
+def files_in(root: Path) -> set[str]:
+    """The visible files below *root*."""
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.name[0] != "."}
+
+
+def temporaries_in(root: Path) -> list[Path]:
+    """What a save writes to before it is whole."""
+    return list(root.rglob(f"{TEMPORARY_PREFIX}*"))
+
+
+def known_country(known: FlagRecord) -> Country:
+    """The country of a record that has one."""
+    assert known.country is not None
+    return known.country
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("China", "flags/CN-China.gif"),
+        ("Côte d'Ivoire", "flags/CN-Côte d'Ivoire.gif"),
+        ('a<b>c:d"e|f?g*h', "flags/CN-a_b_c_d_e_f_g_h.gif"),
+        ("../../x", "flags/CN-.._.._x.gif"),
+        ("a\\b\x00\x1f", "flags/CN-a_b__.gif"),
+        ("trailing. .", "flags/CN-trailing.gif"),
+        ("", "flags/CN-.gif"),
+    ],
+)
+def test_file_name_is_safe_everywhere(name: str, file: str) -> None:
+    """What some file system forbids becomes an underscore."""
+    assert flag_path("CN", name, "gif") == file
+
+
+def test_long_name_is_cut_between_characters() -> None:
+    """Never inside the bytes of one."""
+    stem = flag_path("CN", "中" * 100, "jpeg").removeprefix("flags/CN-").removesuffix(".jpg")
+
+    assert stem == "中" * (MAX_NAME_BYTES // 3)
+
+
+async def test_saved_country_is_read_back(sink: FileSink, tmp_path: Path) -> None:
+    """Three files, whose content is what was given."""
+    known = record()
+
+    await sink.save(known, image=flag(), country=known.country)
+
+    assert files_in(tmp_path) == {"flags/CN-China.gif", "metadata/CN.json", "records/CN.json"}
+    assert await sink.record("CN") == known
+    assert await sink.records() == {"CN": known}
+    assert await sink.read("flags/CN-China.gif") == gif()
+    assert await sink.read("metadata/CN.json") == dump_country(known_country(known))
+
+
+async def test_what_is_not_there_is_none(sink: FileSink) -> None:
+    """Absence is a value, no error."""
+    assert await sink.read("flags/none.gif") is None
+    assert await sink.record("CN") is None
+    assert await sink.records() == {}
+
+
+async def test_same_content_is_not_rewritten(sink: FileSink, tmp_path: Path) -> None:
+    """Inode and time of the file stay; other content replaces it."""
+    await sink.write("catalog/a", b"one")
+    before = (tmp_path / "catalog/a").stat()
+
+    await sink.write("catalog/a", b"one")
+    same = (tmp_path / "catalog/a").stat()
+    await sink.write("catalog/a", b"two")
+
+    assert (same.st_ino, same.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert (tmp_path / "catalog/a").read_bytes() == b"two"
+
+
+async def test_renamed_country_keeps_one_flag(sink: FileSink, tmp_path: Path) -> None:
+    """The old name goes after the new one is in place."""
+    await sink.save(record(), image=flag())
+
+    await sink.save(record(name="Middle Kingdom"), image=flag())
+
+    assert files_in(tmp_path / "flags") == {"CN-Middle Kingdom.gif"}
+
+
+async def test_name_that_changes_only_in_case_keeps_its_file(sink: FileSink, tmp_path: Path) -> None:
+    """Where case does not count, both names are one file: removing the old one would remove the flag."""
+    await sink.save(record(name="CHINA"), image=flag())
+    os.link(tmp_path / "flags/CN-CHINA.gif", tmp_path / "flags/CN-China.gif")
+
+    await sink.save(record(), image=flag())
+
+    assert await sink.read("flags/CN-China.gif") == gif()
+    assert (tmp_path / "flags/CN-CHINA.gif").samefile(tmp_path / "flags/CN-China.gif")
+
+
+async def test_strays_of_a_killed_run_are_seen_and_dropped(tmp_path: Path) -> None:
+    """An image that no record names goes with the next save; those of other countries stay."""
+    async with FileSink(str(tmp_path)) as sink:
+        await sink.save(record(), image=flag())
+    (tmp_path / "flags/CN-Cathay.gif").write_bytes(gif())
+    (tmp_path / "flags/CNX-Other.gif").write_bytes(gif())
+
+    async with FileSink(str(tmp_path)) as sink:
+        assert sink.has_strays(record())
+        await sink.save(record())
+        assert not sink.has_strays(record())
+
+    assert files_in(tmp_path / "flags") == {"CN-China.gif", "CNX-Other.gif"}
+
+
+async def test_record_is_not_written_for_a_flag_that_is_gone(sink: FileSink, tmp_path: Path) -> None:
+    """Another run may have renamed it meanwhile: a record names only what is there."""
+    with pytest.raises(SinkError, match="vanished"):
+        await sink.save(record())
+
+    assert files_in(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[" * 100_000,
+        dump_record(record("FR")),
+        dump_record(record())[:-20],
+        dump_record(record()).replace(b"flags/CN-", b"../../etc/"),
+        dump_record(record()).replace(b"flags/CN-", b"flags/FR-"),
+    ],
+)
+async def test_damaged_record_is_as_good_as_none(sink: FileSink, tmp_path: Path, content: bytes) -> None:
+    """Cut, empty, another country's, or leading elsewhere: the country is fetched anew."""
+    (tmp_path / "records/CN.json").write_bytes(content)
+
+    assert await sink.record("CN") is None
+    assert await sink.records() == {}
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "flags/../../x", "flags/../../../../tmp/x"])
+async def test_no_path_leaves_the_store(sink: FileSink, path: str) -> None:
+    """Neither for reading nor for writing."""
+    with pytest.raises(SinkError, match="leads out of the store"):
+        await sink.write(path, b"x")
+    with pytest.raises(SinkError, match="leads out of the store"):
+        await sink.read(path)
+
+
+async def test_linked_folder_outside_is_refused(tmp_path: Path) -> None:
+    """A symbolic link in place of a folder would let everything out."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/flags").symlink_to(tmp_path / "outside")
+
+    async with FileSink(str(tmp_path / "store")) as sink:
+        with pytest.raises(SinkError, match="through a symbolic link"):
+            await sink.save(record(), image=flag())
+
+    assert files_in(tmp_path / "outside") == set()
+
+
+async def test_linked_file_is_replaced_and_never_followed(sink: FileSink, tmp_path: Path) -> None:
+    """What the link led to is neither read nor written."""
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"secret")
+    (tmp_path / "catalog/a").symlink_to(precious)
+
+    assert await sink.read("catalog/a") is None
+    await sink.write("catalog/a", b"secret")
+    await sink.write("catalog/a", b"public")
+
+    assert precious.read_bytes() == b"secret"
+    assert not (tmp_path / "catalog/a").is_symlink()
+
+
+async def test_linked_root_is_the_users_choice(tmp_path: Path) -> None:
+    """The store itself may be a link to another disk."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "store").symlink_to(tmp_path / "disk")
+
+    async with FileSink(str(tmp_path / "store")) as sink:
+        await sink.save(record(), image=flag())
+
+    assert "flags/CN-China.gif" in files_in(tmp_path / "disk")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("part", ["flags/FR-", "metadata/FR", "records/FR"])
+async def test_refused_file_costs_one_country(
+    sink: FileSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, part: str
+) -> None:
+    """A full disk or a missing permission fails the country in hand; no temporary is left, the others go on."""
+    replace_on_disk = os.replace
+
+    def refuse(source: str | os.PathLike[str], target: str | os.PathLike[str], **where: int) -> None:
+        if part in str(target):
+            raise OSError(number, os.strerror(number))
+        replace_on_disk(source, target, **where)
+
+    monkeypatch.setattr(os, "replace", refuse)
+
+    with pytest.raises(SinkError, match=os.strerror(number)) as caught:
+        await sink.save(record("FR"), image=flag(), country=record("FR").country)
+    await sink.save(record(), image=flag())
+
+    assert caught.value.path.startswith(part)
+    assert await sink.record("FR") is None
+    assert set(await sink.records()) == {"CN"}
+    assert temporaries_in(tmp_path) == []
+
+
+async def test_folder_in_place_of_a_file_is_refused(sink: FileSink, tmp_path: Path) -> None:
+    """Whatever the store holds, the answer is a SinkError."""
+    (tmp_path / "flags/CN-China.gif").mkdir()
+
+    with pytest.raises(SinkError, match=r"cannot use flags/CN-China\.gif"):
+        await sink.save(record(), image=flag())
+    with pytest.raises(SinkError, match="Is a directory"):
+        await sink.read("flags/CN-China.gif")
+
+
+async def test_store_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """The error names it."""
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(SinkError, match=r"cannot use .+file"):
+        async with FileSink(str(tmp_path / "file")):
+            pass
+
+
+async def test_only_old_temporaries_of_our_own_are_swept(tmp_path: Path) -> None:
+    """A young one may be in use, a folder or another's file is none of our business."""
+    flags = tmp_path / "flags"
+    (flags / f"{TEMPORARY_PREFIX}folder").mkdir(parents=True)
+    for name in (f"{TEMPORARY_PREFIX}old", f"{TEMPORARY_PREFIX}young", "other.tmp"):
+        (flags / name).write_bytes(b"")
+    long_ago = time.time() - STALE_TEMPORARY_S - 60
+    for name in (f"{TEMPORARY_PREFIX}old", f"{TEMPORARY_PREFIX}folder", "other.tmp"):
+        os.utime(flags / name, (long_ago, long_ago))
+
+    async with FileSink(str(tmp_path)):
+        pass
+
+    assert {path.name for path in flags.iterdir()} == {
+        f"{TEMPORARY_PREFIX}folder",
+        f"{TEMPORARY_PREFIX}young",
+        "other.tmp",
+    }
+
+
+async def test_two_sinks_on_one_store_leave_one_whole_state(tmp_path: Path) -> None:
+    """Two runs save the same country under two names at once: the record names a file that is there."""
+    async with FileSink(str(tmp_path)) as one, FileSink(str(tmp_path)) as other:
+        for number in range(20):
+            await asyncio.gather(
+                one.save(record(name=f"A{number}"), image=flag()), other.save(record(name=f"B{number}"), image=flag())
+            )
+            known = await one.record("CN")
+            assert known is not None
+            assert known.image is not None
+
+    async with FileSink(str(tmp_path)) as sink:
+        last = await sink.record("CN")
+        assert last is not None
+        assert last.image is not None
+        await sink.save(last, image=flag())
+        assert files_in(tmp_path / "flags") == {last.image.file.removeprefix("flags/")}
+
+
+async def test_object_store_holds_the_same_files() -> None:
+    """Any URL of universal-pathlib: each file is one put, and a renamed flag goes."""
+    root = f"memory://{uuid.uuid4().hex}"
+    async with FileSink(root) as sink:
+        await sink.save(record(name="Cathay"), image=flag())
+        await sink.save(record(), image=flag(), country=record().country)
+
+    async with FileSink(root) as sink:
+        assert await sink.record("CN") == record()
+        assert await sink.read("flags/CN-China.gif") == gif()
+        assert await sink.read("flags/CN-Cathay.gif") is None
+        assert not sink.has_strays(record())
+        with pytest.raises(SinkError, match="leads out of the store"):
+            await sink.write("../x", b"x")
+    assert sorted(path.name for path in UPath(f"{root}/flags").iterdir()) == ["CN-China.gif"]
+
+
+async def test_file_url_is_a_local_folder(tmp_path: Path) -> None:
+    """It is written in one step like any other."""
+    async with FileSink(tmp_path.as_uri()) as sink:
+        await sink.save(record(), image=flag())
+
+    assert (tmp_path / record_path("CN")).read_bytes() == dump_record(record())
+
+
+async def test_miss_of_a_country_without_flag_is_kept(sink: FileSink) -> None:
+    """A record without an image is a record."""
+    await sink.save(replace(FlagRecord("FR")))
+
+    assert await sink.record("FR") == FlagRecord("FR")
+    assert not sink.has_strays(FlagRecord("FR"))

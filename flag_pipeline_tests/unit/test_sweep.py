@@ -1,0 +1,113 @@
+"""The sweep: one outcome a country, whatever happens."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from flag_pipeline.core.sweep import WORKERS_PER_REQUEST, SweepSummary, sweep
+from flag_pipeline.errors import ErrorKind
+from flag_pipeline.models import Effort, FlagFailed, FlagNotFound, FlagRecord, FlagSaved, FlagUnchanged, Outcome
+
+CODES = [f"{number:03}" for number in range(100)]
+OUTCOMES = (
+    lambda code: FlagSaved(code, FlagRecord(code), "", Effort()),
+    lambda code: FlagUnchanged(code, FlagRecord(code), "", Effort()),
+    lambda code: FlagNotFound(code, "404", "", 1, Effort()),
+    lambda code: FlagFailed(code, ErrorKind.TIMEOUT, "slow", "", 1, Effort()),
+)
+
+
+class Ledger:
+    """Remembers what was recorded."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    async def record(self, outcome: Outcome) -> None:
+        """Note the outcome."""
+        self.outcomes.append(outcome)
+
+
+async def run(
+    refresh: Callable[[str], Awaitable[Outcome]], ledger: Ledger, *, codes: list[str] = CODES, timeout_s: float = 60
+) -> SweepSummary:
+    """Sweep *codes* with at most ten requests at once."""
+    return await sweep(codes, refresh, ledger.record, max_requests=10, timeout_s=timeout_s)
+
+
+async def test_each_code_has_exactly_one_outcome() -> None:
+    """Duplicates count once, and the summary adds up."""
+
+    async def refresh(code: str) -> Outcome:
+        await asyncio.sleep(0)
+        return OUTCOMES[int(code) % 4](code)
+
+    ledger = Ledger()
+    summary = await run(refresh, ledger, codes=CODES + CODES[:10])
+
+    assert sorted(outcome.code for outcome in ledger.outcomes) == CODES
+    assert (summary.requested, summary.saved, summary.unchanged) == (100, 25, 25)
+    assert (len(summary.not_found), len(summary.failed)) == (25, 25)
+
+
+async def test_nothing_to_do_is_done() -> None:
+    """No code, no outcome."""
+    ledger = Ledger()
+
+    assert (await run(OUTCOMES[0], ledger, codes=[])).requested == 0  # type: ignore[arg-type]
+
+
+async def test_countries_in_hand_are_bounded() -> None:
+    """However many codes: at most three a request, and as many as that."""
+    in_hand, peak, full = 0, 0, asyncio.Event()
+
+    async def refresh(code: str) -> Outcome:
+        nonlocal in_hand, peak
+        in_hand += 1
+        peak = max(peak, in_hand)
+        if in_hand == 10 * WORKERS_PER_REQUEST:
+            full.set()
+        await full.wait()
+        in_hand -= 1
+        return OUTCOMES[0](code)
+
+    await run(refresh, Ledger())
+
+    assert peak == 10 * WORKERS_PER_REQUEST
+
+
+async def test_what_is_not_done_in_time_has_timed_out() -> None:
+    """The others keep their outcome."""
+
+    async def refresh(code: str) -> Outcome:
+        if code >= "090":
+            await asyncio.Event().wait()
+        return OUTCOMES[0](code)
+
+    ledger = Ledger()
+    summary = await run(refresh, ledger, timeout_s=0.1)
+
+    assert summary.saved == 90
+    assert [miss.code for miss in summary.failed] == CODES[90:]
+    assert {miss.kind for miss in summary.failed} == {ErrorKind.TIMEOUT}
+    assert len(ledger.outcomes) == 100
+
+
+async def test_cancelling_records_nothing_more() -> None:
+    """What was recorded stays, what was under way is left."""
+    ledger, started = Ledger(), asyncio.Event()
+
+    async def refresh(code: str) -> Outcome:
+        if code != "000":
+            started.set()
+            await asyncio.Event().wait()
+        return OUTCOMES[0](code)
+
+    task = asyncio.create_task(run(refresh, ledger))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert [outcome.code for outcome in ledger.outcomes] == ["000"]
