@@ -1,6 +1,10 @@
 """Fakes of our own protocols."""
 
+import asyncio
+import socket
 import zlib
+
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from flag_pipeline.core.presets import SourcePreset
 from flag_pipeline.core.source import Answer, Meter
@@ -37,3 +41,40 @@ class FakeSource:
             self.n_unchanged += 1
             return Answer(None, known)
         return Answer(content, Validators(etag))
+
+
+class Waits(list[float]):
+    """A sleep that notes how long it was asked to take, and takes no time; *begun* is set when it is asked first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+
+    async def __call__(self, wait_s: float) -> None:
+        """Note the wait."""
+        self.append(wait_s)
+        self.begun.set()
+        await asyncio.sleep(0)
+
+
+class Names(AbstractResolver):
+    """Looks names up in a table; what is not in it does not exist."""
+
+    def __init__(self, addresses: dict[str, list[str]]) -> None:
+        self.addresses = addresses
+        self.is_closed = False
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The table's addresses of *host*."""
+        if host not in self.addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
+            for address in self.addresses[host]
+        ]
+
+    async def close(self) -> None:
+        """Note it."""
+        self.is_closed = True

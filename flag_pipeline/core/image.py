@@ -34,7 +34,9 @@ _BROKEN = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
+    # Where warnings are errors: a bomb, and what Pillow otherwise prints about files that it puts up with.
     Image.DecompressionBombWarning,
+    UserWarning,
 )
 
 

@@ -115,29 +115,31 @@ class FlagSource:
         async def attempt() -> Answer:
             nonlocal tries
             tries += 1
-            async with self._gate.slot(), self._pace:
-                with self._watching(code=code, url=url):
+            async with self._gate.slot():
+                if self._circuit.is_open:
+                    raise SourceDownError(f"{self.preset.name} cannot be reached", code=code, url=url)
+                async with self._pace:
                     meter.request_sent(again=tries > 1)
-                    with translating(code=code, url=url):
+                    with self._watching(code=code, url=url), translating(code=code, url=url):
                         return await self._attempt(url, code=code, known=known, meter=meter)
 
         return await self._retry.call(attempt, sleep=self._sleep)
 
     @contextmanager
     def _watching(self, *, code: str, url: str) -> Iterator[None]:
-        """Ask nothing of a host that is down, and note when the attempt inside the block finds it so."""
-        if self._circuit.is_open:
-            raise SourceDownError(f"{self.preset.name} cannot be reached", code=code, url=url)
+        """Note when the attempt inside the block finds the host down, and say so once."""
         started_at = asyncio.get_running_loop().time()
         try:
             yield
         except TransientSourceError as exc:
             if not self._is_unreachable(exc):
                 raise
+            was_open = self._circuit.is_open
             self._gate.pause(self._circuit.failed(started_at))
             if not self._circuit.is_open:
                 raise
-            logger.error("%s cannot be reached; nothing more is asked of it: %s", self.preset.name, exc)  # noqa: TRY400
+            if not was_open:
+                logger.error("%s cannot be reached; nothing more is asked of it: %s", self.preset.name, exc)  # noqa: TRY400
             raise SourceDownError(str(exc), code=code, url=url) from exc
 
     def _is_unreachable(self, exc: TransientSourceError) -> bool:
