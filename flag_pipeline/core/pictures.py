@@ -80,7 +80,10 @@ def before_and_after(old: bytes | None, new: bytes | None) -> bytes:
             draw.line((left, 0, left + width - 1, height - 1), fill=_INK)
             continue
         flag = fit(content, _PAIR_BOX)
-        pair.paste(flag, (left + (width - flag.width) // 2, (height - flag.height) // 2))
+        x, y = left + (width - flag.width) // 2, (height - flag.height) // 2
+        pair.paste(flag, (x, y))
+        # A white field would fade into the page.
+        draw.rectangle((x, y, x + flag.width - 1, y + flag.height - 1), outline=_INK)
     middle = height // 2
     draw.line((width + 10, middle, width + 30, middle), fill=_INK, width=3)
     draw.polygon([(width + 24, middle - 7), (width + 33, middle), (width + 24, middle + 7)], fill=_INK)
