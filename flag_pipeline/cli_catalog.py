@@ -88,11 +88,11 @@ def coverage(
     from flag_pipeline.core.coverage import Coverage, codes_to_ask, survey
     from flag_pipeline.printing_catalog import coverage_json, print_coverage
 
-    settings = load_settings(source=source)
+    settings, codes = load_settings(source=source), codes_to_ask(every=every)
 
     async def ask() -> Coverage:
         async with open_source(settings) as opened:
-            return await survey(opened, codes_to_ask(every=every), timeout_s=settings.sweep_timeout_s)
+            return await survey(opened, codes, timeout_s=settings.sweep_timeout_s)
 
     found = asyncio.run(ask())
     if as_json:

@@ -18,13 +18,18 @@ class Coverage:
 
     Attributes:
         has: codes with a flag, sorted.
-        lacks: ISO 3166-1 codes that the source says it does not have, sorted.
+        has_not: codes that the source says it does not have, sorted.
         unknown: why it could not be learned, by code.
     """
 
     has: list[str] = field(default_factory=list)
-    lacks: list[str] = field(default_factory=list)
+    has_not: list[str] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def lacks(self) -> list[str]:
+        """The codes of ISO 3166-1 that the source does not have."""
+        return [code for code in self.has_not if code in iso_codes()]
 
     @property
     def beyond(self) -> list[str]:
@@ -62,6 +67,6 @@ async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) 
         answers = {code: answers.get(code, f"not answered after {timeout_s:g} s") for code in wanted}
     return Coverage(
         has=sorted(code for code, answer in answers.items() if answer is True),
-        lacks=sorted(code for code, answer in answers.items() if answer is False and code in iso_codes()),
+        has_not=sorted(code for code, answer in answers.items() if answer is False),
         unknown={code: answer for code, answer in sorted(answers.items()) if isinstance(answer, str)},
     )

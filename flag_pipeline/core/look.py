@@ -10,6 +10,7 @@ from statistics import median
 from PIL import Image
 
 from flag_pipeline.core.colours import ColourFamily, Rgb, colour_family, hex_of
+from flag_pipeline.core.image import COARSE_PX
 from flag_pipeline.models import ColourShare, ImageLook
 
 MAX_COLOURS = 5
@@ -28,6 +29,8 @@ def describe_look(content: bytes) -> ImageLook:
     """
     with Image.open(io.BytesIO(content)) as image:
         mode, n_frames = image.mode, getattr(image, "n_frames", 1)
+        # Converting copies the image at its full size; what follows is content with less.
+        image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
         picture = image.convert("RGBA")
     return ImageLook(mode=mode, n_frames=n_frames, colours=_dominant_colours(picture), phash=_perceptual_hash(picture))
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from PIL import Image, ImageDraw
 
+from flag_pipeline.core.image import COARSE_PX
 from flag_pipeline.core.sink import EXTENSIONS, FileSink
 
 Size = tuple[int, int]
@@ -32,6 +33,8 @@ async def read_intact(sink: FileSink, wanted: Mapping[str, tuple[str, str]]) -> 
 def fit(content: bytes, box: Size) -> Image.Image:
     """Return the first frame as large as it fits into *box*; small ones are enlarged by a whole factor, unblurred."""
     with Image.open(io.BytesIO(content)) as image:
+        # Converting copies the image at its full size.
+        image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
         picture = image.convert("RGBA")
     factor = min(box[0] // picture.width, box[1] // picture.height)
     if factor >= 1:
@@ -77,7 +80,10 @@ def before_and_after(old: bytes | None, new: bytes | None) -> bytes:
             draw.line((left, 0, left + width - 1, height - 1), fill=_INK)
             continue
         flag = fit(content, _PAIR_BOX)
-        pair.paste(flag, (left + (width - flag.width) // 2, (height - flag.height) // 2))
+        x, y = left + (width - flag.width) // 2, (height - flag.height) // 2
+        pair.paste(flag, (x, y))
+        # A white field would fade into the page.
+        draw.rectangle((x, y, x + flag.width - 1, y + flag.height - 1), outline=_INK)
     middle = height // 2
     draw.line((width + 10, middle, width + 30, middle), fill=_INK, width=3)
     draw.polygon([(width + 24, middle - 7), (width + 33, middle), (width + 24, middle + 7)], fill=_INK)

@@ -70,6 +70,7 @@ FLAGCDN = SourcePreset(
     flag_path="w320/{cc}.png",
     metadata_path="en/codes.json",
     formats=frozenset({"png"}),
+    is_public=True,
 )
 
 PRESETS = {preset.name: preset for preset in (EMBEDDED, FLUENTPYTHON, FLAGCDN)}
@@ -85,7 +86,7 @@ def find_preset(source: str) -> SourcePreset:
         return preset
     layout, _, address = source.partition("@")
     if layout in PRESETS and _is_base_url(address):
-        return replace(PRESETS[layout], name=source, base_url=address.rstrip("/"))
+        return replace(PRESETS[layout], name=source, base_url=address.rstrip("/"), is_public=False)
     if _is_base_url(source):
         return SourcePreset(name=source, base_url=source.rstrip("/"))
     raise ConfigurationError(

@@ -25,6 +25,7 @@ from flag_pipeline.models import (
     FlagRecord,
     FlagSaved,
     FlagUnchanged,
+    ImageLook,
     Miss,
     Missed,
     Outcome,
@@ -141,7 +142,7 @@ class Refresher:
         is_new = stored is None or stored.sha256 != image.sha256
         after = _stored(image, file=file, url=url, validators=answer.validators, before=known.image, is_new=is_new)
         if after.look is None:
-            after = replace(after, look=await asyncio.to_thread(describe_look, image.content))
+            after = replace(after, look=await self._look(image.content))
         record = await self._keep_replaced(replace(known, image=after), known.image, content)
         return record, image, is_new or stored is None or stored.file != file
 
@@ -155,12 +156,16 @@ class Refresher:
             return record
         old_look = before.look
         if content and old_look is None:
-            old_look = await asyncio.to_thread(describe_look, content)
+            old_look = await self._look(content)
         change = describe_change(record.code, before, after, old_look=old_look, is_kept=bool(content))
         changes = latest_changes((*record.changes, change), keep=self.history_keep)
         if content and changes:
             await self.sink.write(change.old_file, content)
         return replace(record, changes=changes)
+
+    async def _look(self, content: bytes) -> ImageLook:
+        async with self._decoding:
+            return await asyncio.to_thread(describe_look, content)
 
     async def _intact_metadata(self, known: FlagRecord) -> StoredMetadata | None:
         """What is known of the stored metadata, if its file still is what was written."""

@@ -3,11 +3,12 @@
 import hashlib
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 import dagster as dg
 
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.core.table import ColumnType, TableSchema
+from flag_pipeline.core.table import ColumnType, TableSchema, write_moment
 
 _TYPE_NAMES = {
     ColumnType.TEXT: "string",
@@ -46,6 +47,8 @@ def table_preview(rows: Iterable[object], names: Sequence[str]) -> dg.TableMetad
 
 
 def _cell(value: object) -> str | int | float | None:
+    if isinstance(value, datetime):
+        return write_moment(value)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else str(value or "")
 
 
