@@ -1,9 +1,6 @@
 """The command line: parses, prints and chooses the exit code. The work is done elsewhere."""
 
-import asyncio
 import json
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,12 +9,13 @@ import typer
 
 from flag_pipeline.cli_catalog import commands
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.printing import ledger_json, print_ledgers, print_report, progress_bar, report_json
-from flag_pipeline.settings import Settings, dagster_home, load_settings, project_root
 
+# Each command imports what it uses: `--help` needs nothing, and only what has passed all checks of the arguments waits
+# for Dagster, which takes most of a second.
 if TYPE_CHECKING:
     from flag_pipeline.defs.ledger import AssetLedger
     from flag_pipeline.launch import RunReport
+    from flag_pipeline.settings import Settings
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -72,7 +70,7 @@ def run(
 ) -> None:
     """Fetch countries in one Dagster run, then rebuild the catalog."""
     from flag_pipeline.core.countries import select_codes
-    from flag_pipeline.defs.partitions import partition_codes
+    from flag_pipeline.settings import load_settings, partition_codes
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
     wanted = select_codes(codes or [], partition_codes(settings))[:limit]
@@ -88,7 +86,7 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Fetch every failed, not-found or missing country again, in one run however scattered."""
-    from flag_pipeline.defs.partitions import partition_codes
+    from flag_pipeline.settings import load_settings, partition_codes
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
     codes = partition_codes(settings)
@@ -99,7 +97,8 @@ def retry(
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Show how each country stands, by its latest recorded outcome."""
-    from flag_pipeline.defs.partitions import partition_codes
+    from flag_pipeline.printing import ledger_json, print_ledgers
+    from flag_pipeline.settings import load_settings, partition_codes
 
     ledgers = _read_ledgers(partition_codes(load_settings()))
     if as_json:
@@ -120,6 +119,8 @@ def mirror(
     seed: Annotated[int | None, typer.Option("--seed", help="Makes the errors repeatable.")] = None,
 ) -> None:
     """Serve the embedded flags, or a folder of them, on 127.0.0.1, with delays and errors to practise on."""
+    import asyncio
+
     from flag_pipeline.core.mirror import FolderOfFlags, Mirror, PackagedFlags, serving
 
     shelf = FolderOfFlags(directory) if directory else PackagedFlags()
@@ -139,6 +140,11 @@ def ui(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the web UI.")] = 3000,
 ) -> None:
     """Start the Dagster UI and daemon on the persistent instance, on 127.0.0.1."""
+    import signal
+    import subprocess
+
+    from flag_pipeline.settings import dagster_home, project_root
+
     dagster_home()
     workspace = project_root() / "workspace.yaml"
     target = ["-w", str(workspace)] if workspace.is_file() else ["-m", "flag_pipeline.definitions"]
@@ -152,10 +158,10 @@ def ui(
     raise typer.Exit(EXIT_OK if code in {0, -signal.SIGINT, -signal.SIGTERM} else EXIT_FAILED)
 
 
-def _fetch(settings: Settings, codes: list[str], *, verbose: bool, as_json: bool) -> None:
+def _fetch(settings: "Settings", codes: list[str], *, verbose: bool, as_json: bool) -> None:
     """Fetch, rebuild the catalog, print, and exit with the code that says how it went."""
-    # Importing Dagster takes most of a second: `--help`, `mirror` and usage errors do without.
     from flag_pipeline import launch
+    from flag_pipeline.printing import print_report, progress_bar, report_json
 
     report, catalog_rows = launch.RunReport(), 0
     log_level = launch.VERBOSE if verbose else launch.QUIET

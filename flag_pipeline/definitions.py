@@ -9,11 +9,11 @@ from flag_pipeline.defs.flags import flag_assets
 from flag_pipeline.defs.gallery import flag_gallery
 from flag_pipeline.defs.healing import HealingPolicy
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
-from flag_pipeline.defs.partitions import country_partitions, partition_codes
+from flag_pipeline.defs.partitions import country_partitions
 from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
 from flag_pipeline.defs.schedules import daily_refresh
 from flag_pipeline.defs.sensors import catalog_automation, catalog_follows, healing
-from flag_pipeline.settings import Settings, load_settings
+from flag_pipeline.settings import Settings, load_settings, partition_codes
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:

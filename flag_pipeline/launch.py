@@ -32,8 +32,7 @@ from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.flags import STEP
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.ledger import FLAG_CATALOG, RecordedCountry, RecordedOutcome, read_event
-from flag_pipeline.defs.partitions import partition_codes
-from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, dagster_home
+from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, dagster_home, partition_codes
 
 LOCATION = "flag_pipeline"
 # Only runs of this process family carry it: whose lock is free without their being finished were killed.

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from flag_pipeline.core.countries import EXTRA_CODE
+from flag_pipeline.core.countries import EXTRA_CODE, iso_codes
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.errors import ConfigurationError
 
@@ -131,6 +131,12 @@ def load_settings(**given: object) -> Settings:
         name = ".".join(str(part) for part in first["loc"][:1])
         problem = first["msg"].removeprefix("Value error, ")
         raise ConfigurationError(f"FLAG_{name.upper()}: {problem}") from exc
+
+
+def partition_codes(settings: Settings) -> list[str]:
+    """ISO 3166-1 and the extra codes, less what the source is known to lack; sorted."""
+    lacks = find_preset(settings.source).lacks
+    return sorted({*iso_codes(), *settings.extra_codes} - lacks)
 
 
 def project_root() -> Path:

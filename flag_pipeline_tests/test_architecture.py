@@ -21,7 +21,7 @@ ROOMS = {
     "core": {"settings", "models", "errors"},
     "defs": {"core", "settings", "models", "errors"},
     "shards": set(),
-    "event_log": {"shards"},
+    "event_log": {"shards", "errors"},
     "definitions": {"defs", "core", "settings", "models", "errors"},
     "launch": {"definitions", "defs", "core", "settings", "models", "errors"},
     "printing": {"launch", "defs", "core", "settings", "models", "errors"},

@@ -164,8 +164,7 @@ class Refresher:
         return replace(record, changes=changes)
 
     async def _look(self, content: bytes) -> ImageLook:
-        async with self._decoding:
-            return await asyncio.to_thread(describe_look, content)
+        return await asyncio.get_running_loop().run_in_executor(self._decoder, describe_look, content)
 
     async def _intact_metadata(self, known: FlagRecord) -> StoredMetadata | None:
         """What is known of the stored metadata, if its file still is what was written."""

@@ -5,14 +5,10 @@ the step yields none, and records each country by hand as soon as its files are 
 the run: so after the last country it raises one `dg.Failure` that names all that failed.
 """
 
-import asyncio
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
-from types import TracebackType
-from typing import Self
 
 import dagster as dg
 from pydantic import Field
@@ -26,14 +22,12 @@ from flag_pipeline.defs.ledger import (
     COUNTRY_METADATA,
     FLAG_IMAGE,
     OWNERS,
-    materialization,
-    observation,
 )
 from flag_pipeline.defs.planning import plan_partitions
+from flag_pipeline.defs.recording import Recorder
 from flag_pipeline.defs.reexecution import carry_over
 from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
 from flag_pipeline.errors import FlagPipelineError
-from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
 
 STEP = "fetch_flags"
 POOL = "flag_source"
@@ -142,35 +136,6 @@ def canceling(context: dg.AssetExecutionContext) -> Iterator[None]:
         if exc.args == (signal.SIGINT.name,):
             context.instance.report_run_canceling(context.run)
         raise
-
-
-class Recorder:
-    """Records outcomes in Dagster's event log, on a thread of its own so that the fetching goes on meanwhile."""
-
-    def __init__(self, context: dg.AssetExecutionContext) -> None:
-        self._context = context
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="event-log")
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # Events that wait are of countries whose files are in place: they are worth the short wait.
-        await asyncio.to_thread(self._thread.shutdown, wait=True)
-
-    async def record(self, outcome: Outcome) -> None:
-        """Store the country's events, one for each asset of the run; returns when they are stored."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._record, outcome)
-
-    def _record(self, outcome: Outcome) -> None:
-        for asset_key in sorted(self._context.selected_asset_keys):
-            match outcome:
-                case FlagSaved() | FlagUnchanged():
-                    self._context.log_event(materialization(asset_key, outcome))
-                case FlagNotFound() | FlagFailed():
-                    self._context.log_event(observation(asset_key, outcome))
 
 
 def report(context: dg.AssetExecutionContext, summary: SweepSummary) -> None:

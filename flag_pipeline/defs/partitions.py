@@ -2,15 +2,7 @@
 
 import dagster as dg
 
-from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.presets import find_preset
-from flag_pipeline.settings import Settings
-
-
-def partition_codes(settings: Settings) -> list[str]:
-    """ISO 3166-1 and the extra codes, less what the source is known to lack; sorted."""
-    lacks = find_preset(settings.source).lacks
-    return sorted({*iso_codes(), *settings.extra_codes} - lacks)
+from flag_pipeline.settings import Settings, partition_codes
 
 
 def country_partitions(settings: Settings) -> dg.StaticPartitionsDefinition:

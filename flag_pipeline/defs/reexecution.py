@@ -7,6 +7,7 @@ run had recorded is recorded once more, without asking the source.
 import dagster as dg
 
 from flag_pipeline.defs.ledger import OUTCOME_TAG, RecordedOutcome, latest_materializations
+from flag_pipeline.defs.recording import record_events
 
 RETRIED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
@@ -17,18 +18,14 @@ def carry_over(context: dg.AssetExecutionContext, codes: list[str]) -> list[str]
     Re-executing a run that succeeded fetches everything: nothing had failed, so that must be what is wanted.
     """
     settled = set(codes) & _fetched_by_parent(context)
+    events = []
     for key in sorted(context.selected_asset_keys):
         for code, record in latest_materializations(context.instance, key, sorted(settled)).items():
             recorded = record.asset_materialization
             if recorded is not None:
-                context.log_event(
-                    dg.AssetMaterialization(
-                        key,
-                        partition=code,
-                        metadata=recorded.metadata,
-                        tags={**(recorded.tags or {}), OUTCOME_TAG: RecordedOutcome.CARRIED_OVER.value},
-                    )
-                )
+                tags = {**(recorded.tags or {}), OUTCOME_TAG: RecordedOutcome.CARRIED_OVER.value}
+                events.append(dg.AssetMaterialization(key, partition=code, metadata=recorded.metadata, tags=tags))
+    record_events(context, events)
     return [code for code in codes if code not in settled]
 
 

@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -166,11 +167,20 @@ def check_store(world: World, where: str) -> None:
         image = load_record(path.read_bytes()).image
         assert image is None or (world.store / image.file).is_file(), f"{where}: the file of {path.name} is absent"
     check_catalog(world.store, where)
-    with dg.DagsterInstance.from_config(world.environment["DAGSTER_HOME"]) as instance:
+    with opened(world) as instance:
         for code in instance.get_materialized_partitions(FLAG_IMAGE):
             assert list((world.store / "flags").glob(f"{code}-*")), f"{where}: {code} is recorded but absent"
         for code in instance.get_materialized_partitions(COUNTRY_METADATA):
             assert (world.store / f"metadata/{code}.json").is_file(), f"{where}: {code} is recorded but absent"
+
+
+@contextmanager
+def opened(world: World) -> Iterator[dg.DagsterInstance]:
+    """The instance that the killed process wrote to."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DAGSTER_HOME", world.environment["DAGSTER_HOME"])
+        with dg.DagsterInstance.get() as instance:
+            yield instance
 
 
 def visible(folder: Path) -> list[Path]:

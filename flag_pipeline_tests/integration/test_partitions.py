@@ -1,6 +1,8 @@
 """One run over many countries, each of which succeeds or fails on its own: through Dagster, on a real server."""
 
-from collections.abc import Iterator
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,9 @@ import pytest
 
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE, read_ledger
-from flag_pipeline.defs.partitions import partition_codes
-from flag_pipeline.settings import Settings, load_settings
+from flag_pipeline.defs.recording import Recorder
+from flag_pipeline.models import Outcome
+from flag_pipeline.settings import Settings, load_settings, partition_codes
 from flag_pipeline_tests.flag_server import FlagServer, answer
 
 BOTH = (COUNTRY_METADATA, FLAG_IMAGE)
@@ -154,6 +157,38 @@ def test_embedded_source_has_every_country(instance: dg.DagsterInstance, tmp_pat
     assert len(instance.get_materialized_partitions(FLAG_IMAGE)) == len(partition_codes(settings)) == 249
     assert len(list((tmp_path / "flags").iterdir())) == 249
     assert (tmp_path / "flags" / "CI-Côte d'Ivoire.gif").is_file()
+
+
+def test_what_comes_while_events_are_stored_is_stored_together(
+    instance: dg.DagsterInstance, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first country's events are held up until all others have come: those are then one transaction."""
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
+    log, record = instance.event_log_storage, Recorder.record
+    batches: list[int] = []
+    coming, all_came = iter(A_TO_AR), threading.Event()
+
+    async def counted_record(recorder: Recorder, outcome: Outcome) -> None:
+        if next(coming) == A_TO_AR[-1]:
+            asyncio.get_running_loop().call_soon(all_came.set)
+        await record(recorder, outcome)
+
+    def store_event_batch(events: Sequence[dg.EventLogEntry]) -> None:
+        if events[0].dagster_event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
+            assert all_came.wait(timeout=30)
+            batches.append(len(events))
+        for event in events:
+            log.store_event(event)
+
+    monkeypatch.setattr(Recorder, "record", counted_record)
+    monkeypatch.setattr(log, "store_event_batch", store_event_batch)
+
+    result = launch(instance, settings, tags=ranged("AD", "AR"))
+
+    assert result.success
+    assert len(batches) == 2
+    assert sum(batches) == 2 * len(A_TO_AR)
+    assert all(instance.get_materialized_partitions(key) == {*A_TO_AR} for key in BOTH)
 
 
 def test_a_reexecution_fetches_only_what_had_failed(

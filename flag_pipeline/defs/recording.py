@@ -1,0 +1,67 @@
+"""Recording in Dagster's event log while the fetching goes on, whatever has come meanwhile in one transaction."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import dagster as dg
+from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata, generate_event_batch_id
+
+from flag_pipeline.defs.ledger import materialization, observation
+from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
+
+Recordable = dg.AssetMaterialization | dg.AssetObservation
+
+
+def record_events(context: dg.AssetExecutionContext, events: Sequence[Recordable]) -> None:
+    """Store *events* as the run's, in one transaction where `DAGSTER_EVENT_BATCH_SIZE` allows it.
+
+    `context.log_event` stores them one at a time, and keeps them all in memory until the step ends.
+    """
+    step = context.get_step_execution_context()
+    batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]
+    for number, event in enumerate(events, start=1):
+        batch = DagsterEventBatchMetadata(batch_id, is_end=number == len(events))
+        if isinstance(event, dg.AssetMaterialization):
+            DagsterEvent.asset_materialization(step, event, batch)
+        else:
+            DagsterEvent.asset_observation(step, event, batch)
+
+
+class Recorder:
+    """Records outcomes on a thread of its own: all that came while it was busy go together."""
+
+    def __init__(self, context: dg.AssetExecutionContext) -> None:
+        self._context = context
+        self._asset_keys = sorted(context.selected_asset_keys)
+        self._waiting: deque[Outcome] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="event-log")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Events that wait are of countries whose files are in place: they are worth the short wait.
+        await asyncio.to_thread(self._thread.shutdown, wait=True)
+
+    async def record(self, outcome: Outcome) -> None:
+        """Store the country's events, one for each asset of the run; returns when they are stored."""
+        self._waiting.append(outcome)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._record_waiting)
+
+    def _record_waiting(self) -> None:
+        outcomes = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        record_events(self._context, [_event(key, outcome) for outcome in outcomes for key in self._asset_keys])
+
+
+def _event(asset_key: dg.AssetKey, outcome: Outcome) -> Recordable:
+    match outcome:
+        case FlagSaved() | FlagUnchanged():
+            return materialization(asset_key, outcome)
+        case FlagNotFound() | FlagFailed():
+            return observation(asset_key, outcome)
