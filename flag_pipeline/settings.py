@@ -51,7 +51,7 @@ class SourceSettings(BaseModel):
     connect_timeout_s: float = Field(5.0, gt=0, description="Seconds to open a connection.")
     read_timeout_s: float = Field(10.0, gt=0, description="Longest silence while reading, in seconds.")
     source_down_s: float = Field(
-        4.0, gt=0, description="Seconds without any connection after which the source is down and all else fails."
+        2.0, gt=0, description="Seconds without any connection after which the source is down and all else fails."
     )
     sweep_timeout_s: float = Field(1800.0, gt=0, description="Seconds for all countries of a run together.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest decoded body, in bytes.")
