@@ -135,12 +135,20 @@ def running_flag_server() -> Iterator[FlagServer]:
         await web.TCPSite(runner, HOST, 0).start()
         server.url = f"http://{HOST}:{runner.addresses[0][1]}"
 
+    async def finish() -> None:
+        await runner.cleanup()
+        # Answers that say nothing for ever are still at it.
+        stalled = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in stalled:
+            task.cancel()
+        await asyncio.gather(*stalled, return_exceptions=True)
+
     thread = threading.Thread(target=loop.run_forever, name="flag-server")
     thread.start()
     try:
         asyncio.run_coroutine_threadsafe(start(), loop).result()
         yield server
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+        asyncio.run_coroutine_threadsafe(finish(), loop).result()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -3,10 +3,12 @@
 import asyncio
 import hashlib
 import logging
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeVar
 
 from flag_pipeline.core.countries import parse_country
 from flag_pipeline.core.history import describe_change, history_folder, latest_changes
@@ -25,7 +27,6 @@ from flag_pipeline.models import (
     FlagRecord,
     FlagSaved,
     FlagUnchanged,
-    ImageLook,
     Miss,
     Missed,
     Outcome,
@@ -35,6 +36,8 @@ from flag_pipeline.models import (
 )
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,9 @@ class Refresher:
     _decoder: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="flag-decoder"), init=False, repr=False
     )
+
+    def _in_decoder(self, work: Callable[..., T], *arguments: object) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(self._decoder, work, *arguments)
 
     async def refresh(self, code: str) -> Outcome:
         """Bring the stored files of *code* up to date and say what came of it; never raises for a country's sake."""
@@ -115,8 +121,7 @@ class Refresher:
         if answer.content is None:
             return known, None
         # A hostile document takes its time, and the first one loads the standard's tables.
-        parse = partial(parse_country, answer.content, code=known.code, url=url)
-        country = await asyncio.get_running_loop().run_in_executor(self._decoder, parse)
+        country = await self._in_decoder(partial(parse_country, answer.content, code=known.code, url=url))
         sha256 = country_sha256(country)
         metadata = StoredMetadata(sha256=sha256, source_url=url, validators=answer.validators)
         changed = stored is None or stored.sha256 != sha256
@@ -135,14 +140,14 @@ class Refresher:
             formats=self.source.preset.formats,
             max_pixels=self.source.settings.max_pixels,
         )
-        image = await asyncio.get_running_loop().run_in_executor(self._decoder, inspect)
+        image = await self._in_decoder(inspect)
         if known.country is None:  # pragma: no cover - for the type checker: no metadata would have been an error
             raise SourceError("there is no name to save the flag under", code=known.code, url=url)
         file = flag_path(known.code, known.country.name, image.format)
         is_new = stored is None or stored.sha256 != image.sha256
         after = _stored(image, file=file, url=url, validators=answer.validators, before=known.image, is_new=is_new)
         if after.look is None:
-            after = replace(after, look=await self._look(image.content))
+            after = replace(after, look=await self._in_decoder(describe_look, image.content))
         record = await self._keep_replaced(replace(known, image=after), known.image, content)
         return record, image, is_new or stored is None or stored.file != file
 
@@ -156,15 +161,12 @@ class Refresher:
             return record
         old_look = before.look
         if content and old_look is None:
-            old_look = await self._look(content)
+            old_look = await self._in_decoder(describe_look, content)
         change = describe_change(record.code, before, after, old_look=old_look, is_kept=bool(content))
         changes = latest_changes((*record.changes, change), keep=self.history_keep)
         if content and changes:
             await self.sink.write(change.old_file, content)
         return replace(record, changes=changes)
-
-    async def _look(self, content: bytes) -> ImageLook:
-        return await asyncio.get_running_loop().run_in_executor(self._decoder, describe_look, content)
 
     async def _intact_metadata(self, known: FlagRecord) -> StoredMetadata | None:
         """What is known of the stored metadata, if its file still is what was written."""
