@@ -14,7 +14,7 @@ from flag_pipeline.errors import ConfigurationError
 # for Dagster, which takes most of a second.
 if TYPE_CHECKING:
     from flag_pipeline.defs.ledger import AssetLedger
-    from flag_pipeline.launch import RunReport
+    from flag_pipeline.launch import CatalogReport, RunReport
     from flag_pipeline.settings import Settings
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -161,27 +161,28 @@ def ui(
 def _fetch(settings: "Settings", codes: list[str], *, verbose: bool, as_json: bool) -> None:
     """Fetch, rebuild the catalog, print, and exit with the code that says how it went."""
     from flag_pipeline import launch
-    from flag_pipeline.printing import print_report, progress_bar, report_json
+    from flag_pipeline.printing import errors_of, print_report, progress_bar, report_json
 
-    report, catalog_rows = launch.RunReport(), 0
+    report, catalog = launch.RunReport(), launch.CatalogReport()
     log_level = launch.VERBOSE if verbose else launch.QUIET
     with launch.open_instance() as instance:
         if codes:
             with progress_bar(len(codes), shown=not verbose) as on_country:
                 report = launch.fetch(instance, settings, codes, on_country, log_level=log_level)
-        if not report.is_canceled:
-            catalog_rows = launch.rebuild(instance, settings)
+        if not (report.is_canceled or report.error):
+            catalog = launch.rebuild(instance, settings)
     if as_json:
-        print(json.dumps(report_json(report, settings, catalog_rows)))
+        print(json.dumps(report_json(report, catalog, settings)))
+        print(*errors_of(report, catalog), sep="\n", end="", file=sys.stderr)
     else:
-        print_report(report, settings, catalog_rows)
-    raise typer.Exit(_exit_code(report))
+        print_report(report, catalog, settings)
+    raise typer.Exit(_exit_code(report, catalog))
 
 
-def _exit_code(report: "RunReport") -> int:
+def _exit_code(report: "RunReport", catalog: "CatalogReport") -> int:
     if report.is_canceled:
         return EXIT_INTERRUPTED
-    return EXIT_OK if report.all_fetched else EXIT_FAILED
+    return EXIT_OK if report.all_fetched and not catalog.error else EXIT_FAILED
 
 
 def _read_ledgers(codes: list[str]) -> "dict[str, AssetLedger]":

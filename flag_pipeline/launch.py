@@ -131,21 +131,31 @@ def fetch(
     return report
 
 
-def rebuild(instance: DagsterInstance, settings: Settings) -> int:
-    """Rebuild the catalog in a run of its own and return its number of rows.
+@dataclass(frozen=True, slots=True)
+class CatalogReport:
+    """What came of rebuilding the catalog.
 
-    Raises dg.Failure with the reason when that run fails.
+    Attributes:
+        n_rows: of the new catalog; 0 when it was not rebuilt.
+        error: why it was not rebuilt, else empty.
     """
+
+    n_rows: int = 0
+    error: str = ""
+
+
+def rebuild(instance: DagsterInstance, settings: Settings) -> CatalogReport:
+    """Rebuild the catalog in a run of its own."""
     config = _run_config(settings, QUIET)
     with _launched(instance, settings, rebuild_catalog.name, tags={}, run_config=config) as (job, run):
         result = execute_run(InMemoryJob(job), run, instance)
     if not result.success:
-        raise dg.Failure(f"the catalog was not rebuilt: {_error_of(result.all_events)}")
+        return CatalogReport(error=_error_of(result.all_events))
     materialized = next(
         event for event in result.all_events if event.is_step_materialization and event.asset_key == FLAG_CATALOG
     )
     row_count: Any = materialized.step_materialization_data.materialization.metadata["dagster/row_count"].value
-    return int(row_count)
+    return CatalogReport(n_rows=int(row_count))
 
 
 @contextmanager
@@ -222,12 +232,12 @@ def _bury_dead_runs(instance: DagsterInstance) -> None:
 
 
 def _error_of(events: Sequence[dg.DagsterEvent]) -> str:
-    """Return the innermost reason of a run's failure in one line."""
+    """Return the reason of a run's failure in one line: our own error if there is one, else the innermost cause."""
+    ours = {"ConfigurationError", "SinkError", "SourceError"}
     for event in events:
-        data = event.event_specific_data
-        error = getattr(data, "error", None) or getattr(data, "first_step_failure_event", None)
-        while error is not None and getattr(error, "cause", None) is not None:
+        error = getattr(event.event_specific_data, "error", None)
+        while error is not None and error.cause is not None and error.cls_name not in ours:
             error = error.cause
-        if error is not None and hasattr(error, "message"):
+        if error is not None:
             return " ".join(error.message.split(": ", 1)[-1].split())
     return "see the run in the UI"

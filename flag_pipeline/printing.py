@@ -1,5 +1,6 @@
 """What the command line shows: tables and bars for people, objects for programs."""
 
+from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from flag_pipeline.defs.ledger import AssetLedger, RecordedCountry
-    from flag_pipeline.launch import RunReport
+    from flag_pipeline.launch import CatalogReport, RunReport
 
-SHOWN_FAILURES = 20
+SHOWN_REASONS, SHOWN_CODES = 20, 12
 
 
 @contextmanager
@@ -37,40 +38,62 @@ def progress_bar(total: int, *, shown: bool) -> "Iterator[Callable[[RecordedCoun
         yield on_country
 
 
-def print_report(report: "RunReport", settings: Settings, catalog_rows: int) -> None:
+def print_report(report: "RunReport", catalog: "CatalogReport", settings: Settings) -> None:
     """Print what a run did, what failed and why, and where the files are."""
     console = Console(highlight=False)
-    if not report.requested:
-        console.print("Nothing to fetch: every country is materialized.")
-    else:
-        failed = f"[red]{len(report.failed)} failed[/red]" if report.failed else "0 failed"
-        console.print(
-            f"{report.requested} requested: {report.saved} saved, {report.unchanged} unchanged,"
-            f" {len(report.not_found)} not found, {failed}",
-            soft_wrap=True,
-        )
-        console.print(
-            f"{report.requests} requests, {report.retries} retries, {report.body_bytes / 1000:.1f} kB,"
-            f" {report.elapsed_s:.1f} s",
-            soft_wrap=True,
-        )
-    for code, miss in sorted(report.failed.items())[:SHOWN_FAILURES]:
-        console.print(f"[red]{code}[/red] {miss['kind']}: {escape(miss['reason'])}", soft_wrap=True)
-    if len(report.failed) > SHOWN_FAILURES:
-        console.print(f"and {len(report.failed) - SHOWN_FAILURES} more: flag-pipeline status")
+    console.print(*_summary_of(report), sep="\n", soft_wrap=True)
+    for (kind, reason), codes in sorted(_by_reason(report.failed).items(), key=lambda group: group[1])[:SHOWN_REASONS]:
+        console.print(f"[red]{_some(codes)}[/red] {kind}: {escape(reason)}", soft_wrap=True)
+    if len(_by_reason(report.failed)) > SHOWN_REASONS:
+        console.print("and others: flag-pipeline status")
     if report.not_found:
         console.print(f"The source does not have {' '.join(sorted(report.not_found))}.", soft_wrap=True)
-    if report.error:
-        console.print(f"[red]The run failed:[/red] {escape(report.error)}", soft_wrap=True)
+    for error in errors_of(report, catalog):
+        console.print(f"[red]{escape(error)}[/red]", soft_wrap=True)
     if report.failed or report.is_canceled:
         console.print("What was recorded stays. The rest again: [bold]flag-pipeline retry[/bold]")
-    if not report.is_canceled:
+    if catalog.n_rows:
         store = escape(settings.store)
         console.print(f"Flags are in {store}/flags", soft_wrap=True)
-        console.print(f"The catalog is {store}/catalog/catalog.csv, {catalog_rows} rows", soft_wrap=True)
+        console.print(f"The catalog is {store}/catalog/catalog.csv, {catalog.n_rows} rows", soft_wrap=True)
 
 
-def report_json(report: "RunReport", settings: Settings, catalog_rows: int) -> dict[str, object]:
+def _summary_of(report: "RunReport") -> list[str]:
+    if not report.requested:
+        return ["Nothing to fetch: every country is materialized."]
+    failed = f"[red]{len(report.failed)} failed[/red]" if report.failed else "0 failed"
+    return [
+        (
+            f"{report.requested} requested: {report.saved} saved, {report.unchanged} unchanged,"
+            f" {len(report.not_found)} not found, {failed}"
+        ),
+        (
+            f"{report.requests} requests, {report.retries} retries, {report.body_bytes / 1000:.1f} kB,"
+            f" {report.elapsed_s:.1f} s"
+        ),
+    ]
+
+
+def _by_reason(failed: "Mapping[str, Mapping[str, str]]") -> dict[tuple[str, str], list[str]]:
+    # When a host is down, every country fails for the same reason: that is one line to read, not 249.
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for code, miss in sorted(failed.items()):
+        groups[miss["kind"], miss["reason"]].append(code)
+    return groups
+
+
+def _some(codes: list[str]) -> str:
+    more = f" and {len(codes) - SHOWN_CODES} more" if len(codes) > SHOWN_CODES else ""
+    return f"{' '.join(codes[:SHOWN_CODES])}{more}"
+
+
+def errors_of(report: "RunReport", catalog: "CatalogReport") -> list[str]:
+    """Return what went wrong beyond the countries, a line each."""
+    said = [("The run failed", report.error), ("The catalog was not rebuilt", catalog.error)]
+    return [f"{what}: {error}" for what, error in said if error]
+
+
+def report_json(report: "RunReport", catalog: "CatalogReport", settings: Settings) -> dict[str, object]:
     """Return the object that `run --json` and `retry --json` print."""
     return {
         "run_id": report.run_id,
@@ -85,7 +108,7 @@ def report_json(report: "RunReport", settings: Settings, catalog_rows: int) -> d
         "requests": report.requests,
         "retries": report.retries,
         "elapsed_s": round(report.elapsed_s, 3),
-        "catalog_rows": catalog_rows,
+        "catalog_rows": catalog.n_rows,
     }
 
 
