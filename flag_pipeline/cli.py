@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flag_pipeline.cli_catalog import commands
 from flag_pipeline.errors import ConfigurationError
 
 # Each command imports what it uses: `--help` needs nothing, and only what has passed all checks of the arguments waits
@@ -27,9 +28,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.add_typer(commands)
+
 Source = Annotated[
     str | None,
-    typer.Option("--source", help="A preset (embedded, fluentpython) or a base URL. [env: FLAG_SOURCE]"),
+    typer.Option("--source", help="A preset (embedded, fluentpython, flagcdn) or a base URL. [env: FLAG_SOURCE]"),
 ]
 Store = Annotated[str | None, typer.Option("--store", help="A folder or a URL to store to. [env: FLAG_STORE]")]
 MaxRequests = Annotated[
@@ -147,12 +150,11 @@ def ui(
     target = ["-w", str(workspace)] if workspace.is_file() else ["-m", "flag_pipeline.definitions"]
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), *target]
     print(f"http://127.0.0.1:{port}  (Ctrl-C stops)", flush=True)
-    # The terminal sends Ctrl-C to the child too; it stops its own children, and we wait for it.
-    with subprocess.Popen(command) as child:  # noqa: S603 - our own interpreter and module
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda number, _frame: child.send_signal(number))
+    # In a session of its own, so that Ctrl-C reaches it once, through us, however we were told.
+    with subprocess.Popen(command, start_new_session=True) as child:  # noqa: S603 - our own interpreter and module
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda received, _frame: child.send_signal(received))
         code = child.wait()
-        signal.signal(signal.SIGINT, before)
     raise typer.Exit(EXIT_OK if code in {0, -signal.SIGINT, -signal.SIGTERM} else EXIT_FAILED)
 
 

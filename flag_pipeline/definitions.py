@@ -3,8 +3,10 @@
 import dagster as dg
 
 from flag_pipeline.defs.catalog import catalog_asset
+from flag_pipeline.defs.changes import flag_changes
 from flag_pipeline.defs.checks import CheckLimits
 from flag_pipeline.defs.flags import flag_assets
+from flag_pipeline.defs.gallery import flag_gallery
 from flag_pipeline.defs.healing import HealingPolicy
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.partitions import country_partitions
@@ -21,6 +23,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         assets=[
             flag_assets(country_partitions(settings), most=most),
             catalog_asset(codes, CheckLimits.from_settings(settings)),
+            flag_changes,
+            flag_gallery,
         ],
         jobs=[refresh_flags, rebuild_catalog],
         schedules=[daily_refresh(codes, most=most)],

@@ -25,6 +25,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
+from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.shards import INDEX, Shards, is_stamped
 
 __all__ = ["EmbeddedEventLogStorage"]
@@ -33,6 +34,14 @@ _DIALECT = sqlite.dialect(paramstyle="named")
 _MIRRORED_EVENTS = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS}
 _ANSWERS = "flag_pipeline.answers"
 _Row = dict[str, Any]
+
+
+def _default_base_dir(config_value: Mapping[str, Any]) -> str:
+    """Return where DagsterInstance puts Dagster's own class if dagster.yaml does not say."""
+    home = os.environ.get("DAGSTER_HOME")
+    if home is None and "base_dir" not in config_value:
+        raise ConfigurationError("the event log needs base_dir in dagster.yaml, or DAGSTER_HOME in the environment")
+    return str(Path(home or "") / "history" / "runs")
 
 
 class EmbeddedEventLogStorage(SqliteEventLogStorage):
@@ -73,9 +82,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
         """Make the storage that `dagster.yaml` describes."""
-        # The folder that DagsterInstance gives Dagster's own class when dagster.yaml does not say.
-        base_dir = str(Path(os.environ.get("DAGSTER_HOME", ".")) / "history" / "runs")
-        return cls(inst_data=inst_data, **{"base_dir": base_dir, **config_value})
+        return cls(inst_data=inst_data, **{"base_dir": _default_base_dir(config_value), **config_value})
 
     def _connect(self, shard: str) -> _GeneratorContextManager[Connection]:
         return self._shards.connect(shard, self._create)

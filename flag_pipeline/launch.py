@@ -31,7 +31,7 @@ from filelock import FileLock, Timeout
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.flags import STEP
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
-from flag_pipeline.defs.ledger import RecordedCountry, RecordedOutcome, read_event
+from flag_pipeline.defs.ledger import FLAG_CATALOG, RecordedCountry, RecordedOutcome, read_event
 from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, dagster_home, partition_codes
 
 LOCATION = "flag_pipeline"
@@ -141,7 +141,9 @@ def rebuild(instance: DagsterInstance, settings: Settings) -> int:
         result = execute_run(InMemoryJob(job), run, instance)
     if not result.success:
         raise dg.Failure(f"the catalog was not rebuilt: {_error_of(result.all_events)}")
-    materialized = next(event for event in result.all_events if event.is_step_materialization)
+    materialized = next(
+        event for event in result.all_events if event.is_step_materialization and event.asset_key == FLAG_CATALOG
+    )
     row_count: Any = materialized.step_materialization_data.materialization.metadata["dagster/row_count"].value
     return int(row_count)
 

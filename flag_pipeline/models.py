@@ -56,6 +56,35 @@ class Validators:
 
 
 @dataclass(frozen=True, slots=True)
+class ColourShare:
+    """One of an image's dominant colours.
+
+    Attributes:
+        hex: `#rrggbb`, lower case.
+        share: of the visible pixels, 0 to 1, with three decimals.
+    """
+
+    hex: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLook:
+    """What an image looks like, computed once from its bytes.
+
+    Attributes:
+        mode: Pillow's word for how a pixel is stored, `P` or `RGBA`.
+        colours: the dominant ones, largest share first, at most five.
+        phash: 64-bit perceptual hash in 16 hex digits; similar pictures differ in few bits.
+    """
+
+    mode: str
+    n_frames: int
+    colours: tuple[ColourShare, ...]
+    phash: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredImage:
     """Where a country's flag lies and what is known about it.
 
@@ -63,6 +92,9 @@ class StoredImage:
         file: path below the store's root, `flags/CN-China.gif`.
         fetched_at: when the stored bytes came (aware UTC).
         changed_at: when the bytes last differed from those before (aware UTC).
+        first_seen_at: when the country's first flag came (aware UTC); None in records that predate the field.
+        n_changes: how often the bytes have changed since then.
+        look: None in records that predate the field, until the next refresh.
     """
 
     file: str
@@ -75,6 +107,32 @@ class StoredImage:
     fetched_at: datetime
     changed_at: datetime
     validators: Validators
+    first_seen_at: datetime | None = None
+    n_changes: int = 0
+    look: ImageLook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlagChange:
+    """One time that a country's flag was replaced by another.
+
+    Attributes:
+        old_file: where the replaced image is kept, `history/CN/<sha256>.gif`; empty if its bytes were lost before.
+        distance_bits: in how many of 64 bits the perceptual hashes differ, None where one is unknown.
+        old_source_url: where the replaced image had come from.
+        source_url: where its successor came from.
+    """
+
+    code: str
+    changed_at: datetime
+    old_sha256: str
+    new_sha256: str
+    old_size_bytes: int
+    new_size_bytes: int
+    distance_bits: int | None
+    old_source_url: str
+    source_url: str
+    old_file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +161,7 @@ class FlagRecord:
         metadata: the last good metadata, None before the first.
         country: the last good metadata's content.
         miss: set when the latest attempt failed, cleared by the next that succeeds.
+        changes: the latest replacements of the flag, oldest first; how many is the setting `history_keep`.
     """
 
     code: str
@@ -110,6 +169,7 @@ class FlagRecord:
     metadata: StoredMetadata | None = None
     country: Country | None = None
     miss: Miss | None = None
+    changes: tuple[FlagChange, ...] = ()
 
 
 class RowStatus(StrEnum):

@@ -28,7 +28,7 @@ class SourceSettings(BaseModel):
 
     source: str = Field(
         "embedded",
-        description="A preset (embedded, fluentpython) or the http(s) base URL of the same layout.",
+        description="A preset (embedded, fluentpython, flagcdn) or the http(s) base URL of the book's layout.",
     )
     max_requests: int = Field(32, ge=1, le=512, description="Requests under way at once.")
     first_requests: int = Field(
@@ -36,6 +36,9 @@ class SourceSettings(BaseModel):
         ge=1,
         le=512,
         description="Requests under way at first; as many more join with each round trip that the source answers.",
+    )
+    requests_per_second: float | None = Field(
+        None, gt=0, description="Requests a second, evenly spaced; unset means as fast as the source answers."
     )
     attempts: int = Field(4, ge=1, le=20, description="Requests for one file before giving up on it.")
     retry_initial_s: float = Field(0.2, gt=0, description="Seconds of back-off before the second attempt.")
@@ -48,11 +51,11 @@ class SourceSettings(BaseModel):
     connect_timeout_s: float = Field(5.0, gt=0, description="Seconds to open a connection.")
     read_timeout_s: float = Field(10.0, gt=0, description="Longest silence while reading, in seconds.")
     source_down_s: float = Field(
-        4.0, gt=0, description="Seconds without any connection after which the source is down and all else fails."
+        2.0, gt=0, description="Seconds without any connection after which the source is down and all else fails."
     )
     sweep_timeout_s: float = Field(1800.0, gt=0, description="Seconds for all countries of a run together.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest decoded body, in bytes.")
-    max_pixels: int = Field(16_000_000, ge=1, description="Largest image, in pixels over all its frames.")
+    max_pixels: int = Field(4_000_000, ge=1, description="Largest image, in pixels over all its frames.")
     redirect_hosts: CommaSeparated = Field(
         default_factory=list,
         description="Hosts that the source may redirect to, separated by commas; its own always may.",
@@ -72,6 +75,7 @@ class StoreSettings(BaseModel):
     """Where files go."""
 
     store: str = Field("data", description="A folder, or any URL that universal-pathlib opens.")
+    history_keep: int = Field(10, ge=0, le=1000, description="Replaced flags that are kept of each country.")
     sink_threads: int = Field(4, ge=1, le=64, description="Threads that read and write files.")
 
     @field_validator("store")

@@ -5,11 +5,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from blockbuster import blockbuster_ctx
 
 from flag_pipeline.settings import project_root
 from flag_pipeline_tests.flag_server import FlagServer, running_flag_server
+
+# How long an example takes depends on who else uses the machine.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

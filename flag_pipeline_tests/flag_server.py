@@ -2,10 +2,12 @@
 
 import asyncio
 import threading
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 
 from aiohttp import web
 
@@ -25,6 +27,43 @@ def answer(status: int = 200, body: bytes = b"", **headers: str) -> Answer:
     return respond
 
 
+class Ending(Enum):
+    """What a raw answer does with the connection after its last byte."""
+
+    CLOSE = "closes it"
+    RESET = "resets it"
+    STALL = "says nothing more"
+
+
+def raw(*pieces: bytes, every_s: float = 0.0, then: Ending = Ending.CLOSE) -> Answer:
+    """An answer byte by byte, whatever HTTP thinks of it: *pieces*, so many seconds apart, and an ending."""
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError
+        for piece in pieces:
+            transport.write(piece)
+            await asyncio.sleep(every_s)
+        match then:
+            case Ending.CLOSE:
+                transport.close()
+            case Ending.RESET:
+                transport.abort()
+            case Ending.STALL:
+                await asyncio.Event().wait()
+        # Nothing of this is sent any more.
+        return web.Response()
+
+    return respond
+
+
+def head(status: str = "200 OK", **headers: str) -> bytes:
+    """The start of a raw answer, up to the empty line."""
+    lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode("latin-1")
+
+
 @dataclass(slots=True)
 class FlagServer:
     """The server as a test sees it.
@@ -32,10 +71,14 @@ class FlagServer:
     Attributes:
         url: its base URL, a source for flag_pipeline.
         requests: paths in the order in which they were asked for.
+        headers: of each request.
+        arrivals: when each request came, in seconds of a clock that never goes back.
     """
 
     url: str = ""
     requests: list[str] = field(default_factory=list)
+    headers: list[Mapping[str, str]] = field(default_factory=list)
+    arrivals: list[float] = field(default_factory=list)
     _scripts: dict[str, list[Answer]] = field(default_factory=dict)
     _mirror: Mirror = field(default_factory=lambda: Mirror(PackagedFlags()))
 
@@ -58,6 +101,8 @@ class FlagServer:
         @web.middleware
         async def scripted(request: web.Request, handler: Answer) -> web.StreamResponse:
             self.requests.append(request.path)
+            self.headers.append(request.headers)
+            self.arrivals.append(time.monotonic())
             answers = self._scripts.get(request.path)
             if not answers:
                 return await handler(request)
@@ -90,12 +135,20 @@ def running_flag_server() -> Iterator[FlagServer]:
         await web.TCPSite(runner, HOST, 0).start()
         server.url = f"http://{HOST}:{runner.addresses[0][1]}"
 
+    async def finish() -> None:
+        await runner.cleanup()
+        # Answers that say nothing for ever are still at it.
+        stalled = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in stalled:
+            task.cancel()
+        await asyncio.gather(*stalled, return_exceptions=True)
+
     thread = threading.Thread(target=loop.run_forever, name="flag-server")
     thread.start()
     try:
         asyncio.run_coroutine_threadsafe(start(), loop).result()
         yield server
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+        asyncio.run_coroutine_threadsafe(finish(), loop).result()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -17,10 +17,13 @@ from flag_pipeline.models import FlagImage, FlagRecord, StoredImage, StoredMetad
 MOMENT = datetime(2026, 11, 23, 12, 30, 15, 123000, tzinfo=UTC)
 
 
+_FLAGS = packaged_flags()
+
+
 @cache
 def gif(code: str = "CN") -> bytes:
     """The packaged flag of a country."""
-    return packaged_flags()[code.lower()].read_bytes()
+    return _FLAGS[code.lower()].read_bytes()
 
 
 def picture(kind: str = "PNG", *, size: tuple[int, int] = (8, 4), mode: str = "RGB", frames: int = 1) -> bytes:

@@ -1,35 +1,64 @@
 """From stored records to the catalog's rows and files. Pure: the same records give the same bytes."""
 
-import csv
-import dataclasses
-import io
+import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from flag_pipeline.core.countries import iso_country
-from flag_pipeline.core.records import dump_json
+from flag_pipeline.core.table import Column, ColumnType, TableSchema
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import FlagRecord, Miss, RowStatus, StoredImage
+from flag_pipeline.models import ColourShare, FlagRecord, Miss, RowStatus, StoredImage
 
-JSON_PATH, CSV_PATH = "catalog/catalog.json", "catalog/catalog.csv"
+CATALOG_FOLDER = "catalog"
+JSON_PATH = "catalog/catalog.json"
 
-# A spreadsheet takes a cell that starts with one of these for a formula (OWASP, CSV injection).
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+TEXT, INTEGER, DECIMAL = ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DECIMAL
+MOMENT, COLOURS = ColumnType.MOMENT, ColumnType.COLOURS
+
+CATALOG_SCHEMA = TableSchema(
+    "catalog",
+    version=2,
+    columns=(
+        Column("code", TEXT, "ISO 3166-1 alpha-2 code, or one of `FLAG_EXTRA_CODES`; unique, rows are sorted by it"),
+        Column("alpha_3", TEXT, "ISO 3166-1 alpha-3 code; empty outside the standard"),
+        Column("numeric", TEXT, "ISO 3166-1 numeric code, three digits, `004`; empty outside the standard"),
+        Column("name", TEXT, "the source's name for the country; the name in ISO 3166-1 until it is fetched"),
+        Column("official_name", TEXT, "the state's official name; empty where ISO 3166-1 gives none"),
+        Column("tld", TEXT, "country-code top-level domain with its dot"),
+        Column("file", TEXT, "path of the flag below the store's root; empty without a flag"),
+        Column("format", TEXT, "`gif`, `png`, `jpeg` or `webp`, by the file's bytes"),
+        Column("width_px", INTEGER, "width in pixels"),
+        Column("height_px", INTEGER, "height in pixels"),
+        Column("aspect_ratio", TEXT, "width to height as a reduced fraction, `3:2`"),
+        Column("aspect_decimal", DECIMAL, "width divided by height, four decimals"),
+        Column("mode", TEXT, "how a pixel is stored, in Pillow's words: `P`, `RGB`, `RGBA` ..."),
+        Column("n_frames", INTEGER, "frames; more than 1 is an animation"),
+        Column("colours", COLOURS, "up to five main colours, `hex` (`#rrggbb`) and `share` (0 to 1), largest first"),
+        Column("phash", TEXT, "64-bit perceptual hash, 16 hex digits: pictures that look alike differ in few bits"),
+        Column("size_bytes", INTEGER, "size of the file in bytes"),
+        Column("sha256", TEXT, "SHA-256 of the file, lower-case hex"),
+        Column("source_url", TEXT, "where the flag came from"),
+        Column("fetched_at", MOMENT, "when the stored bytes came, UTC; an unchanged answer leaves it as it was"),
+        Column("first_seen_at", MOMENT, "when the country's first flag came, UTC"),
+        Column("changed_at", MOMENT, "when the bytes last differed from those before, UTC; at first `first_seen_at`"),
+        Column("n_changes", INTEGER, "how often the bytes have changed since `first_seen_at`"),
+        Column(
+            "status",
+            TEXT,
+            "`ok`; `stale`: the latest attempt failed, the last good flag is kept; `not_found`: the source has none; "
+            "`missing`: there never was one",
+        ),
+        Column("reason", TEXT, "why the status is not `ok`: the error's kind, a colon, what happened"),
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogRow:
-    """One country's row, with empty cells where nothing is known.
-
-    Attributes:
-        file: path of the flag below the store's root.
-        sha256: of the flag's bytes.
-        fetched_at: when the stored bytes came, ISO 8601 in UTC.
-        changed_at: when the bytes last differed from those before, ISO 8601 in UTC.
-        reason: why the row is not `ok`, starting with the error's kind.
-    """
+    """One country's row, as `CATALOG_SCHEMA` describes it; None and empty text where nothing is known."""
 
     code: str
     alpha_3: str
@@ -37,25 +66,56 @@ class CatalogRow:
     name: str
     official_name: str
     tld: str
-    file: str
-    format: str
-    width_px: int | None
-    height_px: int | None
-    size_bytes: int | None
-    sha256: str
-    source_url: str
-    fetched_at: str
-    changed_at: str
     status: RowStatus
     reason: str
+    file: str = ""
+    format: str = ""
+    width_px: int | None = None
+    height_px: int | None = None
+    aspect_ratio: str = ""
+    aspect_decimal: float | None = None
+    mode: str = ""
+    n_frames: int | None = None
+    colours: tuple[ColourShare, ...] = ()
+    phash: str = ""
+    size_bytes: int | None = None
+    sha256: str = ""
+    source_url: str = ""
+    fetched_at: datetime | None = None
+    first_seen_at: datetime | None = None
+    changed_at: datetime | None = None
+    n_changes: int | None = None
 
-
-COLUMNS = tuple(field.name for field in dataclasses.fields(CatalogRow))
+    @property
+    def has_failed(self) -> bool:
+        """Whether the latest attempt failed; that the source has no such country is no failure."""
+        return self.status in {RowStatus.STALE, RowStatus.MISSING} and bool(self.reason)
 
 
 def catalog_rows(codes: Iterable[str], records: Mapping[str, FlagRecord]) -> list[CatalogRow]:
     """Return one row for every code and every stored record, sorted by code."""
     return [_row(code, records.get(code)) for code in sorted({*codes, *records})]
+
+
+def load_rows(content: bytes) -> list[CatalogRow]:
+    """Return the rows that the catalog's JSON file holds.
+
+    Raises ValueError when *content* is no catalog of this schema.
+    """
+    try:
+        return [_load_row(cells) for cells in json.loads(content)]
+    except (KeyError, TypeError) as exc:
+        raise ValueError(f"not a catalog of schema {CATALOG_SCHEMA.version}: {exc}") from exc
+
+
+def _load_row(cells: dict[str, Any]) -> CatalogRow:
+    typed = {
+        column.name: datetime.fromisoformat(cells[column.name])
+        for column in CATALOG_SCHEMA.columns
+        if column.type is MOMENT and cells[column.name]
+    }
+    colours = tuple(ColourShare(**colour) for colour in cells["colours"])
+    return CatalogRow(**{**cells, **typed, "colours": colours, "status": RowStatus(cells["status"])})
 
 
 def _row(code: str, record: FlagRecord | None) -> CatalogRow:
@@ -68,32 +128,33 @@ def _row(code: str, record: FlagRecord | None) -> CatalogRow:
         name=country.name,
         official_name=country.official_name,
         tld=country.tld,
-        **_image_cells(record.image),
         status=_status(record.image, record.miss),
         reason=f"{record.miss.kind}: {record.miss.reason}" if record.miss else "",
+        **(_image_cells(record.image) if record.image else {}),
     )
 
 
-def _image_cells(image: StoredImage | None) -> dict[str, Any]:
-    names = (
-        "file",
-        "format",
-        "width_px",
-        "height_px",
-        "size_bytes",
-        "sha256",
-        "source_url",
-        "fetched_at",
-        "changed_at",
-    )
-    if image is None:
-        return {name: None if name.endswith(("_px", "_bytes")) else "" for name in names}
-    cells = {name: getattr(image, name) for name in names}
-    return {name: _iso(cell) if isinstance(cell, datetime) else cell for name, cell in cells.items()}
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _image_cells(image: StoredImage) -> dict[str, Any]:
+    divisor = math.gcd(image.width_px, image.height_px)
+    cells = {
+        "file": image.file,
+        "format": image.format,
+        "width_px": image.width_px,
+        "height_px": image.height_px,
+        "aspect_ratio": f"{image.width_px // divisor}:{image.height_px // divisor}",
+        "aspect_decimal": round(image.width_px / image.height_px, 4),
+        "size_bytes": image.size_bytes,
+        "sha256": image.sha256,
+        "source_url": image.source_url,
+        "fetched_at": image.fetched_at,
+        "first_seen_at": image.first_seen_at or image.changed_at,
+        "changed_at": image.changed_at,
+        "n_changes": image.n_changes,
+    }
+    if image.look is None:
+        return cells
+    look = image.look
+    return {**cells, "mode": look.mode, "n_frames": look.n_frames, "colours": look.colours, "phash": look.phash}
 
 
 def _status(image: StoredImage | None, miss: Miss | None) -> RowStatus:
@@ -102,25 +163,3 @@ def _status(image: StoredImage | None, miss: Miss | None) -> RowStatus:
     if image is None:
         return RowStatus.MISSING
     return RowStatus.STALE if miss else RowStatus.OK
-
-
-def render_json(rows: Iterable[CatalogRow]) -> bytes:
-    """Return the rows as a JSON array of objects, in UTF-8."""
-    return dump_json([dataclasses.asdict(row) for row in rows])
-
-
-def render_csv(rows: Iterable[CatalogRow]) -> bytes:
-    """Return the rows as RFC 4180 CSV in UTF-8, with a header.
-
-    A cell that a spreadsheet would run as a formula gets a leading apostrophe.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS)
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _csv_cell(cell) for name, cell in dataclasses.asdict(row).items()})
-    return text.getvalue().encode()
-
-
-def _csv_cell(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell

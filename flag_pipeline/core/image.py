@@ -34,7 +34,9 @@ _BROKEN = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
+    # Where warnings are errors: a bomb, and what Pillow otherwise prints about files that it puts up with.
     Image.DecompressionBombWarning,
+    UserWarning,
 )
 
 
@@ -45,9 +47,7 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
     before each frame is decoded. Raises SourceContractError for anything else: HTML, a truncated file, a bomb.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=[name.upper() for name in formats]) as image:
-            kind, (width_px, height_px) = (image.format or "").lower(), image.size
-            _decode(image, max_pixels)
+        kind, width_px, height_px = _examine(content, formats, max_pixels)
     except _BROKEN as exc:
         wanted = ", ".join(sorted(formats))
         reason = str(exc).split("<_io.")[0].strip()[:100]
@@ -66,6 +66,13 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
         sha256=digest,
         thumbnail=_thumbnail_uri(content, kind),
     )
+
+
+def _examine(content: bytes, formats: Iterable[str], max_pixels: int) -> tuple[str, int, int]:
+    """Decode all of the image and return its format and its size in pixels; what decoding took is free again."""
+    with Image.open(io.BytesIO(content), formats=[name.upper() for name in formats]) as image:
+        _decode(image, max_pixels)
+        return (image.format or "").lower(), *image.size
 
 
 def _decode(image: Image.Image, max_pixels: int) -> None:

@@ -18,7 +18,7 @@ from typing import Protocol
 import aiofiles
 from aiohttp import web
 
-from flag_pipeline.core.countries import iso_country
+from flag_pipeline.core.countries import iso_codes, iso_country
 from flag_pipeline.errors import ConfigurationError
 
 HOST = "127.0.0.1"
@@ -36,10 +36,14 @@ class FlagShelf(Protocol):
 
 
 class PackagedFlags:
-    """The GIF flags that the django-countries distribution ships, with names from ISO 3166-1."""
+    """The GIF flags that the django-countries distribution ships, with names from ISO 3166-1.
+
+    Making one reads files: do it in a thread. Raises ConfigurationError when the distribution is not installed.
+    """
 
     def __init__(self) -> None:
         self._files = packaged_flags()
+        iso_codes()
 
     async def flag(self, cc: str) -> bytes | None:
         """The packaged GIF."""

@@ -1,6 +1,6 @@
 """The sources that are known by name, as data: where things lie and what they are known to lack."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from flag_pipeline.errors import ConfigurationError
@@ -17,7 +17,8 @@ class SourcePreset:
         name: what a user calls it; a base URL where it has no other name.
         base_url: without trailing slash; what records and messages call it.
         flag_path: below the base URL; `{cc}` stands for the code in lower case.
-        metadata_path: likewise.
+        metadata_path: likewise; without `{cc}` it is one document for all countries, a JSON object.
+        name_key: of such a document, under which key a country's name is.
         formats: image formats that are accepted from it.
         lacks: ISO 3166-1 codes that it is known not to have; they are no partitions with this source.
         is_public: known to be on the internet, so that DNS may not say that it has a private address.
@@ -30,6 +31,12 @@ class SourcePreset:
     formats: frozenset[str] = ANY_FORMAT
     lacks: frozenset[str] = frozenset()
     is_public: bool = False
+    name_key: str = "{cc}"
+
+    @property
+    def has_shared_metadata(self) -> bool:
+        """Whether one document has the metadata of all countries."""
+        return "{cc}" not in self.metadata_path
 
     def flag_url(self, code: str) -> str:
         """The address of the flag of *code*."""
@@ -56,19 +63,38 @@ FLUENTPYTHON = SourcePreset(
     ),
 )
 
-PRESETS = {preset.name: preset for preset in (EMBEDDED, FLUENTPYTHON)}
+# PNG at fixed widths, and the names of all codes in one document. Source: https://flagpedia.net/download/api
+FLAGCDN = SourcePreset(
+    name="flagcdn",
+    base_url="https://flagcdn.com",
+    flag_path="w320/{cc}.png",
+    metadata_path="en/codes.json",
+    formats=frozenset({"png"}),
+    is_public=True,
+)
+
+PRESETS = {preset.name: preset for preset in (EMBEDDED, FLUENTPYTHON, FLAGCDN)}
 
 
 def find_preset(source: str) -> SourcePreset:
     """Return the preset called *source*, or one for the base URL that *source* is.
 
-    Raises ConfigurationError for anything else.
+    `flagcdn@https://mirror.example` is the layout of a preset at another base URL. Raises ConfigurationError for
+    anything else.
     """
     if preset := PRESETS.get(source):
         return preset
-    parts = urlsplit(source)
-    if parts.scheme in {"http", "https"} and parts.hostname and not parts.query and not parts.fragment:
+    layout, _, address = source.partition("@")
+    if layout in PRESETS and _is_base_url(address):
+        return replace(PRESETS[layout], name=source, base_url=address.rstrip("/"), is_public=False)
+    if _is_base_url(source):
         return SourcePreset(name=source, base_url=source.rstrip("/"))
     raise ConfigurationError(
-        f"unknown source {source!r}; use one of {', '.join(PRESETS)} or the http(s) base URL of the same layout"
+        f"unknown source {source!r}; use one of {', '.join(PRESETS)}, the http(s) base URL of the book's layout, or "
+        "such as flagcdn@https://mirror.example"
     )
+
+
+def _is_base_url(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query and not parts.fragment

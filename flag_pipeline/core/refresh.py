@@ -3,14 +3,21 @@
 import asyncio
 import hashlib
 import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
 
 from flag_pipeline.core.countries import parse_country
+from flag_pipeline.core.history import describe_change, history_folder, latest_changes
 from flag_pipeline.core.image import inspect_image
+from flag_pipeline.core.look import describe_look
 from flag_pipeline.core.records import country_sha256
+from flag_pipeline.core.shared_metadata import SharedMetadata
 from flag_pipeline.core.sink import FileSink, flag_path, metadata_path
-from flag_pipeline.core.source import FlagSource, Meter
+from flag_pipeline.core.source import Answer, FlagSource, Meter
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, SinkError, SourceError, printable
 from flag_pipeline.models import (
     Country,
@@ -30,6 +37,8 @@ from flag_pipeline.models import (
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Refresher:
@@ -39,14 +48,23 @@ class Refresher:
         metadata: whether the metadata document is wanted.
         image: whether the flag is wanted; it is named after the country, so metadata that is not stored yet is
             fetched and stored for it all the same.
+        history_keep: replaced flags that are kept of a country.
+        shared: the metadata of all countries, where the source has it in one document.
     """
 
     source: FlagSource
     sink: FileSink
     metadata: bool = True
     image: bool = True
-    # One picture at a time: a decoded one takes up to 64 MB.
-    _decoding: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
+    history_keep: int = 10
+    shared: SharedMetadata = field(default_factory=SharedMetadata)
+    # One thread for all pictures: a decoded one takes up to 16 MB, and the system lets each thread keep what it freed.
+    _decoder: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="flag-decoder"), init=False, repr=False
+    )
+
+    def _in_decoder(self, work: Callable[..., T], *arguments: object) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(self._decoder, work, *arguments)
 
     async def refresh(self, code: str) -> Outcome:
         """Bring the stored files of *code* up to date and say what came of it; never raises for a country's sake."""
@@ -86,6 +104,8 @@ class Refresher:
             new_image = image if is_new else None
         if record != known or new_country or new_image or self.sink.has_strays(record):
             await self.sink.save(record, image=new_image, country=new_country)
+        if record.changes != known.changes:
+            await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
         outcome = FlagSaved if new_country or new_image else FlagUnchanged
         thumbnail = image.thumbnail if image else ""
         return outcome(code, record, thumbnail, meter.effort(), _only_row_changed(known, record))
@@ -94,10 +114,14 @@ class Refresher:
         """Return the record with the source's metadata, and the country if its file has to be written."""
         url = self.source.preset.metadata_url(known.code)
         stored = await self._intact_metadata(known)
-        answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
+        if self.source.preset.has_shared_metadata:
+            answer = Answer(await self.shared.document_of(self.source, known.code, meter), Validators())
+        else:
+            answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
         if answer.content is None:
             return known, None
-        country = parse_country(answer.content, code=known.code, url=url)
+        # A hostile document takes its time, and the first one loads the standard's tables.
+        country = await self._in_decoder(partial(parse_country, answer.content, code=known.code, url=url))
         sha256 = country_sha256(country)
         metadata = StoredMetadata(sha256=sha256, source_url=url, validators=answer.validators)
         changed = stored is None or stored.sha256 != sha256
@@ -108,24 +132,41 @@ class Refresher:
         url = self.source.preset.flag_url(known.code)
         stored, content = await self._intact_image(known)
         answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
-        async with self._decoding:
-            image = await asyncio.to_thread(
-                inspect_image,
-                content if answer.content is None else answer.content,
-                code=known.code,
-                url=url,
-                formats=self.source.preset.formats,
-                max_pixels=self.source.settings.max_pixels,
-            )
+        inspect = partial(
+            inspect_image,
+            content if answer.content is None else answer.content,
+            code=known.code,
+            url=url,
+            formats=self.source.preset.formats,
+            max_pixels=self.source.settings.max_pixels,
+        )
+        image = await self._in_decoder(inspect)
         if known.country is None:  # pragma: no cover - for the type checker: no metadata would have been an error
             raise SourceError("there is no name to save the flag under", code=known.code, url=url)
         file = flag_path(known.code, known.country.name, image.format)
         is_new = stored is None or stored.sha256 != image.sha256
-        record = replace(
-            known,
-            image=_stored(image, file=file, url=url, validators=answer.validators, before=known.image, is_new=is_new),
-        )
+        after = _stored(image, file=file, url=url, validators=answer.validators, before=known.image, is_new=is_new)
+        if after.look is None:
+            after = replace(after, look=await self._in_decoder(describe_look, image.content))
+        record = await self._keep_replaced(replace(known, image=after), known.image, content)
         return record, image, is_new or stored is None or stored.file != file
+
+    async def _keep_replaced(self, record: FlagRecord, before: StoredImage | None, content: bytes) -> FlagRecord:
+        """Keep the flag that is about to be replaced, if it is, and return the record with that change in it.
+
+        *content* is the replaced flag's; empty if it was lost.
+        """
+        after = record.image
+        if before is None or after is None or before.sha256 == after.sha256:
+            return record
+        old_look = before.look
+        if content and old_look is None:
+            old_look = await self._in_decoder(describe_look, content)
+        change = describe_change(record.code, before, after, old_look=old_look, is_kept=bool(content))
+        changes = latest_changes((*record.changes, change), keep=self.history_keep)
+        if content and changes:
+            await self.sink.write(change.old_file, content)
+        return replace(record, changes=changes)
 
     async def _intact_metadata(self, known: FlagRecord) -> StoredMetadata | None:
         """What is known of the stored metadata, if its file still is what was written."""
@@ -168,6 +209,7 @@ def _stored(
     # Milliseconds, as they are written: what is read back must compare equal.
     now = datetime.now(UTC)
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    is_same = before is not None and before.sha256 == image.sha256
     return StoredImage(
         file=file,
         format=image.format,
@@ -177,6 +219,9 @@ def _stored(
         sha256=image.sha256,
         source_url=url,
         fetched_at=now if before is None or is_new else before.fetched_at,
-        changed_at=now if before is None or before.sha256 != image.sha256 else before.changed_at,
+        changed_at=before.changed_at if before is not None and is_same else now,
         validators=validators,
+        first_seen_at=now if before is None else before.first_seen_at or before.changed_at,
+        n_changes=0 if before is None else before.n_changes + (not is_same),
+        look=before.look if before is not None and is_same else None,
     )

@@ -1,14 +1,14 @@
 """The file sink: whole files or none, written through `run_in_executor` on threads of its own.
 
-Layout below the root: `flags/CN-China.gif`, `metadata/CN.json`, `records/CN.json`, `catalog/…`. The record is
-written last, so a file that a record names is there. On a local folder a file is replaced in one step after it
-has reached the disk; on an object store, a file is one put.
+Layout below the root: `flags/CN-China.gif`, `metadata/CN.json`, `records/CN.json`, `history/CN/…`, `catalog/…`.
+The record is written last, so a file that a record names is there. On a local folder a file is replaced in one step
+after it has reached the disk; on an object store, a file is one put.
 """
 
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import cached_property
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FLAGS, METADATA, RECORDS, CATALOG = "flags", "metadata", "records", "catalog"
+FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "catalog", "history"
 EXTENSIONS = {"gif": "gif", "png": "png", "jpeg": "jpg", "webp": "webp"}
 
 # File systems allow 255 bytes a name; code, dash, extension and the temporary's own letters fit in the rest.
@@ -111,10 +111,14 @@ class FileSink:
         """Whether the country has images that its record does not name: a run was killed while it saved them."""
         return record.image is not None and not self._flags_of.get(record.code, set()) <= {record.image.file}
 
+    async def keep_only(self, folder: str, paths: Collection[str]) -> None:
+        """Delete every file of *folder* that is not among *paths*; both are below the root."""
+        await self._run(self._keep_only, folder, paths)
+
     def _prepare(self) -> dict[str, set[str]]:
         flags_of: dict[str, set[str]] = {}
         with refusing(str(self.root)):
-            for folder in (FLAGS, METADATA, RECORDS, CATALOG):
+            for folder in (FLAGS, METADATA, RECORDS, CATALOG, HISTORY):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
                 if isinstance(self.root, Path):
                     sweep_temporaries(self.root / folder)
@@ -156,6 +160,12 @@ class FileSink:
                     stray.unlink(missing_ok=True)
         self._flags_of[code] = {current}
 
+    def _keep_only(self, folder: str, paths: Collection[str]) -> None:
+        with refusing(folder):
+            present = {f"{folder}/{name}" for name in _names(self._target(folder))}
+            for path in present.difference(paths):
+                self._target(path).unlink(missing_ok=True)
+
     def _read_records(self) -> dict[str, FlagRecord]:
         with refusing(RECORDS):
             names = sorted(name for name in _names(self.root / RECORDS) if name.endswith(".json"))
@@ -185,6 +195,7 @@ class FileSink:
             target = self._target(path)
             if isinstance(target, Path):
                 if not holds(target, content):
+                    target.parent.mkdir(parents=True, exist_ok=True)
                     replace_file(target, content)
             else:
                 target.write_bytes(content)

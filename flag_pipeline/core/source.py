@@ -4,13 +4,14 @@ import asyncio
 import email.utils
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiolimiter import AsyncLimiter
 
 from flag_pipeline.core.gate import Circuit, Gate
 from flag_pipeline.core.guard import Guard, GuardedResolver
@@ -29,6 +30,7 @@ from flag_pipeline.settings import SourceSettings
 
 logger = logging.getLogger(__name__)
 
+USER_AGENT = f"flag-pipeline/{version('flag-pipeline')}"
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 65_536
 # Real ETags and dates are much shorter; a longer one is not worth keeping and sending.
@@ -101,6 +103,7 @@ class FlagSource:
         self.settings = settings
         self._session = session
         self._gate = Gate(first=settings.first_requests, most=settings.max_requests)
+        self._pace = _pace(settings.requests_per_second)
         self._circuit = Circuit(down_after_s=settings.source_down_s)
         self._retry = RetryPolicy.from_settings(settings)
         self._sleep = sleep
@@ -113,28 +116,30 @@ class FlagSource:
             nonlocal tries
             tries += 1
             async with self._gate.slot():
-                with self._watching(code=code, url=url):
+                if self._circuit.is_open:
+                    raise SourceDownError(f"{self.preset.name} cannot be reached", code=code, url=url)
+                async with self._pace:
                     meter.request_sent(again=tries > 1)
-                    with translating(code=code, url=url):
+                    with self._watching(code=code, url=url), translating(code=code, url=url):
                         return await self._attempt(url, code=code, known=known, meter=meter)
 
         return await self._retry.call(attempt, sleep=self._sleep)
 
     @contextmanager
     def _watching(self, *, code: str, url: str) -> Iterator[None]:
-        """Ask nothing of a host that is down, and note when the attempt inside the block finds it so."""
-        if self._circuit.is_open:
-            raise SourceDownError(f"{self.preset.name} cannot be reached", code=code, url=url)
+        """Note when the attempt inside the block finds the host down, and say so once."""
         started_at = asyncio.get_running_loop().time()
         try:
             yield
         except TransientSourceError as exc:
             if not self._is_unreachable(exc):
                 raise
+            was_open = self._circuit.is_open
             self._gate.pause(self._circuit.failed(started_at))
             if not self._circuit.is_open:
                 raise
-            logger.error("%s cannot be reached; nothing more is asked of it: %s", self.preset.name, exc)  # noqa: TRY400
+            if not was_open:
+                logger.error("%s cannot be reached; nothing more is asked of it: %s", self.preset.name, exc)  # noqa: TRY400
             raise SourceDownError(str(exc), code=code, url=url) from exc
 
     def _is_unreachable(self, exc: TransientSourceError) -> bool:
@@ -160,18 +165,18 @@ class FlagSource:
 
     async def _read(self, reply: aiohttp.ClientResponse, *, code: str, url: str, meter: Meter) -> bytes:
         cap = self.settings.max_body_bytes
-        body = bytearray()
+        chunks: list[bytes] = []
         # Content-Length is the encoded size and only the server's word; it may spare a download, never allow one.
         size = reply.content_length or 0
         if size <= cap:
             async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
                 meter.received(len(chunk))
-                body += chunk
-                if (size := len(body)) > cap:
+                chunks.append(chunk)
+                if (size := sum(map(len, chunks))) > cap:
                     break
         if size > cap:
             raise SourceContractError(f"body is larger than {cap} bytes", code=code, url=url)
-        return bytes(body)
+        return b"".join(chunks)
 
     def _refusal(self, reply: aiohttp.ClientResponse, *, code: str, url: str) -> SourceError:
         status = reply.status
@@ -186,6 +191,11 @@ class FlagSource:
                 f"{url} answered {status}", code=code, url=url, kind=kind, retry_after_s=retry_after_s
             )
         return SourceContractError(f"{url} answered {status}", code=code, url=url)
+
+
+def _pace(requests_per_second: float | None) -> AbstractAsyncContextManager[None]:
+    # One request a bucket: a fuller one would let as many through at once.
+    return AsyncLimiter(1, 1 / requests_per_second) if requests_per_second else nullcontext()
 
 
 @asynccontextmanager
@@ -209,7 +219,7 @@ async def open_session(
         # The gate bounds requests; a limit here would let queueing eat the deadline.
         connector=aiohttp.TCPConnector(limit=0, resolver=guarded),
         timeout=timeout,
-        headers={"User-Agent": f"flag-pipeline/{version('flag-pipeline')}"},
+        headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         middlewares=[guard],
     ) as session:

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import Effort, FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
 
-# A country that backs off holds a worker but no request; others must have enough to keep the source busy.
-WORKERS_PER_REQUEST = 3
-
 
 @dataclass(slots=True)
 class SweepSummary:
@@ -62,7 +59,7 @@ async def sweep(
 
     try:
         async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
-            for number in range(min(len(waiting), max_requests * WORKERS_PER_REQUEST)):
+            for number in range(min(len(waiting), max_requests)):
                 group.create_task(work(), name=f"sweep-{number}")
     except TimeoutError:
         reason = f"the sweep was ended after {timeout_s:g} s"

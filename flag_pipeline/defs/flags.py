@@ -93,6 +93,7 @@ async def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
         file_sink.sink,
         metadata=COUNTRY_METADATA in context.selected_asset_keys,
         image=FLAG_IMAGE in context.selected_asset_keys,
+        history_keep=file_sink.history_keep,
     )
     with canceling(context), interrupts_cancel_task():
         async with Recorder(context) as recorder:

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE
+from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, FLAG_IMAGE
 
 refresh_flags = dg.define_asset_job(
     "refresh_flags",
@@ -12,6 +12,6 @@ refresh_flags = dg.define_asset_job(
 
 rebuild_catalog = dg.define_asset_job(
     "rebuild_catalog",
-    selection=dg.AssetSelection.assets(FLAG_CATALOG),
-    description="Derive the catalog from what is stored.",
+    selection=dg.AssetSelection.assets(FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY),
+    description="Derive the catalog, the history of changes and the pictures from what is stored.",
 )

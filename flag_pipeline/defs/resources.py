@@ -1,16 +1,15 @@
 """The resources: typed configuration and life cycle, nothing else."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import dagster as dg
 from pydantic import PrivateAttr
 
-from flag_pipeline.core.mirror import Mirror, PackagedFlags, serving
-from flag_pipeline.core.presets import EMBEDDED, find_preset
+from flag_pipeline.core.connection import open_source
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.core.source import FlagSource, open_session
+from flag_pipeline.core.source import FlagSource
 from flag_pipeline.settings import Settings, SourceSettings, StoreSettings
 
 
@@ -34,13 +33,8 @@ class FlagSourceResource(dg.ConfigurableResource[Any], SourceSettings):
         self, context: dg.InitResourceContext
     ) -> AsyncIterator["FlagSourceResource"]:
         """Open the session on the run's own loop, and close it after the run."""
-        async with AsyncExitStack() as stack:
-            preset = find_preset(self.source)
-            origin = preset.base_url
-            if preset is EMBEDDED:
-                origin = await stack.enter_async_context(serving(Mirror(PackagedFlags())))
-            session = await stack.enter_async_context(open_session(origin, self))
-            self._client = FlagSource(session, preset, self, origin=origin)
+        async with open_source(self) as source:
+            self._client = source
             yield self
 
 

@@ -11,6 +11,8 @@ from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.ledger import (
     FETCHED_ASSETS,
     FLAG_CATALOG,
+    FLAG_CHANGES,
+    FLAG_GALLERY,
     RecordedOutcome,
     read_event,
     read_ledger,
@@ -26,10 +28,10 @@ UNFINISHED = [
 
 catalog_automation = dg.AutomationConditionSensorDefinition(
     "catalog_automation",
-    target=dg.AssetSelection.assets(FLAG_CATALOG),
+    target=dg.AssetSelection.assets(FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY),
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=10,
-    description="Rebuilds the catalog when a flag or a name has changed.",
+    description="Rebuilds the catalog, the history and the pictures when a flag or a name has changed.",
 )
 
 

@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flag_pipeline.core.files import TEMPORARY_PREFIX
 from flag_pipeline.settings import project_root
 from flag_pipeline_tests.flag_server import FlagServer, answer
 
@@ -44,6 +46,16 @@ class CommandLine:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+
+    @contextmanager
+    def mirror(self, *arguments: str) -> Iterator[str]:
+        """Serve flags with the command's knobs, and give the address."""
+        with self.start("mirror", "--port", "0", *arguments) as process:
+            assert process.stdout is not None
+            try:
+                yield process.stdout.readline().strip()
+            finally:
+                process.send_signal(signal.SIGINT)
 
     def json(self, *arguments: str, expect: int = 0) -> Any:
         """Run a command and return the one object that it prints."""
@@ -149,9 +161,7 @@ def test_mistakes_are_answered_in_one_line(flag_pipeline: CommandLine, arguments
 
 def test_ctrl_c_keeps_what_was_recorded(flag_pipeline: CommandLine) -> None:
     """Interrupted: exit code 130, recorded countries stay, no temporary file remains, a further run does the rest."""
-    with flag_pipeline.start("mirror", "--port", "0", "--delay", "0.05") as mirror:
-        assert mirror.stdout is not None
-        url = mirror.stdout.readline().strip()
+    with flag_pipeline.mirror("--delay", "0.05") as url:
         with flag_pipeline.start("run", "A", "B", "--source", url, "-m", "1") as process:
             until(lambda: len(list(flag_pipeline.store.glob("records/*.json"))) >= 3)
             process.send_signal(signal.SIGINT)
@@ -160,33 +170,27 @@ def test_ctrl_c_keeps_what_was_recorded(flag_pipeline: CommandLine) -> None:
         assert process.returncode == 130
         assert "retry" in output
         files = [path for path in flag_pipeline.store.rglob("*") if path.is_file()]
-        assert [path for path in files if path.name.startswith(".")] == []
+        assert [path for path in files if path.name.startswith(TEMPORARY_PREFIX)] == []
         n_kept = flag_pipeline.json("status")["flag_image"]["materialized"]
         assert 3 <= n_kept < 37
         assert flag_pipeline.json("run", "A", "B", "--source", url)["failed"] == {}
-        mirror.send_signal(signal.SIGINT)
     assert flag_pipeline.json("status")["flag_image"]["materialized"] == 37
 
 
 def test_a_killed_run_is_marked_failed_and_blocks_nobody(flag_pipeline: CommandLine) -> None:
     """After kill -9 the next command finds the dead run, frees the pool that it held, and goes on."""
-    with flag_pipeline.start("mirror", "--port", "0", "--delay", "0.05") as mirror:
-        assert mirror.stdout is not None
-        url = mirror.stdout.readline().strip()
+    with flag_pipeline.mirror("--delay", "0.05") as url:
         with flag_pipeline.start("run", "A", "--source", url, "-m", "1") as process:
             until(lambda: len(list(flag_pipeline.store.glob("records/*.json"))) >= 2)
             process.kill()
 
         assert flag_pipeline.json("run", "A", "--source", url)["failed"] == {}
-        mirror.send_signal(signal.SIGINT)
     assert flag_pipeline.json("status")["flag_image"]["failed"] == []
 
 
 def test_mirror_with_errors_is_survived(flag_pipeline: CommandLine) -> None:
     """Three of ten answers are errors: retries happen, and what failed all the same is listed with kind and reason."""
-    with flag_pipeline.start("mirror", "--port", "0", "--error-rate", "0.3", "--seed", "1") as mirror:
-        assert mirror.stdout is not None
-        url = mirror.stdout.readline().strip()
+    with flag_pipeline.mirror("--error-rate", "0.3", "--seed", "1") as url:
         with flag_pipeline.start("run", "--json", "--source", url) as process:
             report = json.loads(process.communicate()[0])
 
@@ -197,7 +201,6 @@ def test_mirror_with_errors_is_survived(flag_pipeline: CommandLine) -> None:
         again = flag_pipeline.start("retry", "--json", "--source", url)
         retried = json.loads(again.communicate()[0])
         assert retried["requested"] == len(report["failed"])
-        mirror.send_signal(signal.SIGINT)
 
 
 def until(happened: Callable[[], bool]) -> None:

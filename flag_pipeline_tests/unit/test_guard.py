@@ -1,37 +1,15 @@
 """Where requests may go: addresses, names and redirects."""
 
 import asyncio
-import socket
 
 import aiohttp
 import pytest
 import yarl
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from flag_pipeline.core.guard import Guard, GuardedResolver, is_public_address
+from flag_pipeline_tests.fakes import Names
 
 PUBLIC, PRIVATE = "93.184.215.14", "10.0.0.5"
-
-
-class Names(AbstractResolver):
-    """Looks names up in a table."""
-
-    def __init__(self, **addresses: list[str]) -> None:
-        self.addresses = addresses
-        self.is_closed = False
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The table's addresses of *host*."""
-        return [
-            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
-            for address in self.addresses[host]
-        ]
-
-    async def close(self) -> None:
-        """Note it."""
-        self.is_closed = True
 
 
 async def resolve(resolver: GuardedResolver, host: str) -> list[str]:
@@ -65,7 +43,7 @@ def test_private_addresses(address: str) -> None:
 
 async def test_public_source_is_not_led_to_private_addresses() -> None:
     """Neither its own name nor that of a redirect host; private ones among others are left out."""
-    names = Names(**{"flags.example": [PUBLIC], "cdn.example": [PRIVATE], "mixed.example": [PRIVATE, PUBLIC]})
+    names = Names({"flags.example": [PUBLIC], "cdn.example": [PRIVATE], "mixed.example": [PRIVATE, PUBLIC]})
     resolver = GuardedResolver(Guard("https://flags.example/x"), names)
 
     assert await resolve(resolver, "flags.example") == [PUBLIC]
@@ -79,7 +57,7 @@ async def test_public_source_is_not_led_to_private_addresses() -> None:
 
 async def test_declared_public_source_is_not_private_from_the_start() -> None:
     """A preset that is known to be public is refused when DNS says otherwise."""
-    resolver = GuardedResolver(Guard("https://flags.example", is_public=True), Names(**{"flags.example": [PRIVATE]}))
+    resolver = GuardedResolver(Guard("https://flags.example", is_public=True), Names({"flags.example": [PRIVATE]}))
 
     with pytest.raises(aiohttp.InvalidUrlClientError, match="leads to a private address"):
         await resolve(resolver, "flags.example")
@@ -87,7 +65,7 @@ async def test_declared_public_source_is_not_private_from_the_start() -> None:
 
 async def test_private_source_may_be_talked_to() -> None:
     """An intranet's name has private addresses, and so may have its redirect hosts."""
-    names = Names(intranet=[PRIVATE], cdn=[PRIVATE, PUBLIC])
+    names = Names({"intranet": [PRIVATE], "cdn": [PRIVATE, PUBLIC]})
     resolver = GuardedResolver(Guard("http://intranet"), names)
 
     assert await resolve(resolver, "intranet") == [PRIVATE]

@@ -25,7 +25,7 @@ def test_base_url_is_a_source_of_the_same_layout(source: str) -> None:
 @pytest.mark.parametrize("source", ["", "ftp://x/y", "file:///etc", "http://", "http://x/?q", "http://x/#f", "other"])
 def test_anything_else_is_refused(source: str) -> None:
     """The error lists what there is."""
-    with pytest.raises(ConfigurationError, match="embedded, fluentpython or the http"):
+    with pytest.raises(ConfigurationError, match="use one of embedded, fluentpython, flagcdn"):
         find_preset(source)
 
 

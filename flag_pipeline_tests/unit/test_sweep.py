@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from flag_pipeline.core.sweep import WORKERS_PER_REQUEST, SweepSummary, sweep
+from flag_pipeline.core.sweep import SweepSummary, sweep
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import Effort, FlagFailed, FlagNotFound, FlagRecord, FlagSaved, FlagUnchanged, Outcome
 
@@ -59,14 +59,14 @@ async def test_nothing_to_do_is_done() -> None:
 
 
 async def test_countries_in_hand_are_bounded() -> None:
-    """However many codes: at most three a request, and as many as that."""
+    """However many codes: at most one a request, and as many as that; each may hold a body in memory."""
     in_hand, peak, full = 0, 0, asyncio.Event()
 
     async def refresh(code: str) -> Outcome:
         nonlocal in_hand, peak
         in_hand += 1
         peak = max(peak, in_hand)
-        if in_hand == 10 * WORKERS_PER_REQUEST:
+        if in_hand == 10:
             full.set()
         await full.wait()
         in_hand -= 1
@@ -74,7 +74,7 @@ async def test_countries_in_hand_are_bounded() -> None:
 
     await run(refresh, Ledger())
 
-    assert peak == 10 * WORKERS_PER_REQUEST
+    assert peak == 10
 
 
 async def test_what_is_not_done_in_time_has_timed_out() -> None:

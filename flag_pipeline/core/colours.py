@@ -1,0 +1,63 @@
+"""Names for colours: the few words by which people look for a flag."""
+
+import colorsys
+from enum import StrEnum
+
+Rgb = tuple[int, int, int]
+
+
+class ColourFamily(StrEnum):
+    """A colour as people would call it, in the order in which they are shown."""
+
+    RED = "red"
+    ORANGE = "orange"
+    YELLOW = "yellow"
+    GREEN = "green"
+    LIGHT_BLUE = "light blue"
+    BLUE = "blue"
+    PURPLE = "purple"
+    BROWN = "brown"
+    BLACK = "black"
+    GREY = "grey"
+    WHITE = "white"
+
+
+# Hues end here, in degrees; red goes round through 0.
+_HUES = (
+    (18, ColourFamily.RED),
+    (38, ColourFamily.ORANGE),
+    (70, ColourFamily.YELLOW),
+    (165, ColourFamily.GREEN),
+    (212, ColourFamily.LIGHT_BLUE),
+    (262, ColourFamily.BLUE),
+    (330, ColourFamily.PURPLE),
+    (361, ColourFamily.RED),
+)
+# Of saturation and value, 0 to 1: navy is dark but a colour, charcoal is black.
+_BLACK_BELOW, _CHARCOAL_BELOW, _WHITE_FROM, _BROWN_BELOW = 0.15, 0.35, 0.8, 0.55
+_COLOURLESS_BELOW, _PALE_BELOW = 0.2, 0.5
+
+
+def colour_family(rgb: Rgb) -> ColourFamily:
+    """Return the family of a colour given in 0 to 255."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in rgb))
+    if value < _BLACK_BELOW or (value < _CHARCOAL_BELOW and saturation < _PALE_BELOW):
+        return ColourFamily.BLACK
+    if saturation < _COLOURLESS_BELOW:
+        return ColourFamily.WHITE if value >= _WHITE_FROM else ColourFamily.GREY
+    family = next(family for end, family in _HUES if hue * 360 < end)
+    if family is ColourFamily.ORANGE and value < _BROWN_BELOW:
+        return ColourFamily.BROWN
+    if family is ColourFamily.BLUE and saturation < _PALE_BELOW and value >= _BROWN_BELOW:
+        return ColourFamily.LIGHT_BLUE
+    return family
+
+
+def hex_of(rgb: Rgb) -> str:
+    """Return `#rrggbb`, lower case."""
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
+
+
+def rgb_of(code: str) -> Rgb:
+    """Return what `hex_of` wrote down."""
+    return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)

@@ -1,0 +1,22 @@
+"""From settings to a source that can be asked."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from flag_pipeline.core.mirror import Mirror, PackagedFlags, serving
+from flag_pipeline.core.presets import EMBEDDED, find_preset
+from flag_pipeline.core.source import FlagSource, open_session
+from flag_pipeline.settings import SourceSettings
+
+
+@asynccontextmanager
+async def open_source(settings: SourceSettings) -> AsyncIterator[FlagSource]:
+    """Open the session on the running loop, and the embedded mirror if that is the source; close both at the end."""
+    async with AsyncExitStack() as stack:
+        preset = find_preset(settings.source)
+        origin = preset.base_url
+        if preset is EMBEDDED:
+            origin = await stack.enter_async_context(serving(Mirror(await asyncio.to_thread(PackagedFlags))))
+        session = await stack.enter_async_context(open_session(origin, settings))
+        yield FlagSource(session, preset, settings, origin=origin)

@@ -1,0 +1,72 @@
+"""Which countries a source has: asked, not believed."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import product
+from string import ascii_uppercase
+
+from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.core.source import FlagSource, Meter
+from flag_pipeline.errors import FlagNotFoundError, SourceError
+from flag_pipeline.models import Validators
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What came of asking for the flag of every code.
+
+    Attributes:
+        has: codes with a flag, sorted.
+        has_not: codes that the source says it does not have, sorted.
+        unknown: why it could not be learned, by code.
+    """
+
+    has: list[str] = field(default_factory=list)
+    has_not: list[str] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def lacks(self) -> list[str]:
+        """The codes of ISO 3166-1 that the source does not have."""
+        return [code for code in self.has_not if code in iso_codes()]
+
+    @property
+    def beyond(self) -> list[str]:
+        """The codes outside ISO 3166-1 that the source has."""
+        return [code for code in self.has if code not in iso_codes()]
+
+
+def codes_to_ask(*, every: bool) -> list[str]:
+    """Return the codes of ISO 3166-1, or *every* pair of letters from AA to ZZ."""
+    return ["".join(pair) for pair in product(ascii_uppercase, repeat=2)] if every else list(iso_codes())
+
+
+async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) -> Coverage:
+    """Ask the source for the flag of each of *codes*, politely, and return what it has.
+
+    Codes that are not answered after *timeout_s* seconds are unknown.
+    """
+    wanted = list(codes)
+    answers: dict[str, bool | str] = {}
+
+    async def ask(code: str) -> None:
+        try:
+            await source.fetch(source.preset.flag_url(code), code=code, known=Validators(), meter=Meter())
+            answers[code] = True
+        except FlagNotFoundError:
+            answers[code] = False
+        except SourceError as exc:
+            answers[code] = str(exc)
+
+    try:
+        async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
+            for code in wanted:
+                group.create_task(ask(code), name=f"coverage-{code}")
+    except TimeoutError:
+        answers = {code: answers.get(code, f"not answered after {timeout_s:g} s") for code in wanted}
+    return Coverage(
+        has=sorted(code for code, answer in answers.items() if answer is True),
+        has_not=sorted(code for code, answer in answers.items() if answer is False),
+        unknown={code: answer for code, answer in sorted(answers.items()) if isinstance(answer, str)},
+    )

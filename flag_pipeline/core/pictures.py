@@ -1,0 +1,90 @@
+"""Small pictures of flags: thumbnails for a page, and a before-and-after of a change.
+
+What comes in has passed `inspect_image` once, and still is the same by its hash. The same input gives the same bytes.
+"""
+
+import base64
+import hashlib
+import io
+from collections.abc import Mapping
+
+from PIL import Image, ImageDraw
+
+from flag_pipeline.core.image import COARSE_PX
+from flag_pipeline.core.sink import EXTENSIONS, FileSink
+
+Size = tuple[int, int]
+
+_PAIR_BOX, _ARROW_PX, _INK = (132, 88), 40, "#767676"
+_FORMAT_OF = {extension: kind for kind, extension in EXTENSIONS.items()}
+
+
+def intact(content: bytes | None, sha256: str) -> bytes | None:
+    """Return *content* if it still is what was checked when it came, None if it is gone or has been tampered with."""
+    return content if content is not None and hashlib.sha256(content).hexdigest() == sha256 else None
+
+
+async def read_intact(sink: FileSink, wanted: Mapping[str, tuple[str, str]]) -> dict[str, bytes]:
+    """Return by the keys of *wanted* the files at those paths, less those that no longer have that SHA-256."""
+    found = {key: intact(await sink.read(path), sha256) for key, (path, sha256) in wanted.items()}
+    return {key: content for key, content in found.items() if content is not None}
+
+
+def fit(content: bytes, box: Size) -> Image.Image:
+    """Return the first frame as large as it fits into *box*; small ones are enlarged by a whole factor, unblurred."""
+    with Image.open(io.BytesIO(content)) as image:
+        # Converting copies the image at its full size.
+        image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
+        picture = image.convert("RGBA")
+    factor = min(box[0] // picture.width, box[1] // picture.height)
+    if factor >= 1:
+        return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    picture.thumbnail(box, Image.Resampling.LANCZOS)
+    return picture
+
+
+def encode_png(picture: Image.Image, *, colours: int = 64) -> bytes:
+    """Return the picture as a PNG of at most so many colours."""
+    buffer = io.BytesIO()
+    picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def thumbnail_uri(content: bytes, file: str, *, box: Size, max_bytes: int, n_frames: int | None = 1) -> str:
+    """Return a `data:` URI of the flag, at most *max_bytes* of image.
+
+    A still image that is small enough goes as it is. *file* is its path, whose ending says what it is.
+    """
+    kind = _FORMAT_OF[file.rpartition(".")[2]]
+    if len(content) <= max_bytes and n_frames == 1:
+        return data_uri(content, kind)
+    small = fit(content, box)
+    while len(png := encode_png(small)) > max_bytes and min(small.size) > 1:
+        small.thumbnail((small.width * 3 // 4, small.height * 3 // 4))
+    return data_uri(png, "png")
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Return *content* as a `data:` URI of an image of that kind."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def before_and_after(old: bytes | None, new: bytes | None) -> bytes:
+    """Return a PNG of two flags with an arrow between; a flag that is not kept is a crossed frame."""
+    width, height = _PAIR_BOX
+    pair = Image.new("RGBA", (2 * width + _ARROW_PX, height))
+    draw = ImageDraw.Draw(pair)
+    for content, left in ((old, 0), (new, width + _ARROW_PX)):
+        if content is None:
+            draw.rectangle((left, 0, left + width - 1, height - 1), outline=_INK)
+            draw.line((left, 0, left + width - 1, height - 1), fill=_INK)
+            continue
+        flag = fit(content, _PAIR_BOX)
+        x, y = left + (width - flag.width) // 2, (height - flag.height) // 2
+        pair.paste(flag, (x, y))
+        # A white field would fade into the page.
+        draw.rectangle((x, y, x + flag.width - 1, y + flag.height - 1), outline=_INK)
+    middle = height // 2
+    draw.line((width + 10, middle, width + 30, middle), fill=_INK, width=3)
+    draw.polygon([(width + 24, middle - 7), (width + 33, middle), (width + 24, middle + 7)], fill=_INK)
+    return encode_png(pair)

@@ -1,0 +1,57 @@
+"""Metadata of all countries in one document, for sources that have it so: fetched once a run."""
+
+import asyncio
+import copy
+import json
+from typing import Any
+
+from flag_pipeline.core.source import FlagSource, Meter
+from flag_pipeline.errors import FlagNotFoundError, SourceContractError, SourceError
+from flag_pipeline.models import Validators
+
+
+class SharedMetadata:
+    """The shared document of one run. Whoever needs it first fetches it; its failure is everybody's, once."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._names: dict[str, Any] | None = None
+        self._error: SourceError | None = None
+
+    async def document_of(self, source: FlagSource, code: str, meter: Meter) -> bytes:
+        """Return what the document says about *code*, as a metadata document of its own for `parse_country`.
+
+        Raises FlagNotFoundError when it does not have the country, else what `FlagSource.fetch` raises.
+        """
+        url = source.preset.metadata_url(code)
+        async with self._lock:
+            if self._names is None and self._error is None:
+                await self._fetch(source, url, code=code, meter=meter)
+        if self._error is not None:
+            error = copy.copy(self._error)
+            error.code = code
+            raise error from self._error
+        key = source.preset.name_key.format(cc=code.lower())
+        if self._names is None or key not in self._names:
+            raise FlagNotFoundError(f"{url} does not name {code}", code=code, url=url)
+        return json.dumps({"country": self._names[key], "iso_cc": code}).encode()
+
+    async def _fetch(self, source: FlagSource, url: str, *, code: str, meter: Meter) -> None:
+        try:
+            answer = await source.fetch(url, code=code, known=Validators(), meter=meter)
+            self._names = _parse(answer.content or b"", code=code, url=url)
+        except FlagNotFoundError as exc:
+            # A country may be missing; the list of all countries may not.
+            self._error = SourceContractError(str(exc), code=code, url=url)
+        except SourceError as exc:
+            self._error = exc
+
+
+def _parse(content: bytes, *, code: str, url: str) -> dict[str, Any]:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as exc:
+        raise SourceContractError(f"{url} is not JSON", code=code, url=url) from exc
+    if not isinstance(document, dict):
+        raise SourceContractError(f"{url} is not a JSON object", code=code, url=url)
+    return document

@@ -1,0 +1,86 @@
+"""The history asset: which flags were replaced, when, and what they looked like before."""
+
+import dagster as dg
+
+from flag_pipeline.core.history import CHANGES_SCHEMA, JSON_PATH, change_rows, changes_since, picture_paths
+from flag_pipeline.core.pictures import before_and_after, data_uri, intact
+from flag_pipeline.core.sink import HISTORY, FileSink
+from flag_pipeline.core.table import render_table
+from flag_pipeline.defs.catalog import ANY_COUNTRY_CHANGED
+from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CHANGES, FLAG_IMAGE, OWNERS
+from flag_pipeline.defs.publishing import column_schema, escape_markdown, publish, table_preview
+from flag_pipeline.defs.resources import FileSinkResource
+from flag_pipeline.models import FlagChange, FlagRecord
+
+NO_FLAG_CHANGED = "no_flag_changed"
+# Each is a picture in the event log.
+SHOWN_CHANGES = 5
+NAMED_CHANGES = 20
+
+
+@dg.asset(
+    key=FLAG_CHANGES,
+    deps=[FLAG_IMAGE],
+    automation_condition=ANY_COUNTRY_CHANGED,
+    code_version=CODE_VERSION,
+    group_name="flags",
+    owners=OWNERS,
+    kinds={"csv", "json", "parquet"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            NO_FLAG_CHANGED, asset=FLAG_CHANGES, description="Warns of flags that changed since the last refresh."
+        )
+    ],
+    description="One row for each time that a flag was replaced, newest first: `history/changes.parquet` and others.",
+)
+async def flag_changes(file_sink: FileSinkResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster compares it
+    """Derive the table of changes from the records, and compare it with the one before."""
+    records = await file_sink.sink.records()
+    changes = change_rows(records)
+    fresh = changes_since(changes, await file_sink.sink.read(JSON_PATH))
+    version = await publish(file_sink.sink, render_table(CHANGES_SCHEMA, HISTORY, changes))
+    return dg.MaterializeResult(
+        data_version=version,
+        metadata={
+            "dagster/row_count": len(changes),
+            "dagster/column_schema": column_schema(CHANGES_SCHEMA),
+            "n_new": len(fresh),
+            "changes": table_preview(changes[:NAMED_CHANGES], ("code", "changed_at", "distance_bits", "source_url")),
+            "before_after": dg.MetadataValue.md(await describe_pictures(file_sink.sink, records, changes)),
+        },
+        check_results=[check_changes(fresh)],
+    )
+
+
+def check_changes(fresh: list[FlagChange]) -> dg.AssetCheckResult:
+    """Return the check's result, which names the countries whose flag changed since the last refresh."""
+    codes = sorted({change.code for change in fresh})
+    named = ", ".join(codes[:NAMED_CHANGES]) + (" and others" if len(codes) > NAMED_CHANGES else "")
+    flags = "flag" if len(codes) == 1 else "flags"
+    return dg.AssetCheckResult(
+        check_name=NO_FLAG_CHANGED,
+        passed=not codes,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(codes)} {flags} changed: {named}" if codes else "no flag changed",
+        metadata={"codes": dg.MetadataValue.json(codes), "n_changed": len(codes)},
+    )
+
+
+async def describe_pictures(sink: FileSink, records: dict[str, FlagRecord], changes: list[FlagChange]) -> str:
+    """Return a Markdown table of the latest changes, each with the flag before and after."""
+    if not changes:
+        return "No flag has changed yet."
+    paths = picture_paths(records)
+    lines = ["| country | changed | before and after |", "|---|---|---|"]
+    for change in changes[:SHOWN_CHANGES]:
+        old, new = [
+            intact(await sink.read(paths[key]), sha256) if (key := (change.code, sha256)) in paths else None
+            for sha256 in (change.old_sha256, change.new_sha256)
+        ]
+        country = records[change.code].country
+        name = f"{change.code} {escape_markdown(country.name)}" if country else change.code
+        picture = data_uri(before_and_after(old, new), "png")
+        lines.append(
+            f"| {name} | {change.changed_at:%Y-%m-%d %H:%M} UTC | ![{change.code} before and after]({picture}) |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,75 @@
+"""The pictures asset: the catalog as a web page and as a contact sheet."""
+
+import asyncio
+import time
+
+import dagster as dg
+
+from flag_pipeline.core import catalog, contact_sheet, gallery, history
+from flag_pipeline.core.catalog import load_rows
+from flag_pipeline.core.gallery import Gallery, render_page
+from flag_pipeline.core.history import load_changes
+from flag_pipeline.core.pictures import read_intact
+from flag_pipeline.core.sink import FileSink
+from flag_pipeline.defs.catalog import show_mosaic
+from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS
+from flag_pipeline.defs.publishing import publish
+from flag_pipeline.defs.resources import FileSinkResource
+
+# In the same run as the tables where both are requested, and after them where somebody rebuilt only those.
+TABLES_CHANGED = (
+    dg.AutomationCondition.any_deps_match(
+        dg.AutomationCondition.data_version_changed() | dg.AutomationCondition.will_be_requested()
+    ).since_last_handled()
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+)
+
+
+@dg.asset(
+    key=FLAG_GALLERY,
+    deps=[FLAG_CATALOG, FLAG_CHANGES],
+    automation_condition=TABLES_CHANGED,
+    code_version=CODE_VERSION,
+    group_name="flags",
+    owners=OWNERS,
+    kinds={"html", "png"},
+    description="The catalog to look at: `catalog/index.html` and `catalog/contact_sheet.png`.",
+)
+async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None]:
+    """Draw the catalog from its tables and the flags that they name."""
+    started_at = time.monotonic()
+    sink = file_sink.sink
+    shown = await read_gallery(sink)
+    page = await asyncio.to_thread(render_page, shown)
+    sheet = await asyncio.to_thread(contact_sheet.render_contact_sheet, shown.rows, shown.flags)
+    version = await publish(sink, {gallery.PATH: page, contact_sheet.PATH: sheet})
+    return dg.MaterializeResult(
+        data_version=version,
+        metadata={
+            "page": dg.MetadataValue.path(f"{file_sink.store}/{gallery.PATH}"),
+            "contact_sheet": dg.MetadataValue.path(f"{file_sink.store}/{contact_sheet.PATH}"),
+            "preview": await show_mosaic(list(shown.rows), shown.flags),
+            "n_flags": len(shown.flags),
+            "page_bytes": len(page),
+            "contact_sheet_bytes": len(sheet),
+            "seconds": round(time.monotonic() - started_at, 3),
+        },
+    )
+
+
+async def read_gallery(sink: FileSink) -> Gallery:
+    """Return what the page shows, from the stored tables.
+
+    Raises dg.Failure when there is no catalog of this version.
+    """
+    try:
+        rows = load_rows(await sink.read(catalog.JSON_PATH) or b"")
+        changes = load_changes(await sink.read(history.JSON_PATH) or b"[]")
+    except ValueError as exc:
+        raise dg.Failure("there is no catalog to draw: materialize flag_catalog first", allow_retries=False) from exc
+    flags = await read_intact(sink, {row.code: (row.file, row.sha256) for row in rows if row.file})
+    replaced = await read_intact(
+        sink, {change.old_file: (change.old_file, change.old_sha256) for change in changes if change.old_file}
+    )
+    return Gallery(rows, changes, flags, replaced)

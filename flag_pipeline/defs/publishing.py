@@ -1,0 +1,58 @@
+"""What the derived assets have in common: files in the store, a data version, and tables in the UI."""
+
+import hashlib
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import dagster as dg
+
+from flag_pipeline.core.sink import FileSink
+from flag_pipeline.core.table import ColumnType, TableSchema, write_moment
+
+_TYPE_NAMES = {
+    ColumnType.TEXT: "string",
+    ColumnType.INTEGER: "int",
+    ColumnType.DECIMAL: "float",
+    ColumnType.MOMENT: "timestamp[ms, UTC]",
+    ColumnType.COLOURS: "list<struct<hex: string, share: float>>",
+}
+
+
+async def publish(sink: FileSink, files: Mapping[str, bytes]) -> dg.DataVersion:
+    """Put the files in the store and return the version of their content: what follows is built again if it differs."""
+    digest = hashlib.sha256()
+    for path, content in sorted(files.items()):
+        await sink.write(path, content)
+        digest.update(hashlib.sha256(content).digest())
+    return dg.DataVersion(digest.hexdigest())
+
+
+def column_schema(schema: TableSchema) -> dg.TableSchema:
+    """Return the schema as Dagster shows it under an asset's columns."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(column.name, _TYPE_NAMES[column.type], description=column.description)
+            for column in schema.columns
+        ]
+    )
+
+
+def table_preview(rows: Iterable[object], names: Sequence[str]) -> dg.TableMetadataValue:
+    """Return some columns of some rows as a table for the UI."""
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({name: _cell(getattr(row, name)) for name in names}) for row in rows],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in names]),
+    )
+
+
+def _cell(value: object) -> str | int | float | None:
+    if isinstance(value, datetime):
+        return write_moment(value)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else str(value or "")
+
+
+def escape_markdown(text: str) -> str:
+    """Return *text* so that Markdown shows it as it is: no link, no image, no HTML, no table cell of its own."""
+    shown = html.escape(" ".join(text.split()))
+    return "".join(f"\\{character}" if character in r"\`*_{}[]()#+-.!|~" else character for character in shown)

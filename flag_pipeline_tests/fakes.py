@@ -1,0 +1,80 @@
+"""Fakes of our own protocols."""
+
+import asyncio
+import socket
+import zlib
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from flag_pipeline.core.presets import SourcePreset
+from flag_pipeline.core.source import Answer, Meter
+from flag_pipeline.models import Validators
+from flag_pipeline.settings import SourceSettings, load_settings
+
+
+class FakeSource:
+    """A source in memory: files by path, or the errors that fetching them raises.
+
+    Attributes:
+        generation: another one has other ETags for the same files.
+        n_unchanged: how often a file was found unchanged.
+    """
+
+    def __init__(self, files: dict[str, bytes | BaseException]) -> None:
+        self.files = files
+        self.preset = SourcePreset(name="fake", base_url="http://fake")
+        self.settings: SourceSettings = load_settings()
+        self.generation = 0
+        self.asked_for: list[str] = []
+        self.n_unchanged = 0
+
+    async def fetch(self, url: str, *, code: str, known: Validators, meter: Meter) -> Answer:  # noqa: ARG002
+        """Give the file or raise its error, as FlagSource does."""
+        path = url.removeprefix(f"{self.preset.base_url}/")
+        self.asked_for.append(path)
+        meter.request_sent(again=False)
+        content = self.files[path]
+        if isinstance(content, BaseException):
+            raise content
+        etag = f'"{self.generation}-{zlib.crc32(content)}"'
+        if known.etag == etag:
+            self.n_unchanged += 1
+            return Answer(None, known)
+        return Answer(content, Validators(etag))
+
+
+class Waits(list[float]):
+    """A sleep that notes how long it was asked to take, and takes no time; *begun* is set when it is asked first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+
+    async def __call__(self, wait_s: float) -> None:
+        """Note the wait."""
+        self.append(wait_s)
+        self.begun.set()
+        await asyncio.sleep(0)
+
+
+class Names(AbstractResolver):
+    """Looks names up in a table; what is not in it does not exist."""
+
+    def __init__(self, addresses: dict[str, list[str]]) -> None:
+        self.addresses = addresses
+        self.is_closed = False
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The table's addresses of *host*."""
+        if host not in self.addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
+            for address in self.addresses[host]
+        ]
+
+    async def close(self) -> None:
+        """Note it."""
+        self.is_closed = True

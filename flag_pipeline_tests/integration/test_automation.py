@@ -1,0 +1,137 @@
+"""The sensors and the schedule, evaluated on a real instance after real runs."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+
+from flag_pipeline.definitions import build_definitions
+from flag_pipeline.defs.ledger import FLAG_IMAGE
+from flag_pipeline.settings import Settings, load_settings
+from flag_pipeline_tests.flag_server import FlagServer, answer
+from flag_pipeline_tests.integration.test_partitions import launch, listed, ranged
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A fresh instance in memory."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def settings(flag_server: FlagServer, tmp_path: Path) -> Settings:
+    """Settings for the test's own server and store; healing starts at once."""
+    return load_settings(source=flag_server.url, store=str(tmp_path), attempts=1, heal_delay_s=0.000001)
+
+
+def tick(name: str, instance: dg.DagsterInstance, settings: Settings, cursor: str | None = None) -> SensorExecutionData:
+    """Evaluate a sensor once."""
+    definitions = build_definitions(settings)
+    context = dg.build_sensor_context(instance, cursor=cursor, definitions=definitions)
+    return definitions.resolve_sensor_def(name).evaluate_tick(context)
+
+
+def test_healing_asks_for_all_that_failed_in_one_run(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """Scattered failures become one request; once mended, there is nothing to ask for."""
+    scattered = ["AD", "CN", "FR"]
+    for code in scattered:
+        flag_server.break_country(code, answer(500))
+    launch(instance, settings, ops=listed("AD", "CN", "DE", "FR"))
+
+    (request,) = tick("healing", instance, settings).run_requests or []
+
+    assert request.run_config["ops"] == listed(*scattered)
+    for code in scattered:
+        flag_server.break_country(code)
+    assert launch(instance, settings, **request.run_config).success
+    assert not tick("healing", instance, settings).run_requests
+    assert instance.get_materialized_partitions(FLAG_IMAGE) == {*scattered, "DE"}
+
+
+def test_healing_gives_up_and_says_so(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """After as many attempts as the settings allow, FR is left alone and named."""
+    flag_server.break_country("FR", answer(500))
+    launch(instance, settings, ops=listed("FR"))
+    cursor = None
+    for _ in range(settings.heal_attempts):
+        ticked = tick("healing", instance, settings, cursor)
+        assert ticked.run_requests
+        cursor = ticked.cursor
+
+    last = tick("healing", instance, settings, cursor)
+
+    assert not last.run_requests
+    assert "FR" in (last.skip_message or "")
+
+
+def test_healing_leaves_what_will_not_pass_by_itself(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """An HTML page instead of a flag breaks the contract, a 404 is no failure: neither is asked for again."""
+    flag_server.script("/fr/fr.gif", [answer(200, b"<html>maintenance</html>")])
+    flag_server.break_country("DE", answer(404))
+    launch(instance, settings, ops=listed("DE", "FR"))
+
+    ticked = tick("healing", instance, settings)
+
+    assert not ticked.run_requests
+    assert "FR" in (ticked.skip_message or "")
+    assert "DE" not in (ticked.skip_message or "")
+
+
+def test_healing_waits_for_a_run_that_is_under_way(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """Never two at once."""
+    flag_server.break_country("FR", answer(500))
+    launch(instance, settings, ops=listed("FR"))
+    job = build_definitions(settings).resolve_job_def("refresh_flags")
+    instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+
+    ticked = tick("healing", instance, settings)
+
+    assert not ticked.run_requests
+    assert "never two at once" in (ticked.skip_message or "")
+
+
+@pytest.mark.parametrize(("most", "n_runs"), [(None, 1), (100, 3)])
+def test_schedule_covers_every_country(
+    instance: dg.DagsterInstance, settings: Settings, most: int | None, n_runs: int
+) -> None:
+    """One ranged run, or as many as the largest allowed run takes."""
+    definitions = build_definitions(settings.model_copy(update={"max_partitions_per_run": most}))
+    context = dg.build_schedule_context(instance, scheduled_execution_time=datetime(2026, 1, 2, 3, 15, tzinfo=UTC))
+
+    requests = definitions.resolve_schedule_def("daily_refresh").evaluate_tick(context).run_requests or []
+
+    assert len(requests) == n_runs
+    assert ranged("AD", requests[0].tags["dagster/asset_partition_range_end"]).items() <= requests[0].tags.items()
+    assert requests[-1].tags["dagster/asset_partition_range_end"] == "ZW"
+
+
+def test_checks_name_the_countries(instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer) -> None:
+    """A damaged file and a missing flag are found by the catalog's checks."""
+    flag_server.break_country("FR", answer(500))
+    launch(instance, settings, tags=ranged("AD", "ZW"))
+    (Path(settings.store) / "flags" / "CN-China.gif").write_bytes(b"damaged")
+
+    job = build_definitions(settings).resolve_job_def("rebuild_catalog")
+    result = job.execute_in_process(instance=instance)
+
+    evaluations = {each.check_name: each for each in result.get_asset_check_evaluations()}
+    found = {
+        name: each.metadata["countries"].value for name, each in evaluations.items() if "countries" in each.metadata
+    }
+    assert (evaluations["files_match_their_hashes"].passed, found["files_match_their_hashes"]) == (False, "CN")
+    assert (evaluations["complete"].passed, found["complete"]) == (False, "FR")
+    assert evaluations["no_unexpected_duplicates"].passed
+    assert evaluations["few_changed_at_once"].passed
+    assert evaluations["fresh"].passed

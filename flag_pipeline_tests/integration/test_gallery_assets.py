@@ -1,0 +1,181 @@
+"""The catalog and its pictures through Dagster: what the UI shows, what follows what, and the same bytes twice."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from flag_pipeline.definitions import build_definitions
+from flag_pipeline.defs.ledger import FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
+from flag_pipeline.settings import Settings, load_settings
+from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path
+from flag_pipeline_tests.records import striped
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+DERIVED = {FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY}
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A fresh instance in memory."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Where files go."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def settings(flag_server: FlagServer, store: Path) -> Settings:
+    """Settings for the test's own server and store."""
+    return load_settings(source=flag_server.url, store=str(store), attempts=1)
+
+
+def refresh(instance: dg.DagsterInstance, settings: Settings) -> None:
+    """Fetch three countries, failed or not."""
+    job = build_definitions(settings).resolve_job_def("refresh_flags")
+    config = {**QUIET, "ops": {"fetch_flags": {"config": {"countries": ["CN", "FR", "US"]}}}}
+    job.execute_in_process(instance=instance, run_config=config, raise_on_error=False)
+
+
+def rebuild(instance: dg.DagsterInstance, settings: Settings) -> None:
+    """Derive everything that is derived."""
+    job = build_definitions(settings).resolve_job_def("rebuild_catalog")
+    assert job.execute_in_process(instance=instance, run_config=QUIET).success
+
+
+def metadata_of(instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str, dg.MetadataValue[Any]]:
+    """What the asset's latest materialization says."""
+    event = instance.get_latest_materialization_event(key)
+    assert event is not None
+    assert event.asset_materialization is not None
+    return event.asset_materialization.metadata
+
+
+def test_catalog_shows_counts_columns_preview_and_picture(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """Counts are numbers, so the UI plots them; the columns have their meaning."""
+    flag_server.break_country("US", answer(500))
+    refresh(instance, settings)
+    rebuild(instance, settings)
+
+    metadata = metadata_of(instance, FLAG_CATALOG)
+
+    assert metadata["dagster/row_count"].value == 249
+    assert [metadata[name].value for name in ("n_ok", "n_stale", "n_missing", "n_failed", "n_changed")] == [
+        2,
+        0,
+        247,
+        1,
+        0,
+    ]
+    assert isinstance(metadata["bytes"].value, int)
+    assert isinstance(metadata["seconds"].value, float)
+    columns: Any = metadata["dagster/column_schema"].value
+    assert {column.name: column.type for column in columns.columns}["changed_at"].startswith("timestamp")
+    preview: Any = metadata["preview"].value
+    assert [record.data["code"] for record in preview.records][:2] == ["AD", "AE"]
+    assert "](data:image/webp;base64," in str(metadata["contact_sheet"].value)
+
+
+def test_catalog_counts_flags_that_changed_since_the_one_before(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """One other flag is one; built again, none."""
+    refresh(instance, settings)
+    rebuild(instance, settings)
+    flag_server.script(flag_url_path("FR"), [answer(200, striped("red", "gold", kind="GIF"))])
+    refresh(instance, settings)
+
+    rebuild(instance, settings)
+    first = metadata_of(instance, FLAG_CATALOG)["n_changed"].value
+    rebuild(instance, settings)
+
+    assert (first, metadata_of(instance, FLAG_CATALOG)["n_changed"].value) == (1, 0)
+
+
+def test_everything_is_derived_the_same_twice(instance: dg.DagsterInstance, settings: Settings, store: Path) -> None:
+    """The same stored files give the same catalog, history and pictures, byte for byte."""
+    refresh(instance, settings)
+    rebuild(instance, settings)
+    first = derived_files(store)
+    for path in first:
+        (store / path).unlink()
+    rebuild(instance, settings)
+
+    assert {Path(path).name for path in first} >= {
+        "catalog.parquet",
+        "changes.parquet",
+        "index.html",
+        "contact_sheet.png",
+    }
+    assert derived_files(store) == first
+
+
+def derived_files(store: Path) -> dict[str, bytes]:
+    """Every file of the catalog and the history's tables, by path."""
+    paths = [*(store / "catalog").iterdir(), *(store / "history").glob("*.*")]
+    return {str(path.relative_to(store)): path.read_bytes() for path in paths}
+
+
+def test_a_flag_overwritten_by_somebody_is_left_out(
+    instance: dg.DagsterInstance, settings: Settings, store: Path
+) -> None:
+    """The page is built without what is no longer the checked flag."""
+    refresh(instance, settings)
+    next((store / "flags").glob("FR-*")).write_bytes(b"tampered")
+    rebuild(instance, settings)
+
+    assert metadata_of(instance, FLAG_GALLERY)["n_flags"].value == 2
+
+
+def test_gallery_without_a_catalog_says_what_to_do(instance: dg.DagsterInstance, settings: Settings) -> None:
+    """Materialized alone on an empty store, it fails with that one sentence."""
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+
+    result = job.get_subset(asset_selection={FLAG_GALLERY}).execute_in_process(
+        instance=instance, run_config=QUIET, raise_on_error=False
+    )
+
+    failure = next(event for event in result.all_events if event.is_step_failure).step_failure_data
+    assert failure.user_failure_data is not None
+    assert "materialize flag_catalog first" in (failure.user_failure_data.description or "")
+
+
+def test_what_is_derived_follows_a_change_once(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """All three after the first fetch, none after an unchanged one, all three after a changed flag."""
+    definitions = build_definitions(settings)
+    cursor = None
+    requested: list[set[dg.AssetKey]] = []
+
+    def tick() -> None:
+        nonlocal cursor
+        result = dg.evaluate_automation_conditions(
+            definitions, instance, asset_selection=dg.AssetSelection.assets(*DERIVED), cursor=cursor
+        )
+        cursor = result.cursor
+        keys = {key for key in DERIVED if result.get_num_requested(key)}
+        requested.append(keys)
+        if keys:
+            rebuild(instance, settings)
+
+    tick()
+    refresh(instance, settings)
+    tick()
+    tick()
+    refresh(instance, settings)
+    tick()
+    flag_server.script(flag_url_path("FR"), [answer(200, striped("red", "gold", kind="GIF"))])
+    refresh(instance, settings)
+    tick()
+    tick()
+
+    assert requested == [set(), DERIVED, set(), set(), DERIVED, set()]

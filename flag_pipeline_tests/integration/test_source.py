@@ -1,0 +1,577 @@
+"""The HTTP client against a real server that answers well, badly, late, or not at all."""
+
+import asyncio
+import gzip
+import socket
+import ssl
+import zlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import client_exceptions, web
+from aiohttp.abc import AbstractResolver
+
+from flag_pipeline.core.presets import find_preset
+from flag_pipeline.core.source import FlagSource, Meter, open_session, translating
+from flag_pipeline.errors import (
+    ErrorKind,
+    FlagNotFoundError,
+    SourceContractError,
+    SourceDownError,
+    SourceError,
+    TransientSourceError,
+)
+from flag_pipeline.models import Validators
+from flag_pipeline.settings import load_settings
+from flag_pipeline_tests.fakes import Names, Waits
+from flag_pipeline_tests.flag_server import Answer, Ending, FlagServer, answer, head, raw
+
+PATH = "/cn/cn.gif"
+NOTHING_KNOWN = Validators()
+# Short, for tests: nobody waits for a server that will not answer.
+IMPATIENT = {
+    "attempts": 2,
+    "retry_initial_s": 0.001,
+    "retry_after_max_s": 0.05,
+    "timeout_s": 2.0,
+    "connect_timeout_s": 1.0,
+    "read_timeout_s": 0.2,
+    "max_body_bytes": 4096,
+    "store": "memory://unused",
+}
+
+
+class Client:
+    """A source with the test's settings, and what a fetch cost."""
+
+    def __init__(self, source: FlagSource, waits: Waits) -> None:
+        self.source = source
+        self.waits = waits
+        self.meter = Meter()
+
+    async def fetch(self, path: str = PATH, known: Validators = NOTHING_KNOWN) -> bytes | None:
+        """The content of *path*, None if it is unchanged."""
+        url = f"{self.source.preset.base_url}{path}"
+        return (await self.source.fetch(url, code="CN", known=known, meter=self.meter)).content
+
+    async def failure(self, path: str = PATH) -> SourceError:
+        """The error that fetching *path* ends with."""
+        with pytest.raises(SourceError) as caught:
+            await self.fetch(path)
+        return caught.value
+
+
+@asynccontextmanager
+async def client_of(url: str, resolver: AbstractResolver | None = None, **changed: Any) -> AsyncIterator[Client]:
+    """A client of the source at *url*."""
+    settings = load_settings(**{**IMPATIENT, "source": url, **changed})
+    waits = Waits()
+    preset = find_preset(url)
+    async with open_session(preset.base_url, settings, resolver=resolver) as session:
+        yield Client(FlagSource(session, preset, settings, sleep=waits), waits)
+
+
+@pytest.fixture
+async def client(flag_server: FlagServer) -> AsyncIterator[Client]:
+    """A client of the test's server."""
+    async with client_of(flag_server.url) as client:
+        yield client
+
+
+def unused_port() -> int:
+    """A port of loopback on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_good_answer_has_content_and_validators(client: Client, flag_server: FlagServer) -> None:
+    """With both validators it says "unchanged" next time, and no body comes."""
+    flag_server.script(PATH, [answer(200, b"GIF", ETag='"1"', Last_Modified="Mon, 23 Nov 2026 12:00:00 GMT")])
+    url = flag_server.url + PATH
+    first = await client.source.fetch(url, code="CN", known=NOTHING_KNOWN, meter=client.meter)
+    flag_server.script(PATH, [answer(304)])
+
+    again = await client.source.fetch(url, code="CN", known=first.validators, meter=client.meter)
+
+    assert (first.content, again.content) == (b"GIF", None)
+    assert again.validators == first.validators == Validators('"1"', "Mon, 23 Nov 2026 12:00:00 GMT")
+    assert flag_server.headers[-1]["If-None-Match"] == '"1"'
+    assert flag_server.headers[-1]["If-Modified-Since"] == "Mon, 23 Nov 2026 12:00:00 GMT"
+    assert client.meter.effort().body_bytes == 3
+
+
+async def test_unchanged_without_having_asked_is_no_answer(client: Client, flag_server: FlagServer) -> None:
+    """There would be nothing that it could refer to."""
+    flag_server.script(PATH, [answer(304)])
+
+    assert isinstance(await client.failure(), SourceContractError)
+
+
+@pytest.mark.parametrize("value", ['"\xff"', '"中"', "x" * 300, '"a\tb"'])
+async def test_validator_that_cannot_be_sent_back_is_dropped(
+    client: Client, flag_server: FlagServer, value: str
+) -> None:
+    """It would break the record, or the next request."""
+    flag_server.script(PATH, [raw(head(ETag="$", Content_Length="1").replace(b"$", value.encode()) + b"x")])
+    url = flag_server.url + PATH
+
+    reply = await client.source.fetch(url, code="CN", known=NOTHING_KNOWN, meter=client.meter)
+
+    assert (reply.content, reply.validators) == (b"x", NOTHING_KNOWN)
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_missing_flag_is_not_retried(client: Client, flag_server: FlagServer, status: int) -> None:
+    """The source says that it has none."""
+    flag_server.script(PATH, [answer(status)])
+
+    assert isinstance(await client.failure(), FlagNotFoundError)
+    assert flag_server.requests == [PATH]
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 300, 301, 400, 401, 403, 418, 451])
+async def test_other_answers_are_not_retried(client: Client, flag_server: FlagServer, status: int) -> None:
+    """Asking again will not mend them."""
+    flag_server.script(PATH, [answer(status)])
+
+    assert isinstance(await client.failure(), SourceContractError)
+    assert flag_server.requests == [PATH]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, ErrorKind.THROTTLED), (500, ErrorKind.SERVER_ERROR), (599, ErrorKind.SERVER_ERROR)]
+)
+async def test_busy_server_is_asked_again_and_then_given_up(
+    client: Client, flag_server: FlagServer, status: int, kind: ErrorKind
+) -> None:
+    """As often as the settings say."""
+    flag_server.script(PATH, [answer(status)])
+
+    failure = await client.failure()
+
+    assert (type(failure), failure.kind, failure.attempts) == (TransientSourceError, kind, 2)
+    assert flag_server.requests == [PATH] * 2
+
+
+async def test_recovered_server_costs_a_retry(client: Client, flag_server: FlagServer) -> None:
+    """503, then the file: two requests, one of them a retry."""
+    flag_server.script(PATH, [answer(503), answer(200, b"GIF")])
+
+    assert await client.fetch() == b"GIF"
+
+    effort = client.meter.effort()
+    assert (effort.requests, effort.retries, effort.attempts, effort.body_bytes) == (2, 1, 2, 3)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    "value", ["7", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), "9" * 400]
+)
+async def test_server_hint_overrides_back_off(client: Client, flag_server: FlagServer, status: int, value: str) -> None:
+    """In both forms, and at most as long as the settings allow."""
+    flag_server.script(PATH, [answer(status, Retry_After=value), answer(200, b"GIF")])
+
+    assert await client.fetch() == b"GIF"
+
+    assert client.waits == [0.05]
+
+
+@pytest.mark.parametrize("value", ["soon", "-5", "", "1.5", "Mon, 99 Foo 2026 00:00:00 GMT"])
+async def test_senseless_hint_is_ignored(client: Client, flag_server: FlagServer, value: str) -> None:
+    """The back-off is the usual one."""
+    flag_server.script(PATH, [answer(503, Retry_After=value), answer(200, b"GIF")])
+
+    await client.fetch()
+
+    assert client.waits[0] <= 0.001
+
+
+async def test_hint_holds_the_whole_host_back(flag_server: FlagServer) -> None:
+    """Nobody else asks before the pause is over either."""
+    flag_server.script("/a", [answer(429, Retry_After="60"), answer(200, b"a")])
+    flag_server.script("/b", [answer(200, b"b")])
+    async with client_of(flag_server.url, max_requests=1, retry_after_max_s=0.3) as client:
+        await asyncio.gather(client.fetch("/a"), client.fetch("/b"))
+
+    first, second = flag_server.arrivals[:2]
+    assert flag_server.requests == ["/a", "/b", "/a"]
+    assert second - first >= 0.3
+
+
+SILENT = raw(then=Ending.STALL)
+SILENT_IN_THE_MIDDLE = raw(head(Content_Length="10"), b"abc", then=Ending.STALL)
+DRIPPING = raw(head(Content_Length="4000"), *[b"x"] * 4000, every_s=0.01)
+
+
+@pytest.mark.parametrize("late", [SILENT, SILENT_IN_THE_MIDDLE])
+async def test_silence_is_a_timeout(client: Client, flag_server: FlagServer, late: Answer) -> None:
+    """Before the answer or in the middle of it; it is tried again."""
+    flag_server.script(PATH, [late, answer(200, b"GIF")])
+
+    assert await client.fetch() == b"GIF"
+
+    flag_server.script(PATH, [late])
+    failure = await client.failure()
+    assert (failure.kind, failure.attempts) == (ErrorKind.TIMEOUT, 2)
+
+
+async def test_slow_drip_is_bounded_by_the_total(flag_server: FlagServer) -> None:
+    """A byte now and then never is a silence, and still it ends."""
+    flag_server.script(PATH, [DRIPPING])
+    async with client_of(flag_server.url, timeout_s=0.3, read_timeout_s=0.2) as client:
+        failure = await client.failure()
+
+    assert (failure.kind, failure.attempts) == (ErrorKind.TIMEOUT, 2)
+
+
+BROKEN_CONNECTIONS = {
+    "closed at once": raw(),
+    "reset at once": raw(then=Ending.RESET),
+    "closed in the headers": raw(b"HTTP/1.1 200 OK\r\nContent-Le"),
+    "cut body": raw(head(Content_Length="10") + b"abc"),
+    "reset body": raw(head(Content_Length="10") + b"abc", then=Ending.RESET),
+    "cut between chunks": raw(head(Transfer_Encoding="chunked") + b"3\r\nabc\r\n"),
+    "cut in a chunk": raw(head(Transfer_Encoding="chunked") + b"9\r\nabc"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_CONNECTIONS.values(), ids=BROKEN_CONNECTIONS)
+async def test_broken_connection_is_tried_again(client: Client, flag_server: FlagServer, broken: Answer) -> None:
+    """By our own policy alone: as many requests arrive as are counted."""
+    flag_server.script(PATH, [broken, answer(200, b"GIF")])
+    assert await client.fetch() == b"GIF"
+
+    flag_server.requests.clear()
+    flag_server.script(PATH, [broken])
+    failure = await client.failure()
+
+    assert (failure.kind, failure.attempts) == (ErrorKind.CONNECTION, 2)
+    assert flag_server.requests == [PATH] * 2
+
+
+NO_HTTP = {
+    "garbage": raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+    "no status": raw(b"HTTP/1.1 abc OK\r\n\r\n"),
+    "bad header": raw(b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n"),
+    "two lengths": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+    "negative length": raw(head(Content_Length="-1") + b"x"),
+    "length and chunks": raw(head(Content_Length="3", Transfer_Encoding="chunked") + b"3\r\nabc\r\n0\r\n\r\n"),
+    "endless header": raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),
+    "thousands of headers": raw(b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 20_000 + b"\r\n"),
+}
+
+
+@pytest.mark.parametrize("nonsense", NO_HTTP.values(), ids=NO_HTTP)
+async def test_what_is_no_http_is_a_broken_contract(client: Client, flag_server: FlagServer, nonsense: Answer) -> None:
+    """Once is enough, and the reason can be printed."""
+    flag_server.script(PATH, [nonsense])
+
+    failure = await client.failure()
+
+    assert (failure.kind, failure.attempts) == (ErrorKind.CONTRACT, 1)
+    assert str(failure).isprintable()
+
+
+async def test_more_than_was_announced_does_not_reach_the_next_answer(client: Client, flag_server: FlagServer) -> None:
+    """What comes after the announced length belongs to nobody."""
+    flag_server.script(PATH, [raw(head(Content_Length="3") + b"abcHTTP/1.1 200 OK\r\n\r\nevil", then=Ending.STALL)])
+    flag_server.script("/next", [answer(200, b"good")])
+
+    assert await client.fetch() == b"abc"
+    assert await client.fetch("/next") == b"good"
+
+
+TOO_BIG = {
+    "announced": raw(head(Content_Length="4097"), then=Ending.STALL),
+    "unannounced": raw(head() + b"x" * 5000),
+    "chunked": raw(head(Transfer_Encoding="chunked") + b"1389\r\n" + b"x" * 5001 + b"\r\n", then=Ending.STALL),
+    "gzip bomb": answer(200, gzip.compress(b"\0" * 50_000_000), Content_Encoding="gzip"),
+    "deflate bomb": answer(200, zlib.compress(b"\0" * 50_000_000), Content_Encoding="deflate"),
+}
+
+
+@pytest.mark.parametrize("big", TOO_BIG.values(), ids=TOO_BIG)
+async def test_body_is_capped_as_it_comes(client: Client, flag_server: FlagServer, big: Answer) -> None:
+    """Announced or not, compressed or not; no more than a chunk beyond the cap is ever taken."""
+    flag_server.script(PATH, [big])
+
+    failure = await client.failure()
+
+    assert (failure.kind, failure.attempts) == (ErrorKind.CONTRACT, 1)
+    assert client.meter.effort().body_bytes <= 4096 + 65_536
+
+
+async def test_body_of_exactly_the_cap_is_good(client: Client, flag_server: FlagServer) -> None:
+    """The cap is the largest body that is accepted; compressed, it may be announced smaller."""
+    flag_server.script(PATH, [answer(200, b"x" * 4096)])
+    flag_server.script("/gz", [answer(200, gzip.compress(b"x" * 4096), Content_Encoding="gzip")])
+
+    assert await client.fetch() == b"x" * 4096
+    assert await client.fetch("/gz") == b"x" * 4096
+
+
+async def test_redirect_on_the_same_host_is_followed_and_counted(client: Client, flag_server: FlagServer) -> None:
+    """Each hop is a request."""
+    flag_server.script(PATH, [answer(302, Location="/b")])
+    flag_server.script("/b", [answer(308, Location=f"{flag_server.url}/c")])
+    flag_server.script("/c", [answer(200, b"GIF")])
+
+    assert await client.fetch() == b"GIF"
+    assert client.meter.effort().requests == 3
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://localhost:1/x",
+        "http://127.0.0.1:1/x",
+        "http://169.254.169.254/latest/meta-data",
+        "http://2130706433/",
+        "http://[::1]/",
+        "//evil.example/x",
+        "ftp://127.0.0.1/x",
+        "file:///etc/passwd",
+        "data:image/gif;base64,R0lGODlh",
+        "javascript:alert(1)",
+        "http://",
+        "http://[x",
+        "/cn/cn.gif",
+    ],
+)
+async def test_redirect_elsewhere_is_a_broken_contract(client: Client, flag_server: FlagServer, location: str) -> None:
+    """To another host or port, to no HTTP, to nowhere, or round in a circle: once, and no further."""
+    flag_server.script(PATH, [answer(302, Location=location)])
+
+    failure = await client.failure()
+
+    assert (failure.kind, failure.attempts) == (ErrorKind.CONTRACT, 1)
+
+
+async def test_redirect_to_a_listed_host_is_followed(flag_server: FlagServer) -> None:
+    """The setting lists hosts, not ports."""
+    port = flag_server.url.rpartition(":")[2]
+    flag_server.script(PATH, [answer(302, Location=f"http://cdn.example:{port}/b")])
+    flag_server.script("/b", [answer(200, b"GIF")])
+    names = Names({"cdn.example": ["127.0.0.1"]})
+    async with client_of(flag_server.url, names, redirect_hosts=["CDN.example"]) as client:
+        assert await client.fetch() == b"GIF"
+
+
+async def test_public_source_is_not_followed_inside(flag_server: FlagServer) -> None:
+    """DNS of a source that is known to be public says loopback: no request is made."""
+    names = Names({"www.fluentpython.com": ["127.0.0.1"]})
+    async with client_of("fluentpython", names) as client:
+        failure = await client.failure()
+
+    assert (failure.kind, failure.attempts) == (ErrorKind.CONTRACT, 1)
+    assert "private address" in str(failure)
+    assert flag_server.requests == []
+
+
+async def test_name_that_dns_does_not_know_is_a_connection_failure() -> None:
+    """It may be known a moment later."""
+    async with client_of("http://nowhere.example", Names({})) as client:
+        failure = await client.failure()
+
+    assert (failure.kind, failure.attempts) == (ErrorKind.CONNECTION, 2)
+
+
+@pytest.mark.parametrize("names", [None, Names({})], ids=["refused", "unknown to DNS"])
+async def test_host_that_is_down_is_given_up_at_once(names: Names | None, caplog: pytest.LogCaptureFixture) -> None:
+    """Of 249 countries few ask, the rest fails at once, and one line says so."""
+    host = f"127.0.0.1:{unused_port()}" if names is None else "nowhere.example"
+    url = f"http://{host}"
+    async with client_of(url, names, source_down_s=0.5, attempts=9) as client:
+        failures = await asyncio.gather(*[client.failure(f"/{number}") for number in range(249)])
+
+    kinds = {failure.kind for failure in failures}
+    assert kinds == {ErrorKind.SOURCE_DOWN}
+    assert client.meter.effort().requests <= 6 * 8
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "cannot be reached; nothing more is asked of it" in caplog.text
+
+
+async def test_host_that_never_answers_is_given_up_too(flag_server: FlagServer) -> None:
+    """It takes connections and says nothing, to anybody: that is down as well."""
+    for number in range(40):
+        flag_server.script(f"/{number}", [SILENT])
+    async with client_of(flag_server.url, source_down_s=0.1) as client:
+        failures = await asyncio.gather(*[client.failure(f"/{number}") for number in range(40)])
+
+    assert {failure.kind for failure in failures} == {ErrorKind.SOURCE_DOWN}
+    assert len(flag_server.requests) <= 12
+
+
+async def test_one_silent_file_is_not_a_host_that_is_down(flag_server: FlagServer) -> None:
+    """Once it has answered somebody, a silence is that file's own."""
+    flag_server.script(PATH, [SILENT])
+    flag_server.script("/good", [answer(200, b"GIF")])
+    async with client_of(flag_server.url, source_down_s=0.01) as client:
+        await client.fetch("/good")
+
+        assert (await client.failure()).kind is ErrorKind.TIMEOUT
+        assert await client.fetch("/good") == b"GIF"
+
+
+async def test_restarting_server_is_waited_for() -> None:
+    """A refused connection is no verdict: the server comes, and everything arrives."""
+    port = unused_port()
+
+    async def hello(_request: web.BaseRequest) -> web.Response:
+        return web.Response(body=b"GIF")
+
+    runner = web.ServerRunner(web.Server(hello))
+    await runner.setup()
+    async with client_of(f"http://127.0.0.1:{port}", attempts=9) as client:
+        fetches = [asyncio.create_task(client.fetch(f"/{number}")) for number in range(40)]
+        await client.waits.begun.wait()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+
+        assert await asyncio.gather(*fetches) == [b"GIF"] * 40
+    await runner.cleanup()
+
+
+class ShortBacklog:
+    """A server that takes one connection a request, as Python's own does, and notes how many wait for it at once."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.peak = 0
+        self.url = ""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Let every connection that is already under way come before answering."""
+        self.waiting += 1
+        for _ in range(20):
+            await asyncio.sleep(0)
+        self.peak = max(self.peak, self.waiting)
+        await reader.readuntil(b"\r\n\r\n")
+        self.waiting -= 1
+        writer.write(b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nGIF")
+        await writer.drain()
+        writer.close()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """Serve on a free port."""
+        async with await asyncio.start_server(self.answer, "127.0.0.1", 0, backlog=5) as server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_short_listen_backlog_is_not_overrun() -> None:
+    """At default settings six connections at most wait for their answer, also after failures."""
+    server = ShortBacklog()
+    patient: dict[str, Any] = {"timeout_s": 50, "connect_timeout_s": 50, "read_timeout_s": 50}
+    async with server.serving() as url, client_of(url, **patient) as client:
+        assert set(await asyncio.gather(*[client.fetch(f"/{number}") for number in range(200)])) == {b"GIF"}
+
+    assert 2 <= server.peak <= 6
+
+
+async def test_requests_at_once_are_bounded(flag_server: FlagServer) -> None:
+    """However many countries wait, and although the server keeps its connections open."""
+    under_way, peak = 0, 0
+
+    async def count(_request: web.Request) -> web.StreamResponse:
+        nonlocal under_way, peak
+        under_way += 1
+        peak = max(peak, under_way)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        under_way -= 1
+        return web.Response(body=b"GIF")
+
+    flag_server.script(PATH, [count])
+    async with client_of(flag_server.url, max_requests=10) as client:
+        await asyncio.gather(*[client.fetch() for _ in range(200)])
+
+    assert 7 <= peak <= 10
+
+
+KEY: Any = aiohttp.client_reqrep.ConnectionKey("h", 80, False, True, None, None, None)
+REQUEST: Any = SimpleNamespace(real_url="http://h/")
+MAPPED: dict[str, tuple[ErrorKind, Callable[[], BaseException]]] = {
+    "ClientError": (ErrorKind.CONNECTION, lambda: aiohttp.ClientError("x")),
+    "ClientConnectionError": (ErrorKind.CONNECTION, lambda: aiohttp.ClientConnectionError("x")),
+    "ClientConnectionResetError": (ErrorKind.CONNECTION, lambda: aiohttp.ClientConnectionResetError("x")),
+    "ClientOSError": (ErrorKind.CONNECTION, lambda: aiohttp.ClientOSError(104, "x")),
+    "ClientConnectorError": (ErrorKind.CONNECTION, lambda: aiohttp.ClientConnectorError(KEY, OSError(111, "x"))),
+    "ClientProxyConnectionError": (
+        ErrorKind.CONNECTION,
+        lambda: aiohttp.ClientProxyConnectionError(KEY, OSError(111, "x")),
+    ),
+    "ClientConnectorDNSError": (ErrorKind.CONNECTION, lambda: aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "x"))),
+    "UnixClientConnectorError": (
+        ErrorKind.CONNECTION,
+        lambda: client_exceptions.UnixClientConnectorError("/s", KEY, OSError(111, "x")),
+    ),
+    "ClientSSLError": (ErrorKind.CONTRACT, lambda: aiohttp.ClientSSLError(KEY, OSError(1, "x"))),
+    "ClientConnectorSSLError": (ErrorKind.CONTRACT, lambda: aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "x"))),
+    "ClientConnectorCertificateError": (
+        ErrorKind.CONTRACT,
+        lambda: aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError(1, "x")),
+    ),
+    "ConnectionTimeoutError": (ErrorKind.TIMEOUT, lambda: aiohttp.ConnectionTimeoutError("x")),
+    "SocketTimeoutError": (ErrorKind.TIMEOUT, lambda: aiohttp.SocketTimeoutError("x")),
+    "ServerConnectionError": (ErrorKind.CONNECTION, lambda: aiohttp.ServerConnectionError("x")),
+    "ServerTimeoutError": (ErrorKind.TIMEOUT, lambda: aiohttp.ServerTimeoutError("x")),
+    "ServerDisconnectedError": (ErrorKind.CONNECTION, lambda: aiohttp.ServerDisconnectedError("x")),
+    "ServerFingerprintMismatch": (ErrorKind.CONTRACT, lambda: aiohttp.ServerFingerprintMismatch(b"a", b"b", "h", 80)),
+    "ClientResponseError": (ErrorKind.CONTRACT, lambda: aiohttp.ClientResponseError(REQUEST, ())),
+    "ClientHttpProxyError": (ErrorKind.CONTRACT, lambda: aiohttp.ClientHttpProxyError(REQUEST, ())),
+    "WSServerHandshakeError": (ErrorKind.CONTRACT, lambda: aiohttp.WSServerHandshakeError(REQUEST, ())),
+    "ContentTypeError": (ErrorKind.CONTRACT, lambda: aiohttp.ContentTypeError(REQUEST, ())),
+    "ClientPayloadError": (ErrorKind.CONNECTION, lambda: aiohttp.ClientPayloadError("x")),
+    "UploadAbortedError": (ErrorKind.CONNECTION, lambda: client_exceptions.UploadAbortedError("x")),
+    "InvalidURL": (ErrorKind.CONTRACT, lambda: aiohttp.InvalidURL("x")),
+    "InvalidUrlClientError": (ErrorKind.CONTRACT, lambda: aiohttp.InvalidUrlClientError("x")),
+    "RedirectClientError": (ErrorKind.CONTRACT, lambda: aiohttp.RedirectClientError("x")),
+    "NonHttpUrlClientError": (ErrorKind.CONTRACT, lambda: aiohttp.NonHttpUrlClientError("x")),
+    "InvalidUrlRedirectClientError": (ErrorKind.CONTRACT, lambda: aiohttp.InvalidUrlRedirectClientError("x")),
+    "NonHttpUrlRedirectClientError": (ErrorKind.CONTRACT, lambda: aiohttp.NonHttpUrlRedirectClientError("x")),
+    "TooManyRedirects": (ErrorKind.CONTRACT, lambda: aiohttp.TooManyRedirects(REQUEST, ())),
+}
+
+
+def test_every_error_of_aiohttp_is_mapped() -> None:
+    """A release that brings another one makes this fail, so that somebody decides whether it may heal."""
+    exported = {
+        name
+        for name, value in vars(client_exceptions).items()
+        if isinstance(value, type) and issubclass(value, aiohttp.ClientError)
+    }
+
+    assert exported == set(MAPPED)
+
+
+@pytest.mark.parametrize(("kind", "make"), MAPPED.values(), ids=MAPPED)
+def test_error_of_aiohttp_becomes_ours(kind: ErrorKind, make: Callable[[], BaseException]) -> None:
+    """Timeouts and connections may heal, everything else lasts; the cause is chained."""
+    error = make()
+
+    with pytest.raises(SourceError) as caught, translating(code="CN", url="u"):
+        raise error
+
+    assert caught.value.kind is kind
+    assert isinstance(caught.value, TransientSourceError) is kind.is_transient
+    assert caught.value.__cause__ is error
+
+
+def test_total_time_out_becomes_ours() -> None:
+    """It is one of asyncio's own."""
+    with pytest.raises(TransientSourceError) as caught, translating(code="CN", url="u"):
+        raise TimeoutError
+
+    assert caught.value.kind is ErrorKind.TIMEOUT
+
+
+def test_down_source_is_not_retried() -> None:
+    """The retry policy asks again for transient errors alone."""
+    assert not issubclass(SourceDownError, TransientSourceError)

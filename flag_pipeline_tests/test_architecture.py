@@ -1,0 +1,125 @@
+"""The house rules that a machine can hold."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flag_pipeline
+from flag_pipeline.errors import ErrorKind
+
+PACKAGE = Path(flag_pipeline.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "util"}
+# Who may import whom, by the first part of the name below the package; everything may import its own room.
+ROOMS = {
+    "errors": set(),
+    "models": {"errors"},
+    "settings": {"errors", "core"},
+    "core": {"settings", "models", "errors"},
+    "defs": {"core", "settings", "models", "errors"},
+    "shards": set(),
+    "event_log": {"shards", "errors"},
+    "definitions": {"defs", "core", "settings", "models", "errors"},
+    "launch": {"definitions", "defs", "core", "settings", "models", "errors"},
+    "printing": {"launch", "defs", "core", "settings", "models", "errors"},
+    "printing_catalog": {"core", "settings", "models", "errors"},
+    "cli_catalog": {"printing_catalog", "core", "settings", "models", "errors"},
+    "cli": {"cli_catalog", "printing", "launch", "defs", "core", "settings", "models", "errors"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+LIBRARIES_OF_THE_SHELL = {"dagster", "typer", "rich"}
+
+
+def name_of(module: Path) -> str:
+    """The module's path below the package, for a test's name."""
+    return str(module.relative_to(PACKAGE))
+
+
+def room_of(module: Path) -> str:
+    """The folder, or the file on the top level, that a module belongs to."""
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(module: Path) -> set[str]:
+    """Full names of everything that the module imports, at its top, in functions and for the type checker."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_imports_go_one_way(module: Path) -> None:
+    """From the shell to the core to the values, never back."""
+    own = {name.split(".")[1] for name in imports_of(module) if name.startswith("flag_pipeline.")}
+
+    assert own <= {*ROOMS[room_of(module)], room_of(module)}
+
+
+@pytest.mark.parametrize(
+    "module", [path for path in MODULES if room_of(path) in {"core", "models", "errors", "settings"}], ids=name_of
+)
+def test_core_knows_neither_dagster_nor_the_terminal(module: Path) -> None:
+    """It can be used, and tested, without either."""
+    assert not {name.split(".")[0] for name in imports_of(module)} & LIBRARIES_OF_THE_SHELL
+
+
+def test_importing_the_core_loads_no_dagster() -> None:
+    """Not through others' modules either."""
+    names = [f"flag_pipeline.core.{path.stem}" for path in (PACKAGE / "core").glob("*.py") if path.stem != "__init__"]
+    program = f"import sys, importlib\nfor n in {names!r}: importlib.import_module(n)\nprint(*sys.modules)"
+
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert not {name.split(".")[0] for name in loaded.split()} & LIBRARIES_OF_THE_SHELL
+
+
+def test_broad_except_exists_once() -> None:
+    """At the boundary of a country; everywhere else an error is expected by name."""
+    broad = [
+        name_of(module)
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"))
+    ]
+
+    assert broad == ["core/refresh.py"]
+
+
+def test_every_kind_of_error_can_occur() -> None:
+    """A word that nothing uses would promise a report that never comes."""
+    used = {
+        node.attr
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ErrorKind"
+    }
+
+    assert used >= set(ErrorKind.__members__)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_module_has_a_name_and_a_bearable_size(module: Path) -> None:
+    """What has no home has no name yet; what grows beyond 300 lines is two things."""
+    tree = ast.parse(module.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+    assert module.stem not in FORBIDDEN_NAMES
+    assert len(module.read_text().splitlines()) <= 300
+    assert [node.name for node in functions if lines_without_docstring(node) > 50] == []
+
+
+def lines_without_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How long a function is, its docstring left out."""
+    first = node.body[0]
+    is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    docstring = (first.end_lineno or 0) - first.lineno + 1 if is_docstring else 0
+    return (node.end_lineno or 0) - node.lineno + 1 - docstring

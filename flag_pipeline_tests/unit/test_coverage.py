@@ -1,0 +1,48 @@
+"""What a source has, as its answers say."""
+
+import asyncio
+from typing import Any
+
+from flag_pipeline.core.coverage import Coverage, codes_to_ask, survey
+from flag_pipeline.core.source import Answer
+from flag_pipeline.errors import FlagNotFoundError, SourceContractError
+from flag_pipeline_tests.fakes import FakeSource
+
+
+class HalfSilentSource(FakeSource):
+    """Answers for CN at once, for others never."""
+
+    async def fetch(self, url: str, **rest: Any) -> Answer:
+        """Wait for ever, but not for CN."""
+        if "/cn/" not in url:
+            await asyncio.Event().wait()
+        return await super().fetch(url, **rest)
+
+
+def test_answers_are_told_apart() -> None:
+    """A flag, none, and an answer that is neither; a code outside the standard is not lacking."""
+    missing = FlagNotFoundError("404", code="AQ", url="")
+    broken = SourceContractError("teapot", code="FR", url="")
+    source = FakeSource(
+        {"cn/cn.gif": b"", "aq/aq.gif": missing, "fr/fr.gif": broken, "xk/xk.gif": b"", "zz/zz.gif": missing}
+    )
+
+    found = asyncio.run(survey(source, ["ZZ", "XK", "FR", "CN", "AQ"], timeout_s=60))  # type: ignore[arg-type]
+
+    assert found == Coverage(has=["CN", "XK"], has_not=["AQ", "ZZ"], unknown={"FR": "teapot"})
+    assert (found.lacks, found.beyond) == (["AQ"], ["XK"])
+
+
+def test_a_deadline_leaves_the_rest_unknown() -> None:
+    """What was answered in time counts."""
+    source = HalfSilentSource({"cn/cn.gif": b""})
+
+    found = asyncio.run(survey(source, ["CN", "FR"], timeout_s=0.05))  # type: ignore[arg-type]
+
+    assert found == Coverage(has=["CN"], unknown={"FR": "not answered after 0.05 s"})
+
+
+def test_every_pair_includes_the_standard() -> None:
+    """676 pairs, the 249 countries among them."""
+    assert len(codes_to_ask(every=True)) == 676
+    assert set(codes_to_ask(every=False)) < set(codes_to_ask(every=True))

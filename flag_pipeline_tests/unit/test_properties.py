@@ -1,0 +1,204 @@
+"""What holds for every input: Hypothesis looks for the one for which it does not."""
+
+import asyncio
+import csv
+import io
+import json
+import string
+import tempfile
+import unicodedata
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from flag_pipeline.core.catalog import CATALOG_SCHEMA, catalog_rows
+from flag_pipeline.core.countries import iso_codes, parse_country
+from flag_pipeline.core.image import inspect_image
+from flag_pipeline.core.presets import ANY_FORMAT
+from flag_pipeline.core.records import dump_record, load_record
+from flag_pipeline.core.sink import FileSink, flag_path
+from flag_pipeline.core.source import parse_retry_after
+from flag_pipeline.core.sweep import sweep
+from flag_pipeline.core.table import render_csv, render_json
+from flag_pipeline.errors import ErrorKind, SourceContractError, printable
+from flag_pipeline.models import Country, Effort, FlagFailed, FlagImage, FlagRecord, Miss, Outcome
+from flag_pipeline_tests.samples import flag, gif, picture, record
+
+ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=120)
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+CODES = st.sampled_from(iso_codes())
+MISSES = st.none() | st.builds(Miss, st.sampled_from(ErrorKind), st.text(max_size=40))
+
+
+def parsed(content: bytes) -> Country | None:
+    """What a document says about China, None if it breaks the contract."""
+    try:
+        return parse_country(content, code="CN", url="u")
+    except SourceContractError:
+        return None
+
+
+def inspected(content: bytes) -> FlagImage | None:
+    """The image that *content* is, None if it is none."""
+    try:
+        return inspect_image(content, code="CN", url="u", formats=ANY_FORMAT, max_pixels=10**6)
+    except SourceContractError:
+        return None
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_country_or_a_broken_contract(content: bytes) -> None:
+    """Nothing else leaves the parser."""
+    assert parsed(content) is None or parsed(content) == parsed(content)
+
+
+@given(JSON_VALUES, ANY_TEXT, JSON_VALUES)
+def test_any_document_is_a_country_or_a_broken_contract(country: Any, iso_cc: str, tld: Any) -> None:
+    """Whatever the values are."""
+    for code in ("CN", iso_cc):
+        parsed(json.dumps({"country": country, "iso_cc": code, "tld_cc": tld}).encode())
+
+
+@given(ANY_TEXT)
+@example("\u202eanihC")
+@example("مصر")
+@example("عُمان\u200c")
+@example("..")
+@example("CON")
+def test_accepted_name_is_safe_wherever_it_lands(name: str) -> None:
+    """As a file name, in CSV, in JSON, on a terminal."""
+    country = parsed(json.dumps({"country": name, "iso_cc": "CN"}).encode())
+    if country is None:
+        return
+
+    path = flag_path("CN", country.name, "gif")
+    rows = catalog_rows(["CN"], {"CN": replace(record(), country=country)})
+    [cells] = csv.DictReader(io.StringIO(render_csv(CATALOG_SCHEMA, rows).decode(), newline=""))
+
+    assert PurePosixPath(path).parent == PurePosixPath("flags")
+    assert len(PurePosixPath(path).name.encode()) <= 255
+    assert not set(path) & set('<>:"\\|?*')
+    assert country.name == unicodedata.normalize("NFC", country.name)
+    assert not any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in country.name)
+    assert cells["name"].lstrip("'")[:1] not in "=+@" or cells["name"].startswith("'")
+    assert json.loads(render_json(CATALOG_SCHEMA, rows))[0]["name"] == country.name
+
+
+@given(ANY_TEXT)
+def test_printable_text_is_one_line_for_any_terminal(text: str) -> None:
+    """And escaping it again changes nothing."""
+    assert printable(text).isprintable()
+    assert printable(printable(text)) == printable(text)
+
+
+@given(st.text() | st.text(string.digits) | st.text(string.printable))
+@example("9" * 5000)
+@example("-1")
+@example("1e9")
+@example("٣")
+@example("Mon, 01 Jan 99999999999 00:00:00 GMT")
+@example("Mon, 01 Jan 2026 00:00:00 +99999999")
+@example("Fri, 31 Feb 2026 25:61:61 GMT")
+def test_any_retry_after_is_a_wait_or_nothing(value: str) -> None:
+    """Never an error, never negative."""
+    wait_s = parse_retry_after(value)
+
+    assert wait_s is None or wait_s >= 0
+
+
+@given(st.integers(0, 10**6))
+def test_both_forms_of_retry_after_agree(seconds: int) -> None:
+    """A date so far ahead is as long as so many seconds, within the second that a date resolves."""
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+    from_date = parse_retry_after(date)
+
+    assert parse_retry_after(str(seconds)) == seconds
+    assert from_date is not None
+    assert seconds - 2 <= from_date <= seconds
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from([gif("CN"), gif("BR"), picture("PNG"), picture("WEBP"), picture("JPEG"), picture("GIF", frames=3)]),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=8),
+    st.integers(0, 10**6),
+    st.binary(max_size=20),
+)
+def test_mutated_images_are_images_or_broken_contracts(
+    content: bytes, changes: list[tuple[int, int]], cut_at: int, tail: bytes
+) -> None:
+    """Some bytes changed, the end cut off, something appended: decoded whole, or refused."""
+    mutated = bytearray(content)
+    for place, value in changes:
+        mutated[place % len(mutated)] = value
+    mutated = mutated[: len(mutated) - cut_at % (len(mutated) * 2)] if cut_at % 3 == 0 else mutated
+
+    image = inspected(bytes(mutated + tail))
+
+    assert image is None or image.width_px * image.height_px <= 10**6
+
+
+@given(code=CODES, miss=MISSES, name=st.text(max_size=60), has_country=st.booleans())
+def test_any_record_is_read_back(code: str, miss: Miss | None, name: str, *, has_country: bool) -> None:
+    """Whatever a source called the country."""
+    before = replace(record(code), miss=miss)
+    if before.country is not None:
+        before = replace(before, country=replace(before.country, name=name) if has_country else None)
+
+    assert load_record(dump_record(before)) == before
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(ANY_TEXT)
+def test_saved_flag_is_read_back(name: str) -> None:
+    """Under any name at all, from the file that the record names, which lies in its folder."""
+
+    async def save_and_read(root: str) -> tuple[bytes | None, FlagRecord | None]:
+        async with FileSink(root) as sink:
+            await sink.save(saved, image=flag())
+            assert saved.image is not None
+            return await sink.read(saved.image.file), await sink.record("CN")
+
+    saved = record(name=name.encode(errors="ignore").decode())
+    with tempfile.TemporaryDirectory() as root:
+        assert asyncio.run(save_and_read(root)) == (gif(), saved)
+        assert len(list((Path(root) / "flags").iterdir())) == 1
+
+
+@given(st.lists(CODES, max_size=60), st.integers(1, 8))
+def test_any_codes_get_one_outcome_each(codes: list[str], max_requests: int) -> None:
+    """In whatever order they come."""
+    recorded: list[str] = []
+
+    async def refresh(code: str) -> Outcome:
+        await asyncio.sleep(0)
+        return FlagFailed(code, ErrorKind.TIMEOUT, "", "", 1, Effort())
+
+    async def record_outcome(outcome: Outcome) -> None:
+        recorded.append(outcome.code)
+
+    summary = asyncio.run(sweep(codes, refresh, record_outcome, max_requests=max_requests, timeout_s=60))
+
+    assert sorted(recorded) == sorted(set(codes))
+    assert summary.requested == len(summary.failed) == len(set(codes))
+
+
+@given(st.dictionaries(CODES, MISSES, max_size=20), st.randoms(use_true_random=False))
+def test_catalog_does_not_depend_on_order(misses: dict[str, Miss | None], random: Any) -> None:
+    """The same records in another order give the same bytes."""
+    records = [replace(record(code), miss=miss) for code, miss in misses.items()]
+    shuffled = random.sample(records, len(records))
+
+    one, other = (catalog_rows(["CN"], {stored.code: stored for stored in order}) for order in (records, shuffled))
+
+    assert render_json(CATALOG_SCHEMA, one) == render_json(CATALOG_SCHEMA, other)
+    assert render_csv(CATALOG_SCHEMA, one) == render_csv(CATALOG_SCHEMA, other)

@@ -1,0 +1,276 @@
+"""A country's refresh: what is stored, what is asked for again, and what a failure leaves."""
+
+import asyncio
+import json
+import logging
+import zlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flag_pipeline.core.countries import iso_country
+from flag_pipeline.core.presets import find_preset
+from flag_pipeline.core.refresh import Refresher
+from flag_pipeline.core.sink import FileSink
+from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceContractError
+from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Validators
+from flag_pipeline_tests.fakes import FakeSource
+from flag_pipeline_tests.samples import gif, picture
+
+
+@pytest.fixture
+async def sink(tmp_path: Path) -> AsyncIterator[FileSink]:
+    """A sink on an empty folder."""
+    async with FileSink(str(tmp_path)) as sink:
+        yield sink
+
+
+@pytest.fixture
+def source() -> FakeSource:
+    """A source that has China."""
+    return FakeSource({"cn/cn.gif": gif(), "cn/metadata.json": document("China")})
+
+
+def document(name: str) -> bytes:
+    """A metadata document for China."""
+    return json.dumps({"country": name, "iso_cc": "CN"}).encode()
+
+
+def written_at(root: Path) -> dict[str, int]:
+    """When each file below *root* was last written."""
+    return {str(path): path.stat().st_mtime_ns for path in root.rglob("*.*")}
+
+
+def refresher(source: FakeSource, sink: FileSink, **wanted: bool) -> Refresher:
+    """A refresher of both files, or of those that are wanted."""
+    return Refresher(source, sink, **wanted)  # type: ignore[arg-type]
+
+
+async def test_new_country_is_saved(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
+    """Both files are there, and the record knows when and from where."""
+    outcome = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(outcome, FlagSaved)
+    assert (tmp_path / "flags/CN-China.gif").read_bytes() == gif()
+    image = outcome.record.image
+    assert image is not None
+    assert (image.source_url, image.fetched_at, image.changed_at) == (
+        "http://fake/cn/cn.gif",
+        image.fetched_at,
+        image.fetched_at,
+    )
+    assert await sink.record("CN") == outcome.record
+
+
+async def test_unchanged_country_is_not_downloaded_again(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
+    """With the stored validators the source answers 304; no file is touched."""
+    await refresher(source, sink).refresh("CN")
+    before = written_at(tmp_path)
+
+    outcome = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(outcome, FlagUnchanged)
+    assert source.n_unchanged == 2
+    assert written_at(tmp_path) == before
+
+
+@pytest.mark.parametrize("file", ["flags/CN-China.gif", "metadata/CN.json"])
+@pytest.mark.parametrize("damage", [None, b"", b"x", b"\0" * 300])
+async def test_damaged_or_missing_file_is_fetched_in_full(
+    source: FakeSource, sink: FileSink, tmp_path: Path, file: str, damage: bytes | None
+) -> None:
+    """What "unchanged" would refer to is not there any more: no condition is sent, and the file is mended."""
+    await refresher(source, sink).refresh("CN")
+    whole = (tmp_path / file).read_bytes()
+    if damage is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(damage)
+
+    outcome = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(outcome, FlagSaved)
+    assert outcome.only_row_changed is file.startswith("flags")
+    assert source.n_unchanged == 1
+    assert (tmp_path / file).read_bytes() == whole
+
+
+async def test_damaged_record_means_a_full_fetch(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
+    """It is written anew; the good files stay as they are."""
+    await refresher(source, sink).refresh("CN")
+    (tmp_path / "records/CN.json").write_bytes(b"{")
+
+    outcome = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(outcome, FlagSaved)
+    assert source.n_unchanged == 0
+    assert await sink.record("CN") == outcome.record
+
+
+async def test_validators_of_another_source_are_not_sent(source: FakeSource, sink: FileSink) -> None:
+    """They would mean nothing to it, or worse, the wrong thing."""
+    await refresher(source, sink).refresh("CN")
+    source.preset = find_preset("http://other")
+
+    await refresher(source, sink).refresh("CN")
+
+    assert source.n_unchanged == 0
+
+
+async def test_change_is_dated(source: FakeSource, sink: FileSink) -> None:
+    """The same bytes again leave `changed_at`, others move it."""
+    first = await refresher(source, sink).refresh("CN")
+    source.files["cn/cn.gif"] = picture("GIF")
+
+    second = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(first, FlagSaved)
+    assert isinstance(second, FlagSaved)
+    assert first.record.image is not None
+    assert second.record.image is not None
+    assert second.record.image.changed_at >= first.record.image.changed_at
+    assert second.record.image.sha256 != first.record.image.sha256
+
+
+async def test_renamed_country_moves_its_flag(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
+    """Without downloading it again."""
+    await refresher(source, sink).refresh("CN")
+    source.files["cn/metadata.json"] = document("Zhongguo")
+
+    outcome = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(outcome, FlagSaved)
+    assert [path.name for path in (tmp_path / "flags").iterdir()] == ["CN-Zhongguo.gif"]
+    assert source.n_unchanged == 1
+
+
+async def test_new_validators_alone_change_no_content(source: FakeSource, sink: FileSink) -> None:
+    """A server that forgot its ETags sends the same bytes: unchanged, and the new ones are kept."""
+    await refresher(source, sink).refresh("CN")
+    source.generation += 1
+
+    outcome = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(outcome, FlagUnchanged)
+    assert outcome.record == await sink.record("CN")
+    assert not outcome.only_row_changed
+
+
+async def test_strays_of_a_killed_run_go(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
+    """Also when nothing else is to be saved."""
+    await refresher(source, sink).refresh("CN")
+    (tmp_path / "flags/CN-Cathay.gif").write_bytes(gif())
+
+    async with FileSink(str(tmp_path)) as later:
+        outcome = await refresher(source, later).refresh("CN")
+
+    assert isinstance(outcome, FlagUnchanged)
+    assert [path.name for path in (tmp_path / "flags").iterdir()] == ["CN-China.gif"]
+
+
+async def test_image_alone_still_needs_a_name(source: FakeSource, sink: FileSink) -> None:
+    """Metadata that is not stored is fetched for it, once."""
+    await refresher(source, sink, metadata=False).refresh("CN")
+    await refresher(source, sink, metadata=False).refresh("CN")
+
+    assert source.asked_for == ["cn/metadata.json", "cn/cn.gif", "cn/cn.gif"]
+
+
+async def test_metadata_alone_fetches_no_image(source: FakeSource, sink: FileSink) -> None:
+    """And shows none."""
+    outcome = await refresher(source, sink, image=False).refresh("CN")
+
+    assert isinstance(outcome, FlagSaved)
+    assert (outcome.thumbnail, source.asked_for) == ("", ["cn/metadata.json"])
+
+
+async def test_failure_keeps_the_last_good_files(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
+    """The record says why the latest attempt failed, and a success clears that."""
+    saved = await refresher(source, sink).refresh("CN")
+    source.files["cn/cn.gif"] = b"<html>"
+
+    failed = await refresher(source, sink).refresh("CN")
+    stale = await sink.record("CN")
+    again = await refresher(source, sink).refresh("CN")
+    source.files["cn/cn.gif"] = gif()
+    healed = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(saved, FlagSaved)
+    assert isinstance(failed, FlagFailed)
+    assert (failed.kind, failed.url) == (ErrorKind.CONTRACT, "http://fake/cn/cn.gif")
+    assert stale is not None
+    assert stale.miss is not None
+    assert replace(stale, miss=None) == saved.record
+    assert (tmp_path / "flags/CN-China.gif").read_bytes() == gif()
+    assert again == replace(failed, effort=again.effort, only_row_changed=False)
+    assert failed.only_row_changed
+    assert isinstance(healed, FlagUnchanged)
+    assert (healed.record.miss, healed.only_row_changed) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome_type", "kind"),
+    [
+        (FlagNotFoundError("404", code="CN", url="u").after(2), FlagNotFound, ErrorKind.NOT_FOUND),
+        (SourceContractError("403", code="CN", url="u").after(2), FlagFailed, ErrorKind.CONTRACT),
+    ],
+)
+async def test_sources_errors_are_outcomes(
+    source: FakeSource, sink: FileSink, error: Exception, outcome_type: Any, kind: ErrorKind
+) -> None:
+    """With kind, reason, address and attempts."""
+    source.files["cn/metadata.json"] = error
+
+    outcome: Any = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(outcome, outcome_type)
+    assert (outcome.kind, outcome.reason, outcome.url, outcome.attempts) == (kind, str(error), "u", 2)
+
+
+async def test_bug_costs_one_country_and_is_logged(
+    source: FakeSource, sink: FileSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its traceback; what it quotes is escaped in the reason."""
+    source.files["cn/cn.gif"] = RuntimeError("\x1b[31mred\u202e")
+
+    with caplog.at_level(logging.ERROR):
+        outcome = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(outcome, FlagFailed)
+    assert outcome.kind is ErrorKind.UNEXPECTED
+    assert outcome.reason.isprintable()
+    assert "Traceback" in caplog.text
+
+
+async def test_cancellation_is_no_outcome(source: FakeSource, sink: FileSink) -> None:
+    """It passes."""
+    source.files["cn/cn.gif"] = asyncio.CancelledError()
+
+    with pytest.raises(asyncio.CancelledError):
+        await refresher(source, sink).refresh("CN")
+
+
+async def test_store_that_refuses_is_an_outcome_too(
+    source: FakeSource, sink: FileSink, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kind `sink`; that not even the miss can be noted is logged."""
+    (tmp_path / "records/CN.json").mkdir()
+
+    outcome = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(outcome, FlagFailed)
+    assert outcome.kind is ErrorKind.SINK
+    assert "the catalog will not know" in caplog.text
+
+
+async def test_standard_completes_what_the_source_leaves_out(source: FakeSource, sink: FileSink) -> None:
+    """The stored metadata has both."""
+    outcome = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(outcome, FlagSaved)
+    assert outcome.record.country == iso_country("CN")
+    assert outcome.record.metadata is not None
+    assert outcome.record.metadata.validators == Validators(f'"0-{zlib.crc32(document("China"))}"')
