@@ -1,0 +1,1 @@
+"""What flag_pipeline costs, measured: `uv run python -m benchmarks`."""

@@ -1,0 +1,42 @@
+"""Measure, print a table, and write it down: `uv run --group bench python -m benchmarks [--quick] [--only a,c]`."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from benchmarks.comparisons import FULL, QUICK, SECTIONS, Result
+from benchmarks.report import draw, line, markdown
+
+HERE = Path(__file__).parent
+PLOT = "partitions.svg"
+
+
+def main() -> None:
+    """Run the sections that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what flag_pipeline costs.")
+    parser.add_argument("--quick", action="store_true", help="Small numbers: shows that it works, proves nothing.")
+    parser.add_argument("--only", default=",".join(SECTIONS), help="Sections, separated by commas.")
+    parser.add_argument("--repeats", type=int, help="Repeats of each measurement.")
+    parser.add_argument("--output", type=Path, help="Folder for RESULTS.md and the plot.")
+    given = parser.parse_args()
+    extent = QUICK if given.quick else FULL
+    if given.repeats:
+        extent = dataclasses.replace(extent, repeats=given.repeats)
+    results: dict[str, list[Result]] = {}
+    for letter in given.only.split(","):
+        title, section = SECTIONS[letter]
+        print(f"\n{title}")
+        lines = results[title] = []
+        for measured in section(extent):
+            result = dataclasses.replace(measured, target="") if given.quick else measured
+            lines.append(result)
+            print(line(result), flush=True)
+    output = given.output or (None if given.quick else HERE)
+    if output:
+        scaled = results.get(SECTIONS["d"][0])
+        drawn = bool(scaled) and draw(scaled or [], output / PLOT)
+        (output / "RESULTS.md").write_text(markdown(results, plot=PLOT if drawn else ""), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
