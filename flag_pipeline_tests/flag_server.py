@@ -25,6 +25,12 @@ def answer(status: int = 200, body: bytes = b"", **headers: str) -> Answer:
     return respond
 
 
+async def hang(_request: web.Request) -> web.StreamResponse:
+    """Never answer; whoever asked has to go."""
+    await asyncio.Event().wait()
+    raise AssertionError("nobody sets that event")
+
+
 @dataclass(slots=True)
 class FlagServer:
     """The server as a test sees it.
@@ -32,10 +38,14 @@ class FlagServer:
     Attributes:
         url: its base URL, a source for flag_pipeline.
         requests: paths in the order in which they were asked for.
+        under_way: how many requests wait for their answer.
+        most_under_way: how many ever did at once.
     """
 
     url: str = ""
     requests: list[str] = field(default_factory=list)
+    under_way: int = 0
+    most_under_way: int = 0
     _scripts: dict[str, list[Answer]] = field(default_factory=dict)
     _mirror: Mirror = field(default_factory=lambda: Mirror(PackagedFlags()))
 
@@ -58,10 +68,15 @@ class FlagServer:
         @web.middleware
         async def scripted(request: web.Request, handler: Answer) -> web.StreamResponse:
             self.requests.append(request.path)
-            answers = self._scripts.get(request.path)
-            if not answers:
-                return await handler(request)
-            return await (answers.pop(0) if len(answers) > 1 else answers[0])(request)
+            self.under_way += 1
+            self.most_under_way = max(self.most_under_way, self.under_way)
+            try:
+                answers = self._scripts.get(request.path)
+                if not answers:
+                    return await handler(request)
+                return await (answers.pop(0) if len(answers) > 1 else answers[0])(request)
+            finally:
+                self.under_way -= 1
 
         application = self._mirror.application()
         application.middlewares.append(scripted)
