@@ -25,10 +25,11 @@ def answer(status: int = 200, body: bytes = b"", **headers: str) -> Answer:
     return respond
 
 
-async def hang(_request: web.Request) -> web.StreamResponse:
-    """Never answer; whoever asked has to go."""
-    await asyncio.Event().wait()
-    raise AssertionError("nobody sets that event")
+async def hang(request: web.Request) -> web.StreamResponse:
+    """Answer nothing until whoever asked has gone."""
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.05)
+    return web.Response()
 
 
 @dataclass(slots=True)
