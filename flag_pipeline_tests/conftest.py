@@ -11,6 +11,7 @@ from blockbuster import blockbuster_ctx
 
 from flag_pipeline.settings import project_root
 from flag_pipeline_tests.flag_server import FlagServer, running_flag_server
+from flag_pipeline_tests.seaweed import SeaweedFS, running_seaweed
 
 # How long an example takes depends on who else uses the machine.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -21,7 +22,7 @@ hypothesis.settings.load_profile("patient")
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out of them."""
     for name in list(os.environ):
-        if name.startswith(("FLAG_", "DAGSTER_")):
+        if name.startswith(("FLAG_", "DAGSTER_", "AWS_")):
             monkeypatch.delenv(name)
 
 
@@ -39,6 +40,13 @@ def _no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
 def flag_server() -> Iterator[FlagServer]:
     """A real server of the packaged flags on loopback, ready to be scripted."""
     with running_flag_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A real S3 server on loopback, where the dependency group `distributed` is installed."""
+    with running_seaweed(tmp_path_factory.mktemp("seaweed")) as server:
         yield server
 
 

@@ -64,6 +64,13 @@ def head(status: str = "200 OK", **headers: str) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
+async def hang(request: web.Request) -> web.StreamResponse:
+    """Answer nothing until whoever asked has gone."""
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.05)
+    return web.Response()
+
+
 @dataclass(slots=True)
 class FlagServer:
     """The server as a test sees it.
@@ -73,12 +80,16 @@ class FlagServer:
         requests: paths in the order in which they were asked for.
         headers: of each request.
         arrivals: when each request came, in seconds of a clock that never goes back.
+        under_way: how many requests wait for their answer.
+        most_under_way: how many ever did at once.
     """
 
     url: str = ""
     requests: list[str] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
     arrivals: list[float] = field(default_factory=list)
+    under_way: int = 0
+    most_under_way: int = 0
     _scripts: dict[str, list[Answer]] = field(default_factory=dict)
     _mirror: Mirror = field(default_factory=lambda: Mirror(PackagedFlags()))
 
@@ -103,10 +114,15 @@ class FlagServer:
             self.requests.append(request.path)
             self.headers.append(request.headers)
             self.arrivals.append(time.monotonic())
-            answers = self._scripts.get(request.path)
-            if not answers:
-                return await handler(request)
-            return await (answers.pop(0) if len(answers) > 1 else answers[0])(request)
+            self.under_way += 1
+            self.most_under_way = max(self.most_under_way, self.under_way)
+            try:
+                answers = self._scripts.get(request.path)
+                if not answers:
+                    return await handler(request)
+                return await (answers.pop(0) if len(answers) > 1 else answers[0])(request)
+            finally:
+                self.under_way -= 1
 
         application = self._mirror.application()
         application.middlewares.append(scripted)

@@ -22,6 +22,7 @@ ROOMS = {
     "defs": {"core", "settings", "models", "errors"},
     "shards": set(),
     "event_log": {"shards", "errors"},
+    "postgres_event_log": set(),
     "definitions": {"defs", "core", "settings", "models", "errors"},
     "launch": {"definitions", "defs", "core", "settings", "models", "errors"},
     "printing": {"launch", "defs", "core", "settings", "models", "errors"},

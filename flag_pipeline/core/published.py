@@ -1,13 +1,14 @@
 """What was built, read back for the command line. Reading leaves no trace: no folder is made in a store."""
 
-import asyncio
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
 from flag_pipeline.core import catalog, gallery, history
 from flag_pipeline.core.catalog import CatalogRow, load_rows
 from flag_pipeline.core.history import load_changes
-from flag_pipeline.core.sink import FileSink
+from flag_pipeline.core.places import open_store
+from flag_pipeline.core.sink import refusing
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.models import FlagChange
 
@@ -51,15 +52,10 @@ def page_address(store: str) -> str:
 
 
 def _read(store: str, path: str) -> bytes:
-    # Not entered: that would prepare the store for writing.
-    content = asyncio.run(_read_later(FileSink(store, threads=1), path))
-    if content is None:
-        raise ConfigurationError(_missing(store, path))
-    return content
-
-
-async def _read_later(sink: FileSink, path: str) -> bytes | None:
-    return await sink.read(path)
+    # From the store and not through a sink, which would prepare it for writing.
+    with refusing(path), closing(open_store(store)) as opened, suppress(FileNotFoundError):
+        return opened.read(path)
+    raise ConfigurationError(_missing(store, path))
 
 
 def _missing(store: str, path: str) -> str:

@@ -2,27 +2,24 @@
 
 Layout below the root: `flags/CN-China.gif`, `metadata/CN.json`, `records/CN.json`, `history/CN/…`, `catalog/…`.
 The record is written last, so a file that a record names is there. On a local folder a file is replaced in one step
-after it has reached the disk; on an object store, a file is one put.
+after it has reached the disk; in a bucket, a file is one put.
 """
 
 import asyncio
-import os
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from flag_pipeline.core.files import alone, holds, is_same_file, open_lock, replace_file, sweep_temporaries
+from flag_pipeline.core.places import open_store
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.errors import SinkError
 from flag_pipeline.models import Country, FlagImage, FlagRecord
 
 if TYPE_CHECKING:
-    from upath import UPath
+    from flag_pipeline.core.store import Store
 
 T = TypeVar("T")
 
@@ -31,7 +28,6 @@ EXTENSIONS = {"gif": "gif", "png": "png", "jpeg": "jpg", "webp": "webp"}
 
 # File systems allow 255 bytes a name; code, dash, extension and the temporary's own letters fit in the rest.
 MAX_NAME_BYTES = 200
-LOCK = f"{RECORDS}/.lock"
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 
@@ -63,11 +59,11 @@ class FileSink:
     """
 
     def __init__(self, root: str, *, threads: int = 4) -> None:
-        self.root = _open_root(root)
+        self.root = root
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
         self._flags_of: dict[str, set[str]] = {}
         self._closing = ExitStack()
-        self._lock: int | None = None
+        self._store: Store  # from `_prepare` on
 
     async def __aenter__(self) -> Self:
         self._flags_of = await self._run(self._prepare)
@@ -79,10 +75,6 @@ class FileSink:
         # A write cannot be stopped, only awaited: it is short, and it leaves a whole file.
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
         self._closing.close()
-
-    @cached_property
-    def _real_root(self) -> Path:
-        return Path(str(self.root)).resolve()
 
     def _run(self, work: Callable[..., T], *args: object) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
@@ -116,26 +108,18 @@ class FileSink:
         await self._run(self._keep_only, folder, paths)
 
     def _prepare(self) -> dict[str, set[str]]:
+        # Here and not in __init__: a store's client takes long to import, and this is a thread of our own.
+        self._store = open_store(self.root)
+        self._closing.callback(self._store.close)
         flags_of: dict[str, set[str]] = {}
-        with refusing(str(self.root)):
-            for folder in (FLAGS, METADATA, RECORDS, CATALOG, HISTORY):
-                (self.root / folder).mkdir(parents=True, exist_ok=True)
-                if isinstance(self.root, Path):
-                    sweep_temporaries(self.root / folder)
-            for name in _names(self.root / FLAGS):
+        with refusing(self.root):
+            self._store.prepare((FLAGS, METADATA, RECORDS, CATALOG, HISTORY))
+            for name in self._store.names(FLAGS):
                 flags_of.setdefault(name.split("-", 1)[0], set()).add(f"{FLAGS}/{name}")
-            if isinstance(self.root, Path):
-                self._lock = open_lock(self.root / LOCK)
-                self._closing.callback(os.close, self._lock)
         return flags_of
 
-    def _alone(self, code: str) -> AbstractContextManager[None]:
-        """Keep other processes from saving the same country meanwhile."""
-        # At most eight ASCII letters make a place of their own in a file that stays empty.
-        return nullcontext() if self._lock is None else alone(self._lock, int.from_bytes(code.encode(), "big"))
-
     def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None) -> None:
-        with refusing(record_path(record.code)), self._alone(record.code):
+        with refusing(record_path(record.code)), self._store.alone(record.code):
             if record.image is not None:
                 self._ensure(record.image.file, image)
             if country is not None:
@@ -147,28 +131,24 @@ class FileSink:
     def _ensure(self, path: str, image: FlagImage | None) -> None:
         if image is not None:
             self._write(path, image.content)
-        elif not self._target(path).exists():
+        elif not self._store.exists(path):
             raise SinkError(f"{path} vanished meanwhile; another run may have renamed it", path=path)
 
     def _drop_others(self, code: str, current: str) -> None:
-        kept = self._target(current)
         for other in self._flags_of.get(code, set()) - {current}:
             with refusing(other):
-                stray = self._target(other)
-                # Where case does not count, a name that changed only in case is still the same file.
-                if not (isinstance(stray, Path) and isinstance(kept, Path) and is_same_file(stray, kept)):
-                    stray.unlink(missing_ok=True)
+                self._store.delete(other, kept=current)
         self._flags_of[code] = {current}
 
     def _keep_only(self, folder: str, paths: Collection[str]) -> None:
         with refusing(folder):
-            present = {f"{folder}/{name}" for name in _names(self._target(folder))}
+            present = {f"{folder}/{name}" for name in self._store.names(folder)}
             for path in present.difference(paths):
-                self._target(path).unlink(missing_ok=True)
+                self._store.delete(path)
 
     def _read_records(self) -> dict[str, FlagRecord]:
         with refusing(RECORDS):
-            names = sorted(name for name in _names(self.root / RECORDS) if name.endswith(".json"))
+            names = sorted(name for name in self._store.names(RECORDS) if name.endswith(".json"))
         records = (self._read_record(f"{RECORDS}/{name}") for name in names)
         return {record.code: record for record in records if record is not None}
 
@@ -185,50 +165,18 @@ class FileSink:
 
     def _read(self, path: str) -> bytes | None:
         with refusing(path), suppress(FileNotFoundError):
-            target = self._target(path)
-            # A link is replaced by the file that belongs there, never followed.
-            return None if isinstance(target, Path) and target.is_symlink() else target.read_bytes()
+            return self._store.read(path)
         return None
 
     def _write(self, path: str, content: bytes) -> None:
         with refusing(path):
-            target = self._target(path)
-            if isinstance(target, Path):
-                if not holds(target, content):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    replace_file(target, content)
-            else:
-                target.write_bytes(content)
-
-    def _target(self, path: str) -> "Path | UPath":
-        relative = PurePosixPath(path)
-        if relative.is_absolute() or ".." in relative.parts:
-            raise SinkError(f"{path!r} leads out of the store", path=path)
-        target = self.root.joinpath(*relative.parts)
-        if isinstance(target, Path) and not target.parent.resolve().is_relative_to(self._real_root):
-            raise SinkError(f"{path!r} leads out of the store through a symbolic link", path=path)
-        return target
-
-
-def _open_root(root: str) -> "Path | UPath":
-    if "://" not in root:
-        return Path(root)
-    from upath import UPath
-
-    if root.startswith("file://"):
-        # A local folder by another name; universal-pathlib would not write it in one step.
-        return Path(UPath(root).path)
-    return UPath(root, use_listings_cache=False) if root.startswith("s3") else UPath(root)
+            self._store.write(path, content)
 
 
 def _is_consistent(record: FlagRecord, path: str) -> bool:
     """Whether the record lies where it belongs and names an image of its own country."""
     own = f"{FLAGS}/{record.code}-"
     return path == record_path(record.code) and (record.image is None or record.image.file.startswith(own))
-
-
-def _names(folder: "Path | UPath") -> list[str]:
-    return [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")] if folder.exists() else []
 
 
 @contextmanager

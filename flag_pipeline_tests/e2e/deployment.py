@@ -50,6 +50,7 @@ class Deployment:
 
     home: Path
     environment: dict[str, str]
+    config: Path = field(default_factory=lambda: project_root() / "dagster_home" / "dagster.yaml")
     port: int = field(default_factory=free_port)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -60,7 +61,7 @@ class Deployment:
 
     def start_webserver(self) -> None:
         """Start it, and wait until it answers with the code location loaded."""
-        shutil.copy(project_root() / "dagster_home" / "dagster.yaml", self.home)
+        shutil.copy(self.config, self.home)
         self._spawn("dagster_webserver", "-h", "127.0.0.1", "-p", str(self.port), "-w", "workspace.yaml")
         wait_for("the webserver's first answer", self._is_loaded)
 

@@ -1,0 +1,71 @@
+"""The places that `FLAG_STORE` can name, and which kind of store each of them is."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flag_pipeline.core.bucket import SCHEMES, open_bucket
+from flag_pipeline.core.folder import LocalFolder
+from flag_pipeline.core.store import Store, path_parts
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+
+def open_store(root: str) -> Store:
+    """Return the store at *root*, a folder or a URL; nothing is read or written yet.
+
+    Raises SinkError for a bucket that the environment does not describe well enough to be opened.
+    """
+    if "://" not in root:
+        return LocalFolder(Path(root))
+    if root.partition("://")[0] in SCHEMES:
+        return open_bucket(root)
+    from upath import UPath
+
+    # A local folder by another name; universal-pathlib would not write it in one step.
+    return LocalFolder(Path(UPath(root).path)) if root.startswith("file://") else UrlStore(UPath(root))
+
+
+class UrlStore:
+    """Files below any URL that universal-pathlib opens, each written by one call of its file system."""
+
+    def __init__(self, root: "UPath") -> None:
+        self.root = root
+
+    def prepare(self, folders: Iterable[str]) -> None:
+        """Make the folders, for file systems that have such."""
+        for folder in folders:
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+
+    def close(self) -> None:
+        """Nothing was taken."""
+
+    def alone(self, code: str) -> AbstractContextManager[None]:  # noqa: ARG002 - there is no lock to take for it
+        """Let everybody in: the last one to write wins."""
+        return nullcontext()
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the visible files in *folder*."""
+        target = self._target(folder)
+        return [entry.name for entry in target.iterdir() if not entry.name.startswith(".")] if target.exists() else []
+
+    def read(self, path: str) -> bytes:
+        """Return the content."""
+        return self._target(path).read_bytes()
+
+    def write(self, path: str, content: bytes) -> None:
+        """Put *content* at *path* in one call."""
+        self._target(path).write_bytes(content)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file."""
+        return self._target(path).exists()
+
+    def delete(self, path: str, *, kept: str | None = None) -> None:  # noqa: ARG002 - two names are two files here
+        """Delete the file, if it is there."""
+        self._target(path).unlink(missing_ok=True)
+
+    def _target(self, path: str) -> "UPath":
+        return self.root.joinpath(*path_parts(path))

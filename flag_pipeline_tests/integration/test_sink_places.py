@@ -1,0 +1,302 @@
+"""The sink's promises, held to a local folder and to a bucket of a real S3 server alike."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from flag_pipeline.core.catalog import JSON_PATH
+from flag_pipeline.core.places import open_store
+from flag_pipeline.core.records import dump_country, dump_record
+from flag_pipeline.core.sink import CATALOG, FLAGS, HISTORY, METADATA, RECORDS, FileSink, record_path
+from flag_pipeline.core.store import Store
+from flag_pipeline.definitions import build_definitions
+from flag_pipeline.errors import SinkError
+from flag_pipeline.models import FlagRecord
+from flag_pipeline.settings import load_settings
+from flag_pipeline_tests.e2e.deployment import free_port
+from flag_pipeline_tests.flag_server import FlagServer, answer
+from flag_pipeline_tests.samples import flag, gif, picture, record
+from flag_pipeline_tests.seaweed import GUEST, SeaweedFS
+
+FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY)
+AWKWARD_NAMES = ["Côte d'Ivoire", "Åland Islands", "a b+c%20&d=e?", "~(x)!*'", "中国", "e\u0301 or é", "-", "."]
+
+
+@pytest.fixture(
+    params=[pytest.param("folder"), pytest.param("bucket", marks=[pytest.mark.distributed, pytest.mark.e2e])]
+)
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where to store: a folder, or a bucket below a prefix of the test's own, for a bucket costs the server dear."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    seaweed: SeaweedFS = request.getfixturevalue("seaweed")
+    for name, value in seaweed.environment().items():
+        monkeypatch.setenv(name, value)
+    return f"{seaweed.make_bucket('flags')}/some/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+async def sink(place: str) -> AsyncIterator[FileSink]:
+    """A sink on an empty place."""
+    async with FileSink(place) as sink:
+        yield sink
+
+
+@pytest.fixture
+def beside(place: str) -> Store:
+    """The same place, looked at past the sink."""
+    store = open_store(place)
+    store.prepare(FOLDERS)
+    return store
+
+
+async def files_of(store: Store, *folders: str) -> set[str]:
+    """The paths of all visible files in *folders*, in all of the sink's if none is named."""
+    return {
+        f"{folder}/{name}" for folder in folders or FOLDERS for name in await asyncio.to_thread(store.names, folder)
+    }
+
+
+async def test_saved_country_is_read_back(sink: FileSink, beside: Store) -> None:
+    """Three files, whose content is what was given."""
+    known = record()
+    assert known.country is not None
+
+    await sink.save(known, image=flag(), country=known.country)
+
+    assert await files_of(beside) == {"flags/CN-China.gif", "metadata/CN.json", "records/CN.json"}
+    assert await sink.record("CN") == known
+    assert await sink.records() == {"CN": known}
+    assert await sink.read("flags/CN-China.gif") == gif()
+    assert await sink.read("metadata/CN.json") == dump_country(known.country)
+
+
+async def test_what_is_not_there_is_none(sink: FileSink) -> None:
+    """Absence is a value, no error."""
+    assert await sink.read("flags/none.gif") is None
+    assert await sink.record("CN") is None
+    assert await sink.records() == {}
+    await sink.keep_only("history/CN", [])
+
+
+@pytest.mark.parametrize("content", [b"", b"x", bytes(range(256)) * 40_000], ids=["empty", "short", "10 MB"])
+async def test_content_comes_back_as_it_was(sink: FileSink, content: bytes) -> None:
+    """Whatever its size; a large object is one put too."""
+    await sink.write("catalog/a", content)
+    await sink.write("catalog/a", content)
+
+    assert await sink.read("catalog/a") == content
+
+
+@pytest.mark.parametrize("name", AWKWARD_NAMES)
+async def test_awkward_name_is_found_under_itself(sink: FileSink, beside: Store, name: str) -> None:
+    """A name is neither escaped nor normalised on its way into the place and back."""
+    known = record(name=name)
+    assert known.image is not None
+
+    await sink.save(known, image=flag())
+
+    assert await sink.read(known.image.file) == gif()
+    assert known.image.file in await files_of(beside)
+    assert not sink.has_strays(known)
+
+
+async def test_renamed_country_keeps_one_flag(sink: FileSink, beside: Store) -> None:
+    """The old name goes after the new one is in place."""
+    await sink.save(record(), image=flag())
+
+    await sink.save(record(name="Middle Kingdom"), image=flag())
+
+    assert await files_of(beside, FLAGS) == {"flags/CN-Middle Kingdom.gif"}
+
+
+async def test_new_file_is_seen_at_once(sink: FileSink, place: str, beside: Store) -> None:
+    """No listing is remembered: what another process has just put is there."""
+    assert await files_of(beside) == set()
+    async with FileSink(place) as other:
+        await other.save(record(), image=flag())
+
+    assert await files_of(beside, FLAGS) == {"flags/CN-China.gif"}
+    assert await sink.records() == {"CN": record()}
+
+
+async def test_strays_of_a_killed_run_are_seen_and_dropped(place: str, beside: Store) -> None:
+    """An image that no record names goes with the next save; those of other countries stay."""
+    async with FileSink(place) as sink:
+        await sink.save(record(), image=flag())
+    await asyncio.to_thread(beside.write, "flags/CN-Cathay.gif", gif())
+    await asyncio.to_thread(beside.write, "flags/CNX-Other.gif", gif())
+
+    async with FileSink(place) as sink:
+        assert sink.has_strays(record())
+        await sink.save(record())
+        assert not sink.has_strays(record())
+
+    assert await files_of(beside, FLAGS) == {"flags/CN-China.gif", "flags/CNX-Other.gif"}
+
+
+async def test_record_is_not_written_for_a_flag_that_is_gone(sink: FileSink, beside: Store) -> None:
+    """Another run may have renamed it meanwhile: a record names only what is there."""
+    with pytest.raises(SinkError, match="vanished"):
+        await sink.save(record())
+
+    assert await files_of(beside) == set()
+
+
+async def test_only_what_is_kept_stays_in_a_folder(sink: FileSink, beside: Store) -> None:
+    """Files of a folder go; those of folders beside it stay."""
+    for path in ("history/CN/a.png", "history/CN/b.png", "history/CNX/a.png"):
+        await sink.write(path, b"x")
+
+    await sink.keep_only("history/CN", ["history/CN/b.png"])
+
+    assert await files_of(beside, "history/CN", "history/CNX") == {"history/CN/b.png", "history/CNX/a.png"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[" * 100_000,
+        dump_record(record("FR")),
+        dump_record(record())[:-20],
+        dump_record(record()).replace(b"flags/CN-", b"../../etc/"),
+        dump_record(record()).replace(b"flags/CN-", b"flags/FR-"),
+    ],
+)
+async def test_damaged_record_is_as_good_as_none(sink: FileSink, beside: Store, content: bytes) -> None:
+    """Cut, empty, another country's, or leading elsewhere: the country is fetched anew."""
+    await asyncio.to_thread(beside.write, record_path("CN"), content)
+
+    assert await sink.record("CN") is None
+    assert await sink.records() == {}
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "flags/../../x", "flags/../../../../tmp/x"])
+async def test_no_path_leaves_the_store(sink: FileSink, path: str) -> None:
+    """Neither for reading nor for writing."""
+    with pytest.raises(SinkError, match="leads out of the store"):
+        await sink.write(path, b"x")
+    with pytest.raises(SinkError, match="leads out of the store"):
+        await sink.read(path)
+
+
+async def test_two_sinks_leave_one_whole_state(place: str, beside: Store) -> None:
+    """Two workers save the same country under two names at once: the record names a file that is there."""
+    async with FileSink(place) as one, FileSink(place) as other:
+        for number in range(20):
+            await asyncio.gather(
+                one.save(record(name=f"A{number}"), image=flag()), other.save(record(name=f"B{number}"), image=flag())
+            )
+            known = await one.record("CN")
+            assert known is not None
+            assert known.image is not None
+            assert await other.read(known.image.file) == gif()
+
+    async with FileSink(place) as sink:
+        last = await sink.record("CN")
+        assert last is not None
+        assert last.image is not None
+        await sink.save(last, image=flag())
+        assert await files_of(beside, FLAGS) == {last.image.file}
+
+
+async def test_reader_never_sees_half_a_file(sink: FileSink) -> None:
+    """While it is replaced again and again, it is one version or the other."""
+    versions = [letter * 300_000 for letter in (b"a", b"b")]
+    await sink.write("catalog/a", versions[0])
+    seen: list[bytes | None] = []
+
+    async def replace_often() -> None:
+        for number in range(30):
+            await sink.write("catalog/a", versions[number % 2])
+
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(replace_often())
+        while not writing.done():
+            seen.append(await sink.read("catalog/a"))
+
+    assert set(seen) <= {*versions}
+
+
+async def test_miss_of_a_country_without_flag_is_kept(sink: FileSink) -> None:
+    """A record without an image is a record."""
+    await sink.save(replace(FlagRecord("FR")))
+
+    assert await sink.record("FR") == FlagRecord("FR")
+
+
+def test_run_over_many_countries_ends_up_in_the_place(place: str, flag_server: FlagServer) -> None:
+    """Through Dagster: files, history and catalog; a failing country keeps what it had."""
+    settings = load_settings(source=flag_server.url, store=place, attempts=1)
+    definitions = build_definitions(settings)
+    quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+    stretch = {"dagster/asset_partition_range_start": "AD", "dagster/asset_partition_range_end": "AG"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        refresh, rebuild = (definitions.resolve_job_def(name) for name in ("refresh_flags", "rebuild_catalog"))
+        assert refresh.execute_in_process(quiet, instance, tags=stretch).success
+        flag_server.break_country("AE", answer(500))
+        flag_server.script("/ad/ad.gif", [answer(body=picture("GIF"))])
+        assert not refresh.execute_in_process(quiet, instance, tags=stretch, raise_on_error=False).success
+        assert rebuild.execute_in_process(quiet, instance).success
+
+    store = open_store(place)
+    assert sorted(name[:2] for name in store.names(FLAGS)) == ["AD", "AE", "AF", "AG"]
+    assert len(store.names("history/AD")) == 1
+    assert b'"stale"' in store.read(JSON_PATH)
+
+
+Breakage = Callable[[SeaweedFS], tuple[str, dict[str, str]]]
+
+
+@pytest.mark.distributed
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("breakage", "message"),
+    [
+        (lambda s: ("s3://no-such-bucket/x", s.environment()), "there is no bucket no-such-bucket"),
+        (lambda s: ("s3://Not_A_Name/x", s.environment()), "there is no bucket Not_A_Name|no name for a bucket"),
+        (lambda s: (s.make_bucket("denied"), s.environment(key=GUEST)), "access to bucket denied is denied"),
+        (lambda s: (s.make_bucket("flags"), s.environment(key="nobody")), "AWS_ACCESS_KEY_ID is unknown"),
+        (lambda s: (s.make_bucket("flags"), s.environment(secret=GUEST)), "AWS_SECRET_ACCESS_KEY is wrong"),
+        (lambda s: ("s3://flags", s.environment(port=free_port())), "cannot reach http://127.0.0.1:"),
+    ],
+    ids=["no bucket", "bad name", "denied", "unknown key", "wrong secret", "unreachable"],
+)
+async def test_bucket_that_cannot_be_used_is_named_in_one_line(
+    seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch, breakage: Breakage, message: str
+) -> None:
+    """Before anything is fetched, and with the variable or the bucket that is wrong."""
+    url, environment = breakage(seaweed)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SinkError, match=message) as caught:
+        async with FileSink(url):
+            pass
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.distributed
+@pytest.mark.e2e
+async def test_bucket_that_vanishes_meanwhile_costs_one_country_at_a_time(
+    seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading from it is an error then, not the answer that nothing is there."""
+    for name, value in seaweed.environment().items():
+        monkeypatch.setenv(name, value)
+    async with FileSink(seaweed.make_bucket("short-lived")) as sink:
+        await sink.write("catalog/a", b"x")
+        seaweed.drop_bucket("short-lived")
+
+        with pytest.raises(SinkError, match="there is no bucket short-lived"):
+            await sink.save(record(), image=flag())
+        with pytest.raises(SinkError, match="there is no bucket short-lived"):
+            await sink.read("catalog/a")
