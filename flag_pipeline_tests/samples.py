@@ -6,13 +6,16 @@ from functools import cache
 
 from PIL import Image
 
-from flag_pipeline.core.countries import iso_country
+from flag_pipeline.core.countries import iso_codes, iso_country
 from flag_pipeline.core.image import inspect_image
 from flag_pipeline.core.mirror import packaged_flags
 from flag_pipeline.core.presets import ANY_FORMAT
 from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.sink import flag_path
 from flag_pipeline.models import FlagImage, FlagRecord, StoredImage, StoredMetadata, Validators
+
+# Samples are made on event loops, where nothing may be read: the standard's tables are read here.
+iso_codes()
 
 MOMENT = datetime(2026, 11, 23, 12, 30, 15, 123000, tzinfo=UTC)
 

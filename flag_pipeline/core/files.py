@@ -49,9 +49,10 @@ def _fsync_folder(folder: Path) -> None:
 
 
 def sweep_temporaries(folder: Path) -> None:
-    """Delete what runs that were killed left half written: only our own files, only old ones."""
+    """Delete what runs that were killed left half written, at any depth: only our own files, only old ones."""
     oldest = time.time() - STALE_TEMPORARY_S
-    for temporary in folder.glob(f"{TEMPORARY_PREFIX}*"):
+    # Links to folders are not followed.
+    for temporary in folder.rglob(f"{TEMPORARY_PREFIX}*"):
         with suppress(FileNotFoundError):
             found = temporary.lstat()
             if stat.S_ISREG(found.st_mode) and found.st_mtime < oldest:

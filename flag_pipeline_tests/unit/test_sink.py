@@ -171,6 +171,23 @@ async def test_store_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
             pass
 
 
+async def test_stale_temporaries_are_swept_at_any_depth_but_not_through_links(tmp_path: Path) -> None:
+    """A replaced flag's folder is looked into; what a link leads to is somebody else's."""
+    history, elsewhere = tmp_path / "store" / "history" / "CN", tmp_path / "elsewhere"
+    long_ago = time.time() - STALE_TEMPORARY_S - 60
+    for folder in (history, elsewhere):
+        folder.mkdir(parents=True)
+        (folder / f"{TEMPORARY_PREFIX}old").write_bytes(b"half")
+        os.utime(folder / f"{TEMPORARY_PREFIX}old", (long_ago, long_ago))
+    (history.parent / "FR").symlink_to(elsewhere)
+
+    async with FileSink(str(tmp_path / "store")):
+        pass
+
+    assert list(history.iterdir()) == []
+    assert [path.name for path in elsewhere.iterdir()] == [f"{TEMPORARY_PREFIX}old"]
+
+
 async def test_only_old_temporaries_of_our_own_are_swept(tmp_path: Path) -> None:
     """A young one may be in use, a folder or another's file is none of our business."""
     flags = tmp_path / "flags"
