@@ -34,6 +34,9 @@ _DIALECT = sqlite.dialect(paramstyle="named")
 _MIRRORED_EVENTS = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS}
 _ANSWERS = "flag_pipeline.answers"
 _Row = dict[str, Any]
+# Each statement lets go of Python's lock and waits to get it back, so it takes many rows; SQLite 3.32 and later take
+# 32,766 values.
+_ROWS_A_STATEMENT = 500
 
 
 def _default_base_dir(config_value: Mapping[str, Any]) -> str:
@@ -148,8 +151,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
             index = transactions.enter_context(self.index_connection()) if mirrored else None
             for run_id in run_ids:
                 run = transactions.enter_context(self.run_connection(run_id))
-                of_run = [row for row in rows if row["run_id"] == run_id]
-                run.exec_driver_sql(_insert(SqlEventLogStorageTable, *of_run[0]), of_run)
+                _insert(run, SqlEventLogStorageTable, [row for row in rows if row["run_id"] == run_id])
             if index is not None:
                 self._mirror(index, mirrored)
         for run_id in run_ids:
@@ -158,26 +160,28 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
                 os.utime(self.path_for_shard(run_id))
 
     def _mirror(self, index: Connection, mirrored: Sequence[tuple[dg.EventLogEntry, _Row]]) -> None:
+        event_ids = _insert(index, SqlEventLogStorageTable, [row for _, row in mirrored])
+        has_time = self._has_asset_key_index_cols_on_connection(index)
         assets: dict[str, _Row] = {}
-        for event, row in mirrored:
-            event_id = index.exec_driver_sql(_insert(SqlEventLogStorageTable, *row), row).lastrowid
+        tags: list[_Row] = []
+        for (event, row), event_id in zip(mirrored, event_ids, strict=True):
             if event.dagster_event_type in ASSET_CHECK_EVENTS:
                 self.store_asset_check_event(event, event_id)
             elif event.dagster_event_type in ASSET_EVENTS and row["asset_key"] is not None:
-                self._store_tags(index, event, row, event_id)
-                assets.setdefault(row["asset_key"], {}).update(self._asset_values(index, event, row, event_id))
+                tags += self._tag_rows(event, row, event_id)
+                values = self._asset_values(event, row, event_id, has_time=has_time)
+                assets.setdefault(row["asset_key"], {}).update(values)
+        if tags and self.has_table(AssetEventTagsTable.name):
+            _insert(index, AssetEventTagsTable, tags)
         for asset_key, values in assets.items():
             if values:
                 index.exec_driver_sql(_upsert_asset(*values), {"asset_key": asset_key, **values})
 
-    def _store_tags(self, index: Connection, event: dg.EventLogEntry, row: _Row, event_id: int) -> None:
+    def _tag_rows(self, event: dg.EventLogEntry, row: _Row, event_id: int) -> list[_Row]:
         shared = {"event_id": event_id, "asset_key": row["asset_key"], "event_timestamp": row["timestamp"]}
-        tags = [{**shared, "key": key, "value": value} for key, value in self._tags_for_asset_event(event).items()]
-        if tags and self.has_table(AssetEventTagsTable.name):
-            index.exec_driver_sql(_insert(AssetEventTagsTable, *tags[0]), tags)
+        return [{**shared, "key": key, "value": value} for key, value in self._tags_for_asset_event(event).items()]
 
-    def _asset_values(self, index: Connection, event: dg.EventLogEntry, row: _Row, event_id: int) -> _Row:
-        has_time = self._has_asset_key_index_cols_on_connection(index)
+    def _asset_values(self, event: dg.EventLogEntry, row: _Row, event_id: int, *, has_time: bool) -> _Row:
         time = {"last_materialization_timestamp": row["timestamp"]} if has_time else {}
         if event.get_dagster_event().is_step_materialization:
             # What Dagster's method gives, without serialising the event a second time.
@@ -200,9 +204,23 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         self._shards.close()
 
 
+def _insert(connection: Connection, table: Table, rows: Sequence[_Row]) -> list[int]:
+    """Insert the rows, which have the same columns, and return their ids."""
+    ids: list[int] = []
+    for start in range(0, len(rows), _ROWS_A_STATEMENT):
+        some = rows[start : start + _ROWS_A_STATEMENT]
+        cells = tuple(cell for row in some for cell in row.values())
+        last = connection.exec_driver_sql(_insert_statement(table, len(some), *some[0]), cells).lastrowid
+        # SQLite counts on from the largest id, and nobody else writes meanwhile.
+        ids += range(last - len(some) + 1, last + 1)
+    return ids
+
+
 @cache
-def _insert(table: Table, *columns: str) -> str:
-    return str(table.insert().compile(dialect=_DIALECT, column_keys=columns))
+def _insert_statement(table: Table, n_rows: int, *columns: str) -> str:
+    names = ", ".join(f'"{column}"' for column in columns)
+    row = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table.name} ({names}) VALUES {', '.join([row] * n_rows)}"  # noqa: S608 - all of it is ours
 
 
 @cache

@@ -29,33 +29,6 @@ class Country:
 
 
 @dataclass(frozen=True, slots=True)
-class FlagImage:
-    """A whole, decoded and accepted image, still as the bytes that came.
-
-    Attributes:
-        content: the original bytes.
-        format: `gif`, `png`, `jpeg` or `webp`.
-        sha256: lower-case hex digest of `content`.
-        thumbnail: a `data:` URI that shows it in a page, at most about 4 KB of image.
-    """
-
-    content: bytes
-    format: str
-    width_px: int
-    height_px: int
-    sha256: str
-    thumbnail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Validators:
-    """What HTTP gave to ask "changed since?" with (RFC 9110, section 8.8); each may be empty."""
-
-    etag: str = ""
-    last_modified: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ColourShare:
     """One of an image's dominant colours.
 
@@ -82,6 +55,34 @@ class ImageLook:
     n_frames: int
     colours: tuple[ColourShare, ...]
     phash: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlagImage:
+    """A whole, decoded and accepted image, still as the bytes that came.
+
+    Attributes:
+        content: the original bytes.
+        format: `gif`, `png`, `jpeg` or `webp`.
+        sha256: lower-case hex digest of `content`.
+        thumbnail: a `data:` URI that shows it in a page, at most about 4 KB of image.
+    """
+
+    content: bytes
+    format: str
+    width_px: int
+    height_px: int
+    sha256: str
+    thumbnail: str
+    look: ImageLook
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What HTTP gave to ask "changed since?" with (RFC 9110, section 8.8); each may be empty."""
+
+    etag: str = ""
+    last_modified: str = ""
 
 
 @dataclass(frozen=True, slots=True)

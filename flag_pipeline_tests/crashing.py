@@ -68,7 +68,9 @@ class _Fuse:
             self._seen.value = self._n_seen
 
     def _concerns(self, arguments: tuple[object, ...]) -> bool:
-        return bool(arguments) and str(arguments[0]).startswith(self._root)
+        # The store works in open folders, by names alone.
+        path = str(arguments[0]) if arguments else "/"
+        return path.startswith(self._root) or not path.startswith("/")
 
 
 def install_dagster_home(home: Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
 
 from flag_pipeline.core.catalog import CatalogRow
 from flag_pipeline.models import RowStatus
@@ -38,8 +37,3 @@ def unexpected_duplicates(rows: Iterable[CatalogRow]) -> list[list[str]]:
 def changed_codes(rows: Iterable[CatalogRow], before: Mapping[str, str]) -> list[str]:
     """Return the codes whose flag is another than *before*, a map of code to hash; new countries do not count."""
     return sorted(row.code for row in rows if row.sha256 and before.get(row.code, row.sha256) != row.sha256)
-
-
-def outdated(fetched_at: Mapping[str, datetime], *, now: datetime, limit: timedelta) -> list[str]:
-    """Return the codes that were last fetched, or found unchanged, more than *limit* before *now*."""
-    return sorted(code for code, at in fetched_at.items() if now - at > limit)

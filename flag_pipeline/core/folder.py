@@ -1,14 +1,13 @@
 """The local folder as a store: every file whole or not at all, shared with other processes, never left by a link."""
 
 import os
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, ExitStack
-from functools import cached_property
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from flag_pipeline.core.files import alone, holds, is_same_file, open_lock, replace_file, sweep_temporaries
+from flag_pipeline.core.files import alone, holds, open_folder, read_file, replace_file, sweep_temporaries
 from flag_pipeline.core.store import path_parts
-from flag_pipeline.errors import SinkError
 
 LOCK = "records/.lock"
 
@@ -19,18 +18,24 @@ class LocalFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._closing = ExitStack()
+        self._kept: dict[str, int] = {}
         self._lock = -1
 
     def prepare(self, folders: Iterable[str]) -> None:
-        """Make the folders, sweep what killed runs left half written, and open the lock that `alone` needs."""
+        """Make the folders and keep them open, sweep what killed runs left half written, and open the lock."""
+        self.root.mkdir(parents=True, exist_ok=True)
         for folder in folders:
-            (self.root / folder).mkdir(parents=True, exist_ok=True)
+            with self._folder((folder,), make=True) as opened:
+                self._kept[folder] = os.dup(opened)
+                self._closing.callback(os.close, self._kept[folder])
             sweep_temporaries(self.root / folder)
-        self._lock = open_lock(self.root / LOCK)
+        with self._place(LOCK) as (name, opened):
+            self._lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644, dir_fd=opened)
         self._closing.callback(os.close, self._lock)
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Give the folders and the lock back."""
+        self._kept.clear()
         self._closing.close()
 
     def alone(self, code: str) -> AbstractContextManager[None]:
@@ -40,40 +45,58 @@ class LocalFolder:
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the visible files in *folder*."""
-        target = self._target(folder)
-        return [entry.name for entry in target.iterdir() if not entry.name.startswith(".")] if target.exists() else []
+        with suppress(FileNotFoundError), self._folder(path_parts(folder)) as opened:
+            return [name for name in os.listdir(opened) if not name.startswith(".")]  # noqa: PTH208 - see files.py
+        return []
 
     def read(self, path: str) -> bytes:
         """Return the content; a link is replaced by the file that belongs there, never followed."""
-        target = self._target(path)
-        if target.is_symlink():
-            raise FileNotFoundError(path)
-        return target.read_bytes()
+        with self._place(path) as (name, folder):
+            return read_file(name, folder)
 
     def write(self, path: str, content: bytes) -> None:
         """Put *content* in place in one step, after it has reached the disk; identical content is not rewritten."""
-        target = self._target(path)
-        if not holds(target, content):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(target, content)
+        with self._place(path, make=True) as (name, folder):
+            if not holds(name, folder, content):
+                replace_file(name, folder, content)
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
-        return self._target(path).exists()
+        found = self._stat(path)
+        return found is not None and stat.S_ISREG(found.st_mode)
 
     def delete(self, path: str, *, kept: str | None = None) -> None:
         """Delete the file, if it is there and is not *kept* by another name."""
-        target = self._target(path)
+        found, other = self._stat(path), self._stat(kept) if kept else None
         # Where case does not count, a name that changed only in case is still the same file.
-        if kept is None or not is_same_file(target, self._target(kept)):
-            target.unlink(missing_ok=True)
+        if found is not None and (other is None or not os.path.samestat(found, other)):
+            with suppress(FileNotFoundError), self._place(path) as (name, folder):
+                os.unlink(name, dir_fd=folder)
 
-    @cached_property
-    def _real_root(self) -> Path:
-        return self.root.resolve()
+    def _stat(self, path: str) -> os.stat_result | None:
+        with suppress(FileNotFoundError), self._place(path) as (name, folder):
+            return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return None
 
-    def _target(self, path: str) -> Path:
-        target = self.root.joinpath(*path_parts(path))
-        if not target.parent.resolve().is_relative_to(self._real_root):
-            raise SinkError(f"{path!r} leads out of the store through a symbolic link", path=path)
-        return target
+    @contextmanager
+    def _place(self, path: str, *, make: bool = False) -> Iterator[tuple[str, int]]:
+        """Give the file's name and its open folder, which *make* makes if need be."""
+        *folders, name = path_parts(path)
+        with self._folder(tuple(folders), make=make) as folder:
+            yield name, folder
+
+    @contextmanager
+    def _folder(self, names: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
+        """Give a descriptor of the folder that *names* lead to from the root, open inside the block."""
+        with ExitStack() as opened:
+            descriptor = self._kept.get(names[0]) if names else None
+            if descriptor is None:
+                # The root itself may be a link: that is the user's choice.
+                descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+                opened.callback(os.close, descriptor)
+            else:
+                names = names[1:]
+            for name in names:
+                descriptor = open_folder(name, descriptor, make=make)
+                opened.callback(os.close, descriptor)
+            yield descriptor

@@ -5,19 +5,19 @@ import hashlib
 import io
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from PIL import Image
 
+from flag_pipeline.core.look import coarse_frame, look_of
 from flag_pipeline.errors import SourceContractError
-from flag_pipeline.models import FlagImage
+from flag_pipeline.models import FlagImage, ImageLook, StoredImage
 
 # An animated flag has dozens of frames; each costs time however few pixels it has.
 MAX_FRAMES = 500
 
 MAX_THUMBNAIL_BYTES = 4096
 THUMBNAIL_PX = (160, 120)
-COARSE_PX = (1280, 960)
 
 # A picture may end in padding; beyond this much of it the tail is somebody's payload.
 _TAIL_BYTES = 1024
@@ -47,7 +47,11 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
     before each frame is decoded. Raises SourceContractError for anything else: HTML, a truncated file, a bomb.
     """
     try:
-        kind, width_px, height_px = _examine(content, formats, max_pixels)
+        with Image.open(io.BytesIO(content), formats=[name.upper() for name in formats]) as image:
+            kind, mode, (width_px, height_px) = (image.format or "").lower(), image.mode, image.size
+            n_frames = _decode(image, max_pixels)
+            image.seek(0)
+            picture = coarse_frame(image)
     except _BROKEN as exc:
         wanted = ", ".join(sorted(formats))
         reason = str(exc).split("<_io.")[0].strip()[:100]
@@ -57,35 +61,46 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
         raise SourceContractError(f"{kind} is not accepted", code=code, url=url)
     if not _is_complete(kind, content):
         raise SourceContractError(f"the {kind} is cut short", code=code, url=url)
-    digest = hashlib.sha256(content).hexdigest()
     return FlagImage(
         content=content,
         format=kind,
         width_px=width_px,
         height_px=height_px,
-        sha256=digest,
-        thumbnail=_thumbnail_uri(content, kind),
+        sha256=hashlib.sha256(content).hexdigest(),
+        thumbnail=_thumbnail_uri(content, kind, lambda: picture),
+        look=look_of(picture, mode=mode, n_frames=n_frames),
     )
 
 
-def _examine(content: bytes, formats: Iterable[str], max_pixels: int) -> tuple[str, int, int]:
-    """Decode all of the image and return its format and its size in pixels; what decoding took is free again."""
-    with Image.open(io.BytesIO(content), formats=[name.upper() for name in formats]) as image:
-        _decode(image, max_pixels)
-        return (image.format or "").lower(), *image.size
+def recall_image(content: bytes, known: StoredImage, look: ImageLook) -> FlagImage:
+    """Return the image that *content* was found to be when it was stored; it still has that hash.
+
+    Nothing is decoded where it is small enough to be its own thumbnail; larger content blocks: run it in a thread.
+    """
+    return FlagImage(
+        content=content,
+        format=known.format,
+        width_px=known.width_px,
+        height_px=known.height_px,
+        sha256=known.sha256,
+        thumbnail=_thumbnail_uri(content, known.format, lambda: _first_frame(content)),
+        look=look,
+    )
 
 
-def _decode(image: Image.Image, max_pixels: int) -> None:
-    pixels_left = max_pixels
-    for frame in range(MAX_FRAMES + 1):
+def _decode(image: Image.Image, max_pixels: int) -> int:
+    """Decode every frame and return how many there are."""
+    n_frames, pixels_left = 0, max_pixels
+    while True:
         try:
-            image.seek(frame)
+            image.seek(n_frames)
         except EOFError:
-            return
+            return n_frames
         pixels_left -= image.width * image.height
-        if pixels_left < 0 or frame == MAX_FRAMES:
+        if pixels_left < 0 or n_frames == MAX_FRAMES:
             raise ValueError(f"{image.width}x{image.height}: more than {max_pixels} pixels or {MAX_FRAMES} frames")
         image.load()
+        n_frames += 1
 
 
 def _is_complete(kind: str, content: bytes) -> bool:
@@ -102,18 +117,20 @@ def _is_complete(kind: str, content: bytes) -> bool:
             return len(content) >= 8 + int.from_bytes(content[4:8], "little")
 
 
-def _thumbnail_uri(content: bytes, kind: str) -> str:
+def _thumbnail_uri(content: bytes, kind: str, first_frame: Callable[[], Image.Image]) -> str:
     # Dagster keeps it in every event, so it has to stay small; most flags are small as they are.
     if len(content) > MAX_THUMBNAIL_BYTES:
-        kind, content = "png", _shrink(content)
+        kind, content = "png", _shrink(first_frame())
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _shrink(content: bytes) -> bytes:
+def _first_frame(content: bytes) -> Image.Image:
     with Image.open(io.BytesIO(content)) as image:
-        # Coarsely first, in whatever mode it is: converting or smoothing copies an image, at its full size.
-        image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
-        small = image.convert("RGBA")
+        return coarse_frame(image)
+
+
+def _shrink(picture: Image.Image) -> bytes:
+    small = picture.copy()
     small.thumbnail(THUMBNAIL_PX)
     while True:
         buffer = io.BytesIO()

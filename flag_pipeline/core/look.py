@@ -10,13 +10,13 @@ from statistics import median
 from PIL import Image
 
 from flag_pipeline.core.colours import ColourFamily, Rgb, colour_family, hex_of
-from flag_pipeline.core.image import COARSE_PX
 from flag_pipeline.models import ColourShare, ImageLook
 
 MAX_COLOURS = 5
 # A smaller share is the edge between two fields, softened by whoever scaled the picture.
 MIN_SHARE = 0.02
 
+COARSE_PX = (1280, 960)
 _PALETTE, _SAMPLE_PX, _OPAQUE = 32, (96, 96), 128
 _HASH_INPUT_PX, _HASH_SIDE = 16, 8
 _MID_GREY = 127.5
@@ -29,9 +29,20 @@ def describe_look(content: bytes) -> ImageLook:
     """
     with Image.open(io.BytesIO(content)) as image:
         mode, n_frames = image.mode, getattr(image, "n_frames", 1)
-        # Converting copies the image at its full size; what follows is content with less.
-        image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
-        picture = image.convert("RGBA")
+        return look_of(coarse_frame(image), mode=mode, n_frames=n_frames)
+
+
+def coarse_frame(image: Image.Image) -> Image.Image:
+    """Return the frame at which *image* stands in RGBA, and consume it; a large one is made smaller, coarsely.
+
+    Converting or smoothing copies an image at its full size, and all who ask are content with less.
+    """
+    image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
+    return image.convert("RGBA")
+
+
+def look_of(picture: Image.Image, *, mode: str, n_frames: int) -> ImageLook:
+    """Return what *picture*, a `coarse_frame`, looks like; how its image was stored is taken as given."""
     return ImageLook(mode=mode, n_frames=n_frames, colours=_dominant_colours(picture), phash=_perceptual_hash(picture))
 
 

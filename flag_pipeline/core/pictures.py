@@ -4,14 +4,13 @@ What comes in has passed `inspect_image` once, and still is the same by its hash
 """
 
 import base64
-import hashlib
 import io
 from collections.abc import Mapping
 
 from PIL import Image, ImageDraw
 
-from flag_pipeline.core.image import COARSE_PX
-from flag_pipeline.core.sink import EXTENSIONS, FileSink
+from flag_pipeline.core.look import coarse_frame
+from flag_pipeline.core.sink import EXTENSIONS, FileSink, intact
 
 Size = tuple[int, int]
 
@@ -19,23 +18,17 @@ _PAIR_BOX, _ARROW_PX, _INK = (132, 88), 40, "#767676"
 _FORMAT_OF = {extension: kind for kind, extension in EXTENSIONS.items()}
 
 
-def intact(content: bytes | None, sha256: str) -> bytes | None:
-    """Return *content* if it still is what was checked when it came, None if it is gone or has been tampered with."""
-    return content if content is not None and hashlib.sha256(content).hexdigest() == sha256 else None
-
-
 async def read_intact(sink: FileSink, wanted: Mapping[str, tuple[str, str]]) -> dict[str, bytes]:
     """Return by the keys of *wanted* the files at those paths, less those that no longer have that SHA-256."""
-    found = {key: intact(await sink.read(path), sha256) for key, (path, sha256) in wanted.items()}
+    contents = await sink.read_all({path for path, _ in wanted.values()})
+    found = {key: intact(contents[path], sha256) for key, (path, sha256) in wanted.items()}
     return {key: content for key, content in found.items() if content is not None}
 
 
 def fit(content: bytes, box: Size) -> Image.Image:
     """Return the first frame as large as it fits into *box*; small ones are enlarged by a whole factor, unblurred."""
     with Image.open(io.BytesIO(content)) as image:
-        # Converting copies the image at its full size.
-        image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
-        picture = image.convert("RGBA")
+        picture = coarse_frame(image)
     factor = min(box[0] // picture.width, box[1] // picture.height)
     if factor >= 1:
         return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)

@@ -1,7 +1,6 @@
 """One country's way through the pipeline: ask, check, store; and the boundary that keeps its failure its own."""
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +11,11 @@ from typing import TypeVar
 
 from flag_pipeline.core.countries import parse_country
 from flag_pipeline.core.history import describe_change, history_folder, latest_changes
-from flag_pipeline.core.image import inspect_image
+from flag_pipeline.core.image import MAX_THUMBNAIL_BYTES, inspect_image, recall_image
 from flag_pipeline.core.look import describe_look
 from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.shared_metadata import SharedMetadata
-from flag_pipeline.core.sink import FileSink, flag_path, metadata_path
+from flag_pipeline.core.sink import FileSink, flag_path
 from flag_pipeline.core.source import Answer, FlagSource, Meter
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, SinkError, SourceError, printable
 from flag_pipeline.models import (
@@ -38,6 +37,9 @@ from flag_pipeline.models import (
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# What is no larger is dealt with on the loop: to hand it to another thread, and to wait for the answer, takes longer.
+SMALL_BYTES = MAX_THUMBNAIL_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,14 @@ class Refresher:
         return missed
 
     async def _fetch_and_save(self, code: str, meter: Meter) -> Outcome:
-        known = await self.sink.record(code) or FlagRecord(code)
+        stored = await self.sink.load(code)
+        known = stored.record
         record = replace(known, miss=None)
         new_country = image = new_image = None
         if self.metadata or record.country is None:
-            record, new_country = await self._refresh_metadata(record, meter)
+            record, new_country = await self._refresh_metadata(record, meter, is_intact=stored.metadata_is_intact)
         if self.image:
-            record, image, is_new = await self._refresh_image(record, meter)
+            record, image, is_new = await self._refresh_image(record, meter, stored.flag)
             new_image = image if is_new else None
         if record != known or new_country or new_image or self.sink.has_strays(record):
             await self.sink.save(record, image=new_image, country=new_country)
@@ -110,78 +113,76 @@ class Refresher:
         thumbnail = image.thumbnail if image else ""
         return outcome(code, record, thumbnail, meter.effort(), _only_row_changed(known, record))
 
-    async def _refresh_metadata(self, known: FlagRecord, meter: Meter) -> tuple[FlagRecord, Country | None]:
+    async def _refresh_metadata(
+        self, known: FlagRecord, meter: Meter, *, is_intact: bool
+    ) -> tuple[FlagRecord, Country | None]:
         """Return the record with the source's metadata, and the country if its file has to be written."""
         url = self.source.preset.metadata_url(known.code)
-        stored = await self._intact_metadata(known)
+        stored = known.metadata if is_intact else None
         if self.source.preset.has_shared_metadata:
             answer = Answer(await self.shared.document_of(self.source, known.code, meter), Validators())
         else:
             answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
         if answer.content is None:
             return known, None
-        # A hostile document takes its time, and the first one loads the standard's tables.
-        country = await self._in_decoder(partial(parse_country, answer.content, code=known.code, url=url))
+        parse = partial(parse_country, answer.content, code=known.code, url=url)
+        country = parse() if len(answer.content) <= SMALL_BYTES else await self._in_decoder(parse)
         sha256 = country_sha256(country)
         metadata = StoredMetadata(sha256=sha256, source_url=url, validators=answer.validators)
         changed = stored is None or stored.sha256 != sha256
         return replace(known, country=country, metadata=metadata), country if changed else None
 
-    async def _refresh_image(self, known: FlagRecord, meter: Meter) -> tuple[FlagRecord, FlagImage, bool]:
-        """Return the record with the source's flag, the image, and whether its file has to be written."""
+    async def _refresh_image(
+        self, known: FlagRecord, meter: Meter, content: bytes | None
+    ) -> tuple[FlagRecord, FlagImage, bool]:
+        """Return the record with the source's flag, the image, and whether its file has to be written.
+
+        *content* is the stored flag's, if it is intact.
+        """
         url = self.source.preset.flag_url(known.code)
-        stored, content = await self._intact_image(known)
+        stored = known.image if content is not None else None
         answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
-        inspect = partial(
-            inspect_image,
-            content if answer.content is None else answer.content,
-            code=known.code,
-            url=url,
-            formats=self.source.preset.formats,
-            max_pixels=self.source.settings.max_pixels,
-        )
-        image = await self._in_decoder(inspect)
+        came = content if answer.content is None else answer.content
+        image = await self._examine(came or b"", stored if came == content else None, code=known.code, url=url)
         if known.country is None:  # pragma: no cover - for the type checker: no metadata would have been an error
             raise SourceError("there is no name to save the flag under", code=known.code, url=url)
         file = flag_path(known.code, known.country.name, image.format)
         is_new = stored is None or stored.sha256 != image.sha256
         after = _stored(image, file=file, url=url, validators=answer.validators, before=known.image, is_new=is_new)
-        if after.look is None:
-            after = replace(after, look=await self._in_decoder(describe_look, image.content))
         record = await self._keep_replaced(replace(known, image=after), known.image, content)
         return record, image, is_new or stored is None or stored.file != file
 
-    async def _keep_replaced(self, record: FlagRecord, before: StoredImage | None, content: bytes) -> FlagRecord:
+    async def _examine(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
+        """Return the image that *content* is; *stored* tells what it was found to be when it was stored."""
+        if stored is not None and stored.look is not None:
+            recall = partial(recall_image, content, stored, stored.look)
+            return recall() if len(content) <= SMALL_BYTES else await self._in_decoder(recall)
+        inspect = partial(
+            inspect_image,
+            content,
+            code=code,
+            url=url,
+            formats=self.source.preset.formats,
+            max_pixels=self.source.settings.max_pixels,
+        )
+        return await self._in_decoder(inspect)
+
+    async def _keep_replaced(self, record: FlagRecord, before: StoredImage | None, content: bytes | None) -> FlagRecord:
         """Keep the flag that is about to be replaced, if it is, and return the record with that change in it.
 
-        *content* is the replaced flag's; empty if it was lost.
+        *content* is the replaced flag's, None if it was lost.
         """
         after = record.image
         if before is None or after is None or before.sha256 == after.sha256:
             return record
         old_look = before.look
-        if content and old_look is None:
+        if content is not None and old_look is None:
             old_look = await self._in_decoder(describe_look, content)
-        change = describe_change(record.code, before, after, old_look=old_look, is_kept=bool(content))
+        change = describe_change(record.code, before, after, old_look=old_look, is_kept=content is not None)
         changes = latest_changes((*record.changes, change), keep=self.history_keep)
-        if content and changes:
+        if content is not None and changes:
             await self.sink.write(change.old_file, content)
         return replace(record, changes=changes)
-
-    async def _intact_metadata(self, known: FlagRecord) -> StoredMetadata | None:
-        """What is known of the stored metadata, if its file still is what was written."""
-        if known.metadata is None or known.country is None:
-            return None
-        content = await self.sink.read(metadata_path(known.code)) or b""
-        return known.metadata if hashlib.sha256(content).hexdigest() == known.metadata.sha256 else None
-
-    async def _intact_image(self, known: FlagRecord) -> tuple[StoredImage | None, bytes]:
-        """What is known of the stored flag and its content, if its file still is what was written."""
-        if known.image is None:
-            return None, b""
-        content = await self.sink.read(known.image.file) or b""
-        intact = hashlib.sha256(content).hexdigest() == known.image.sha256
-        return (known.image, content) if intact else (None, b"")
 
 
 def _only_row_changed(before: FlagRecord, after: FlagRecord) -> bool:
@@ -223,5 +224,5 @@ def _stored(
         validators=validators,
         first_seen_at=now if before is None else before.first_seen_at or before.changed_at,
         n_changes=0 if before is None else before.n_changes + (not is_same),
-        look=before.look if before is not None and is_same else None,
+        look=image.look,
     )

@@ -52,15 +52,28 @@ class RetryPolicy:
 
         The last error leaves as it is; a SourceError has `attempts` set to the number of calls made.
         """
+        started_at = asyncio.get_running_loop().time()
+        try:
+            # Nearly every file needs no more, and entering tenacity's loop costs as much as sending the request.
+            return await attempt()
+        except TransientSourceError as exc:
+            first = [exc]
+
+        async def next_attempt() -> T:
+            if first:
+                raise first.pop()
+            return await attempt()
+
         retrying = AsyncRetrying(
             sleep=sleep,
-            stop=stop_after_attempt(self.attempts) | stop_before_delay(self.total_s),
+            stop=stop_after_attempt(self.attempts)
+            | stop_before_delay(self.total_s - (asyncio.get_running_loop().time() - started_at)),
             wait=self._wait_s,
             retry=retry_if_exception_type(TransientSourceError),
             reraise=True,
         )
         try:
-            return await retrying(attempt)
+            return await retrying(next_attempt)
         except SourceError as error:
             raise error.after(retrying.statistics["attempt_number"]) from error.__cause__
 

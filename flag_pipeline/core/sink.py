@@ -6,10 +6,12 @@ after it has reached the disk; in a bucket, a file is one put.
 """
 
 import asyncio
+import hashlib
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -51,6 +53,26 @@ def record_path(code: str) -> str:
     return f"{RECORDS}/{code}.json"
 
 
+def intact(content: bytes | None, sha256: str) -> bytes | None:
+    """Return *content* if it still is what was checked when it came, None if it is gone or has been tampered with."""
+    return content if content is not None and hashlib.sha256(content).hexdigest() == sha256 else None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCountry:
+    """What the store has of one country, its files checked against its record.
+
+    Attributes:
+        record: an empty one where nothing is stored, or nothing that can be read as a record.
+        flag: the stored flag's bytes; None where there is none, or not the one that the record tells of.
+        metadata_is_intact: whether the metadata document still is the one that the record tells of.
+    """
+
+    record: FlagRecord
+    flag: bytes | None = None
+    metadata_is_intact: bool = False
+
+
 class FileSink:
     """Reads and writes files below one root. Every method raises SinkError when the store refuses.
 
@@ -60,6 +82,7 @@ class FileSink:
 
     def __init__(self, root: str, *, threads: int = 4) -> None:
         self.root = root
+        self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
         self._flags_of: dict[str, set[str]] = {}
         self._closing = ExitStack()
@@ -79,17 +102,35 @@ class FileSink:
     def _run(self, work: Callable[..., T], *args: object) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
 
+    async def _shared_out(self, work: Callable[[str], T], arguments: list[str]) -> list[T]:
+        """Return what *work* makes of each argument, in their order; each thread takes its share in one go."""
+        size = -(-len(arguments) // self._threads) or 1
+        shares = (arguments[start : start + size] for start in range(0, len(arguments), size))
+        done = await asyncio.gather(*(self._run(lambda share: [work(one) for one in share], share) for share in shares))
+        return [result for results in done for result in results]
+
     async def record(self, code: str) -> FlagRecord | None:
         """Return what is stored about *code*, None if nothing is or if it cannot be read as a record."""
         return await self._run(self._read_record, record_path(code))
 
+    async def load(self, code: str) -> StoredCountry:
+        """Return what is stored of *code*, everything that a refresh wants to know, read at once."""
+        return await self._run(self._load, code)
+
     async def records(self) -> dict[str, FlagRecord]:
         """Return every stored record by code, sorted by code."""
-        return await self._run(self._read_records)
+        paths = await self._run(self._record_paths)
+        found = await self._shared_out(self._read_record, paths)
+        return {record.code: record for record in found if record is not None}
 
     async def read(self, path: str) -> bytes | None:
         """Return the content of the file at *path* below the root, None if there is no such file."""
         return await self._run(self._read, path)
+
+    async def read_all(self, paths: Iterable[str]) -> dict[str, bytes | None]:
+        """Return the content of each of *paths*, read by all threads."""
+        wanted = list(paths)
+        return dict(zip(wanted, await self._shared_out(self._read, wanted), strict=True))
 
     async def write(self, path: str, content: bytes) -> None:
         """Put *content* at *path* below the root, whole or not at all; identical content is not rewritten."""
@@ -146,11 +187,18 @@ class FileSink:
             for path in present.difference(paths):
                 self._store.delete(path)
 
-    def _read_records(self) -> dict[str, FlagRecord]:
+    def _load(self, code: str) -> StoredCountry:
+        record = self._read_record(record_path(code)) or FlagRecord(code)
+        document = self._read(metadata_path(code)) if record.metadata else None
+        return StoredCountry(
+            record,
+            flag=intact(self._read(record.image.file), record.image.sha256) if record.image else None,
+            metadata_is_intact=record.metadata is not None and intact(document, record.metadata.sha256) is not None,
+        )
+
+    def _record_paths(self) -> list[str]:
         with refusing(RECORDS):
-            names = sorted(name for name in self._store.names(RECORDS) if name.endswith(".json"))
-        records = (self._read_record(f"{RECORDS}/{name}") for name in names)
-        return {record.code: record for record in records if record is not None}
+            return [f"{RECORDS}/{name}" for name in sorted(self._store.names(RECORDS)) if name.endswith(".json")]
 
     def _read_record(self, path: str) -> FlagRecord | None:
         content = self._read(path)

@@ -3,8 +3,8 @@
 import dagster as dg
 
 from flag_pipeline.core.history import CHANGES_SCHEMA, JSON_PATH, change_rows, changes_since, picture_paths
-from flag_pipeline.core.pictures import before_and_after, data_uri, intact
-from flag_pipeline.core.sink import HISTORY, FileSink
+from flag_pipeline.core.pictures import before_and_after, data_uri
+from flag_pipeline.core.sink import HISTORY, FileSink, intact
 from flag_pipeline.core.table import render_table
 from flag_pipeline.defs.catalog import ANY_COUNTRY_CHANGED
 from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CHANGES, FLAG_IMAGE, OWNERS

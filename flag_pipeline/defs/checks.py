@@ -1,6 +1,5 @@
 """The asset checks on the catalog: evaluated with every build of it, each naming the countries it is about."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from flag_pipeline.core.audit import changed_codes, outdated, unaccounted, unexpected_duplicates
+from flag_pipeline.core.audit import changed_codes, unaccounted, unexpected_duplicates
 from flag_pipeline.core.catalog import JSON_PATH, CatalogRow
+from flag_pipeline.core.pictures import read_intact
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.defs.ledger import FLAG_CATALOG, FLAG_IMAGE, latest_materializations
+from flag_pipeline.defs.ledger import FLAG_CATALOG, FLAG_IMAGE, fetched_before
 from flag_pipeline.settings import Settings
 
 COMPLETE = "complete"
@@ -70,7 +70,7 @@ async def check_catalog(
     n_allowed = max(1, int(len(rows) * limits.max_changed_share))
     changed = changed_codes(rows, before)
     duplicates = unexpected_duplicates(rows)
-    old = outdated(_fetched_at(instance, codes), now=datetime.now(UTC), limit=limits.fresh)
+    old = fetched_before(instance, FLAG_IMAGE, codes, datetime.now(UTC) - limits.fresh)
     return [
         _result(COMPLETE, unaccounted(rows, codes)),
         _result(FILES_MATCH, await _damaged(rows, sink)),
@@ -96,13 +96,5 @@ def _result(
 
 
 async def _damaged(rows: Iterable[CatalogRow], sink: FileSink) -> list[str]:
-    return [
-        row.code
-        for row in rows
-        if row.file and hashlib.sha256(await sink.read(row.file) or b"").hexdigest() != row.sha256
-    ]
-
-
-def _fetched_at(instance: dg.DagsterInstance, codes: list[str]) -> dict[str, datetime]:
-    latest = latest_materializations(instance, FLAG_IMAGE, codes)
-    return {code: datetime.fromtimestamp(record.timestamp, UTC) for code, record in latest.items()}
+    wanted = {row.code: (row.file, row.sha256) for row in rows if row.file}
+    return sorted(wanted.keys() - await read_intact(sink, wanted))

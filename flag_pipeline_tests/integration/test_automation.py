@@ -1,7 +1,7 @@
 """The sensors and the schedule, evaluated on a real instance after real runs."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -9,7 +9,7 @@ import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.defs.ledger import FLAG_IMAGE
+from flag_pipeline.defs.ledger import FLAG_IMAGE, fetched_before
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer
 from flag_pipeline_tests.integration.test_partitions import launch, listed, ranged
@@ -135,3 +135,19 @@ def test_checks_name_the_countries(instance: dg.DagsterInstance, settings: Setti
     assert evaluations["no_unexpected_duplicates"].passed
     assert evaluations["few_changed_at_once"].passed
     assert evaluations["fresh"].passed
+
+
+def test_old_countries_are_found_by_when_they_were_recorded(instance: dg.DagsterInstance) -> None:
+    """By the latest time, for a country that was fetched again; one that never was is another check's business."""
+    moments = []
+    for code in ("BR", "CN", "FR", "BR"):
+        instance.report_runless_asset_event(dg.AssetMaterialization(FLAG_IMAGE, partition=code))
+        (latest,) = instance.fetch_materializations(FLAG_IMAGE, limit=1).records
+        # An event's time is finer than a moment's.
+        moments.append(datetime.fromtimestamp(latest.timestamp, UTC) - timedelta(microseconds=1))
+    codes = ["BR", "CN", "DE", "FR"]
+
+    before = [fetched_before(instance, FLAG_IMAGE, codes, moment) for moment in moments]
+
+    assert before == [[], [], ["CN"], ["CN", "FR"]]
+    assert fetched_before(instance, FLAG_IMAGE, codes, datetime.now(UTC)) == ["BR", "CN", "FR"]

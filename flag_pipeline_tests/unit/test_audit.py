@@ -1,8 +1,8 @@
 """What can be wrong with a catalog as a whole."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from flag_pipeline.core.audit import changed_codes, outdated, unaccounted, unexpected_duplicates
+from flag_pipeline.core.audit import changed_codes, unaccounted, unexpected_duplicates
 from flag_pipeline.core.catalog import CatalogRow, catalog_rows
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import FlagRecord, Miss, StoredImage, Validators
@@ -35,11 +35,3 @@ def test_known_shared_flags_are_no_duplicates() -> None:
 def test_changed_codes_are_those_whose_hash_is_another() -> None:
     """A new country has not changed, and one without a flag neither."""
     assert changed_codes(rows(FR="new", DE="same", US="first"), {"FR": "old", "DE": "same", "BR": "gone"}) == ["FR"]
-
-
-def test_outdated_are_those_beyond_the_limit() -> None:
-    """Three days and a second are too old where three days are allowed."""
-    limit = timedelta(days=3)
-    fetched_at = {"FR": NOW - limit, "DE": NOW - limit - timedelta(seconds=1)}
-
-    assert outdated(fetched_at, now=NOW, limit=limit) == ["DE"]

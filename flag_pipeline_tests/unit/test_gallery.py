@@ -17,8 +17,9 @@ from flag_pipeline.core.catalog import catalog_rows
 from flag_pipeline.core.contact_sheet import render_contact_sheet, render_mosaic
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.gallery import Gallery, render_page, script_json
-from flag_pipeline.core.pictures import before_and_after, fit, intact, thumbnail_uri
+from flag_pipeline.core.pictures import before_and_after, fit, thumbnail_uri
 from flag_pipeline.core.plots import Bar, ratio_group, render_bars
+from flag_pipeline.core.sink import intact
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import FlagRecord, Miss
 from flag_pipeline_tests.records import change_of, record_of, striped

@@ -95,9 +95,22 @@ async def test_linked_folder_outside_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store/flags").symlink_to(tmp_path / "outside")
 
-    async with FileSink(str(tmp_path / "store")) as sink:
-        with pytest.raises(SinkError, match="through a symbolic link"):
-            await sink.save(record(), image=flag())
+    with pytest.raises(SinkError, match="through a symbolic link"):
+        async with FileSink(str(tmp_path / "store")):
+            pass
+
+    assert files_in(tmp_path / "outside") == set()
+
+
+async def test_folder_that_becomes_a_link_is_refused(sink: FileSink, tmp_path: Path) -> None:
+    """Also below the folders that the sink keeps open."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "history/CN").symlink_to(tmp_path / "outside")
+
+    with pytest.raises(SinkError, match="through a symbolic link"):
+        await sink.write("history/CN/a", b"x")
+    with pytest.raises(SinkError, match="through a symbolic link"):
+        await sink.read("history/CN/a")
 
     assert files_in(tmp_path / "outside") == set()
 
@@ -133,12 +146,12 @@ async def test_refused_file_costs_one_country(
     sink: FileSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, part: str
 ) -> None:
     """A full disk or a missing permission fails the country in hand; no temporary is left, the others go on."""
-    replace_on_disk = os.replace
+    replace_on_disk, (folder, name) = os.replace, part.split("/")
 
-    def refuse(source: str | os.PathLike[str], target: str | os.PathLike[str], **where: int) -> None:
-        if part in str(target):
+    def refuse(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        if f"{folder}/{name}" == f"{Path(f'/proc/self/fd/{dst_dir_fd}').readlink().name}/{target}"[: len(part)]:
             raise OSError(number, os.strerror(number))
-        replace_on_disk(source, target, **where)
+        replace_on_disk(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(os, "replace", refuse)
 
