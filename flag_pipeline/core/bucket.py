@@ -96,6 +96,10 @@ class Bucket:
         """Let everybody in: objects are replaced whole, and the last one to put wins."""
         return nullcontext()
 
+    def together(self) -> AbstractContextManager[None]:
+        """Each object lasts as soon as it is put."""
+        return nullcontext()
+
     def names(self, folder: str) -> list[str]:
         """Return the names of the objects in *folder*, not those of folders in it."""
         import obstore

@@ -1,6 +1,7 @@
 """Names for colours: the few words by which people look for a flag."""
 
 import colorsys
+from bisect import bisect_right
 from enum import StrEnum
 
 Rgb = tuple[int, int, int]
@@ -23,15 +24,16 @@ class ColourFamily(StrEnum):
 
 
 # Hues end here, in degrees; red goes round through 0.
+_HUE_ENDS = (18, 38, 70, 165, 212, 262, 330)
 _HUES = (
-    (18, ColourFamily.RED),
-    (38, ColourFamily.ORANGE),
-    (70, ColourFamily.YELLOW),
-    (165, ColourFamily.GREEN),
-    (212, ColourFamily.LIGHT_BLUE),
-    (262, ColourFamily.BLUE),
-    (330, ColourFamily.PURPLE),
-    (361, ColourFamily.RED),
+    ColourFamily.RED,
+    ColourFamily.ORANGE,
+    ColourFamily.YELLOW,
+    ColourFamily.GREEN,
+    ColourFamily.LIGHT_BLUE,
+    ColourFamily.BLUE,
+    ColourFamily.PURPLE,
+    ColourFamily.RED,
 )
 # Of saturation and value, 0 to 1: navy is dark but a colour, charcoal is black.
 _BLACK_BELOW, _CHARCOAL_BELOW, _WHITE_FROM, _BROWN_BELOW = 0.15, 0.35, 0.8, 0.55
@@ -40,12 +42,13 @@ _COLOURLESS_BELOW, _PALE_BELOW = 0.2, 0.5
 
 def colour_family(rgb: Rgb) -> ColourFamily:
     """Return the family of a colour given in 0 to 255."""
-    hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in rgb))
+    largest, smallest = max(rgb), min(rgb)
+    value, saturation = largest / 255, (largest - smallest) / largest if largest else 0.0
     if value < _BLACK_BELOW or (value < _CHARCOAL_BELOW and saturation < _PALE_BELOW):
         return ColourFamily.BLACK
     if saturation < _COLOURLESS_BELOW:
         return ColourFamily.WHITE if value >= _WHITE_FROM else ColourFamily.GREY
-    family = next(family for end, family in _HUES if hue * 360 < end)
+    family = _HUES[bisect_right(_HUE_ENDS, colorsys.rgb_to_hsv(*(channel / 255 for channel in rgb))[0] * 360)]
     if family is ColourFamily.ORANGE and value < _BROWN_BELOW:
         return ColourFamily.BROWN
     if family is ColourFamily.BLUE and saturation < _PALE_BELOW and value >= _BROWN_BELOW:

@@ -70,7 +70,10 @@ def holds(name: str, folder: int, content: bytes) -> bool:
 
 
 def replace_file(name: str, folder: int, content: bytes) -> None:
-    """Write beside the file, push it to the disk, and put it in place in one step."""
+    """Write beside the file, push it to the disk, and put it in place in one step.
+
+    The folder is the caller's to push: without that, a power cut can forget the new name although the content is there.
+    """
     temporary = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=folder)
     try:
@@ -86,8 +89,6 @@ def replace_file(name: str, folder: int, content: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
         raise
-    # Without this a power cut can forget the new name although the content is on the disk.
-    os.fsync(folder)
 
 
 def sweep_temporaries(folder: Path) -> None:

@@ -46,6 +46,10 @@ class UrlStore:
         """Let everybody in: the last one to write wins."""
         return nullcontext()
 
+    def together(self) -> AbstractContextManager[None]:
+        """Each file by itself."""
+        return nullcontext()
+
     def names(self, folder: str) -> list[str]:
         """Return the names of the visible files in *folder*."""
         target = self._target(folder)

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 
 from pydantic import TypeAdapter
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from flag_pipeline.models import Country, FlagRecord
 
@@ -38,7 +38,7 @@ def country_sha256(country: Country) -> str:
 
 def dump_record(record: FlagRecord) -> bytes:
     """Return *record* as it is stored; `load_record` reads it back."""
-    return dump_json({"schema": SCHEMA, **dataclasses.asdict(record)})
+    return to_json({"schema": SCHEMA, **_record_type().dump_python(record)}, indent=2) + b"\n"
 
 
 @cache

@@ -1,14 +1,14 @@
 """One country's way through the pipeline: ask, check, store; and the boundary that keeps its failure its own."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from flag_pipeline.core.batcher import Batcher, one_by_one
 from flag_pipeline.core.countries import parse_country
 from flag_pipeline.core.history import describe_change, history_folder, latest_changes
 from flag_pipeline.core.image import MAX_THUMBNAIL_BYTES, inspect_image, recall_image
@@ -42,6 +42,15 @@ T = TypeVar("T")
 SMALL_BYTES = MAX_THUMBNAIL_BYTES
 
 
+def _decoder() -> Batcher[Callable[[], Any], Any]:
+    # One thread for all pictures: a decoded one takes up to 16 MB, and the system lets each thread keep what it freed.
+    return Batcher(one_by_one(_call), ThreadPoolExecutor(1, thread_name_prefix="flag-decoder"))
+
+
+def _call(work: Callable[[], Any]) -> Any:
+    return work()
+
+
 @dataclass(frozen=True, slots=True)
 class Refresher:
     """Refreshes countries one at a time from a source into a sink.
@@ -60,13 +69,11 @@ class Refresher:
     image: bool = True
     history_keep: int = 10
     shared: SharedMetadata = field(default_factory=SharedMetadata)
-    # One thread for all pictures: a decoded one takes up to 16 MB, and the system lets each thread keep what it freed.
-    _decoder: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="flag-decoder"), init=False, repr=False
-    )
+    _decoder: Batcher[Callable[[], Any], Any] = field(default_factory=_decoder, init=False, repr=False)
 
-    def _in_decoder(self, work: Callable[..., T], *arguments: object) -> Awaitable[T]:
-        return asyncio.get_running_loop().run_in_executor(self._decoder, work, *arguments)
+    async def _in_decoder(self, work: Callable[[], T]) -> T:
+        result: T = await self._decoder.do(work)
+        return result
 
     async def refresh(self, code: str) -> Outcome:
         """Bring the stored files of *code* up to date and say what came of it; never raises for a country's sake."""
@@ -177,7 +184,7 @@ class Refresher:
             return record
         old_look = before.look
         if content is not None and old_look is None:
-            old_look = await self._in_decoder(describe_look, content)
+            old_look = await self._in_decoder(partial(describe_look, content))
         change = describe_change(record.code, before, after, old_look=old_look, is_kept=content is not None)
         changes = latest_changes((*record.changes, change), keep=self.history_keep)
         if content is not None and changes:

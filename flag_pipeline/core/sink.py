@@ -8,13 +8,14 @@ after it has reached the disk; in a bucket, a file is one put.
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from flag_pipeline.core.batcher import Batcher, Piece, one_by_one
 from flag_pipeline.core.places import open_store
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.errors import SinkError
@@ -73,6 +74,13 @@ class StoredCountry:
     metadata_is_intact: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Save:
+    record: FlagRecord
+    image: FlagImage | None
+    country: Country | None
+
+
 class FileSink:
     """Reads and writes files below one root. Every method raises SinkError when the store refuses.
 
@@ -84,6 +92,8 @@ class FileSink:
         self.root = root
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
+        self._loads = Batcher(one_by_one(self._load), self._executor)
+        self._saves = Batcher(self._save_all, self._executor)
         self._flags_of: dict[str, set[str]] = {}
         self._closing = ExitStack()
         self._store: Store  # from `_prepare` on
@@ -115,7 +125,7 @@ class FileSink:
 
     async def load(self, code: str) -> StoredCountry:
         """Return what is stored of *code*, everything that a refresh wants to know, read at once."""
-        return await self._run(self._load, code)
+        return await self._loads.do(code)
 
     async def records(self) -> dict[str, FlagRecord]:
         """Return every stored record by code, sorted by code."""
@@ -138,7 +148,7 @@ class FileSink:
 
     async def save(self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None) -> None:
         """Put a country's new image and metadata in place, then its record, then drop its renamed old image."""
-        await self._run(self._save, record, image, country)
+        await self._saves.do(_Save(record, image, country))
 
     def has_strays(self, record: FlagRecord) -> bool:
         """Whether the country has images that its record does not name: a run was killed while it saved them."""
@@ -159,7 +169,12 @@ class FileSink:
                 flags_of.setdefault(name.split("-", 1)[0], set()).add(f"{FLAGS}/{name}")
         return flags_of
 
-    def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None) -> None:
+    def _save_all(self, pieces: Sequence[Piece[_Save, None]]) -> None:
+        with refusing(self.root), self._store.together():
+            one_by_one(self._save)(pieces)
+
+    def _save(self, given: _Save) -> None:
+        record, image, country = given.record, given.image, given.country
         with refusing(record_path(record.code)), self._store.alone(record.code):
             if record.image is not None:
                 self._ensure(record.image.file, image)

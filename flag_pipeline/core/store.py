@@ -20,6 +20,9 @@ class Store(Protocol):
     def alone(self, code: str) -> AbstractContextManager[None]:
         """Keep others from saving the same country meanwhile, where the place can do that."""
 
+    def together(self) -> AbstractContextManager[None]:
+        """Let what this thread writes inside the block last only from its end on, where that is cheaper for many."""
+
     def names(self, folder: str) -> list[str]:
         """Return the names of the visible files in *folder*, none if there is no such folder."""
 

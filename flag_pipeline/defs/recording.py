@@ -1,7 +1,6 @@
 """Recording in Dagster's event log while the fetching goes on, whatever has come meanwhile in one transaction."""
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -10,6 +9,7 @@ from typing import Self
 import dagster as dg
 from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata, generate_event_batch_id
 
+from flag_pipeline.core.batcher import Batcher, Piece
 from flag_pipeline.defs.ledger import materialization, observation
 from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
 
@@ -37,8 +37,8 @@ class Recorder:
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         self._context = context
         self._asset_keys = sorted(context.selected_asset_keys)
-        self._waiting: deque[Outcome] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="event-log")
+        self._outcomes = Batcher(self._record_all, self._thread)
 
     async def __aenter__(self) -> Self:
         return self
@@ -51,12 +51,10 @@ class Recorder:
 
     async def record(self, outcome: Outcome) -> None:
         """Store the country's events, one for each asset of the run; returns when they are stored."""
-        self._waiting.append(outcome)
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._record_waiting)
+        await self._outcomes.do(outcome)
 
-    def _record_waiting(self) -> None:
-        outcomes = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        record_events(self._context, [_event(key, outcome) for outcome in outcomes for key in self._asset_keys])
+    def _record_all(self, pieces: Sequence[Piece[Outcome, None]]) -> None:
+        record_events(self._context, [_event(key, piece.given) for piece in pieces for key in self._asset_keys])
 
 
 def _event(asset_key: dg.AssetKey, outcome: Outcome) -> Recordable:
