@@ -190,6 +190,7 @@ def test_two_runs_at_the_same_countries_do_no_harm(
     server.hold_until(MAX_REQUESTS + 1)
 
     tags = {"dagster/asset_partition_range_start": stretch[0], "dagster/asset_partition_range_end": stretch[-1]}
+    fleet.reload_code()
     runs = [fleet.launch_refresh(tags) for _ in range(2)]
 
     assert [fleet.finished_run(run) for run in runs] == ["SUCCESS", "SUCCESS"]
