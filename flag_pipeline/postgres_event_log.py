@@ -1,18 +1,32 @@
-"""Dagster's Postgres event log with its connections kept open.
+"""Dagster's Postgres event log with its connections kept open, and with batches that are stored whole.
 
 Dagster's class opens a connection for each statement: three to record one country of one asset, and a look into the
-schema each time. `PooledPostgresEventLogStorage` keeps up to two open a process, and remembers which tables there are.
-Tables, SQL and transactions are Dagster's own: either class opens what the other wrote.
+schema each time. `PooledPostgresEventLogStorage` keeps up to two open a process, remembers which tables there are, and
+stores a batch in one transaction of few statements. The tables are Dagster's own: either class opens what the other
+wrote.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import dagster as dg
+from dagster._core.storage.event_log.schema import AssetKeyTable, SqlEventLogStorageTable
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.utils import create_pg_engine, get_token_provider_from_config, pg_url_from_config
+from sqlalchemy import Select, select
 
 __all__ = ["PooledPostgresEventLogStorage"]
+
+# What is said of an asset's partitions, and therefore comes in numbers.
+BATCHED = frozenset(
+    {
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+        dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+        dg.DagsterEventType.ASSET_OBSERVATION,
+    }
+)
+_INSERT = SqlEventLogStorageTable.insert().returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
 
 # Idle connections a process; what is needed beyond them is opened, and closed after use.
 POOL_SIZE = 2
@@ -59,6 +73,31 @@ class PooledPostgresEventLogStorage(PostgresEventLogStorage):
             token_provider=get_token_provider_from_config(config_value),
         )
 
+    def store_event(self, event: dg.EventLogEntry) -> None:
+        """Store one event; one about a partition as a batch of one, for it has to queue with the batches."""
+        if event.dagster_event_type in BATCHED:
+            self.store_event_batch([event])
+        else:
+            super().store_event(event)
+
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Store all of them or, on an error, none: in one transaction, whose statements do not grow in number.
+
+        Dagster's class commits the events before what it derives from them, derives it for the last event's asset
+        alone, so that the others look as if nothing had come, and stores planned events one by one.
+        """
+        if not events or any(event.dagster_event_type not in BATCHED for event in events):
+            super().store_event_batch(events)
+            return
+        with self.index_transaction() as connection:
+            # An event's id is given when it is inserted, and seen when it is committed. Who reads an asset goes on
+            # after the latest id seen, and would never see a lower one that came later: so one batch after the other.
+            connection.execute(_turn_of(events))
+            event_ids = connection.scalars(_INSERT, [self._event_to_row(event) for event in events]).all()
+            self._store_asset_event_tags(connection, events, event_ids)
+            for event, event_id in _latest_of_each_asset(events, event_ids):
+                self._store_asset_event(connection, event, event_id)
+
     def has_table(self, table_name: str) -> bool:
         """Say whether there is such a table. Only a yes is remembered: a migration may make what is missing."""
         if table_name not in self._tables and super().has_table(table_name):
@@ -69,3 +108,25 @@ class PooledPostgresEventLogStorage(PostgresEventLogStorage):
         """Close everything; what is used again is opened again."""
         super().dispose()
         self._engine.dispose()
+
+
+def _asset_key(event: dg.EventLogEntry) -> str:
+    key = event.get_dagster_event().asset_key
+    return key.to_string() if key else ""
+
+
+def _turn_of(events: Sequence[dg.EventLogEntry]) -> Select[tuple[int]]:
+    # All in the same order: of two batches, neither can hold what the other waits for.
+    mine = AssetKeyTable.c.asset_key.in_(sorted(set(map(_asset_key, events))))
+    return select(AssetKeyTable.c.id).where(mine).order_by(AssetKeyTable.c.asset_key).with_for_update()
+
+
+def _latest_of_each_asset(
+    events: Sequence[dg.EventLogEntry], event_ids: Sequence[int]
+) -> list[tuple[dg.EventLogEntry, int]]:
+    """Return the last event of each type, which sets columns of its own; in order, those of one asset together."""
+    latest = {
+        (_asset_key(event), event.dagster_event_type): (event, event_id)
+        for event, event_id in zip(events, event_ids, strict=True)
+    }
+    return sorted(latest.values(), key=lambda pair: (_asset_key(pair[0]), pair[1]))

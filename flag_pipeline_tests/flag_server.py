@@ -91,6 +91,8 @@ class FlagServer:
     under_way: int = 0
     most_under_way: int = 0
     _scripts: dict[str, list[Answer]] = field(default_factory=dict)
+    _quorum: int = 0
+    _assembled: asyncio.Event = field(default_factory=asyncio.Event)
     _mirror: Mirror = field(default_factory=lambda: Mirror(PackagedFlags()))
 
     def script(self, path: str, answers: Sequence[Answer]) -> None:
@@ -101,6 +103,10 @@ class FlagServer:
         """Script both files of a country."""
         for path in (flag_url_path(code), metadata_url_path(code)):
             self.script(path, answers)
+
+    def hold_until(self, n_under_way: int) -> None:
+        """Answer nothing until so many requests have come together; then everything, as it comes."""
+        self._quorum, self._assembled = n_under_way, asyncio.Event()
 
     def codes_asked_for(self) -> Counter[str]:
         """How many requests came for each country."""
@@ -117,6 +123,9 @@ class FlagServer:
             self.under_way += 1
             self.most_under_way = max(self.most_under_way, self.under_way)
             try:
+                if self.under_way >= self._quorum:
+                    self._assembled.set()
+                await self._assembled.wait()
                 answers = self._scripts.get(request.path)
                 if not answers:
                     return await handler(request)

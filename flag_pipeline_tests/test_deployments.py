@@ -1,6 +1,10 @@
 """The files of deploy/ say the same as the program, as far as that can be seen without an engine or a cluster."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +68,67 @@ def test_settings_that_are_named_exist(file: Path) -> None:
     named = set(re.findall(r"\bFLAG_([A-Z_]+)\b", file.read_text(encoding="utf-8"))) if file.is_file() else set()
 
     assert {name.lower() for name in named} <= {*Settings.model_fields, "version"}
+
+
+def test_image_copies_what_there_is() -> None:
+    """A path that was renamed would break the build, which no machine without an engine sees."""
+    lines = (DEPLOY / "distributed/Containerfile").read_text(encoding="utf-8").splitlines()
+    copied = [line.split()[1:-1] for line in lines if line.startswith("COPY ")]
+    sources = [name for names in copied for name in names if not name.startswith("--")]
+
+    assert sources
+    assert all((project_root() / name).exists() for name in sources)
+
+
+def test_environment_that_compose_needs_is_on_the_page() -> None:
+    """Compose refuses to start without these names, so the page has to say them."""
+    needed = re.findall(r"\$\{(\w+):\?", (DEPLOY / "distributed/compose.yaml").read_text(encoding="utf-8"))
+    page = (DEPLOY / "distributed/README.md").read_text(encoding="utf-8")
+
+    assert needed
+    assert all(name in page for name in needed)
+
+
+@pytest.mark.skipif(
+    shutil.which("docker-compose") is None, reason="Compose is not installed: apt install docker-compose"
+)
+def test_compose_takes_its_file(tmp_path: Path) -> None:
+    """Every key and variable of it; the first Compose, of Debian 12, knows no `name`."""
+    content = (DEPLOY / "distributed/compose.yaml").read_text(encoding="utf-8")
+    (tmp_path / "compose.yaml").write_text(re.sub(r"(?m)^name: .*$", "", content))
+    needed = dict.fromkeys(re.findall(r"\$\{(\w+):\?", content), "x")
+
+    def config(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        command = ["docker-compose", "--file", "compose.yaml", "config"]
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert config(needed).returncode == 0, config(needed).stderr
+    assert "set it in .env" in config({}).stderr
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.parametrize("unit", sorted((DEPLOY / "distributed/systemd").iterdir()), ids=lambda unit: unit.stem)
+def test_systemd_takes_the_unit(unit: Path, tmp_path: Path) -> None:
+    """Every section, key and value of it, with the programs of this environment."""
+    here = unit.read_text(encoding="utf-8").replace("/opt/flag_pipeline/.venv/bin/", f"{Path(sys.executable).parent}/")
+    command = re.search(r"ExecStart=(\S+)", here)
+    assert command
+    if not Path(command[1]).exists():
+        pytest.skip(f"{command[1]} is not installed: uv run --group distributed pytest")
+    (tmp_path / unit.name).write_text(here)
+
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", str(tmp_path / unit.name)],  # noqa: S607 - the one of this machine
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (verified.returncode, verified.stderr) == (0, "")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flag_pipeline.core.bucket import SCHEMES, open_bucket
 from flag_pipeline.core.folder import LocalFolder
 from flag_pipeline.core.store import Store, path_parts
+from flag_pipeline.errors import SinkError
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 def open_store(root: str) -> Store:
     """Return the store at *root*, a folder or a URL; nothing is read or written yet.
 
-    Raises SinkError for a bucket that the environment does not describe well enough to be opened.
+    Raises SinkError for a bucket that the environment does not describe well enough to be opened, and for a URL that
+    nothing here can open.
     """
     if "://" not in root:
         return LocalFolder(Path(root))
@@ -24,8 +26,14 @@ def open_store(root: str) -> Store:
         return open_bucket(root)
     from upath import UPath
 
+    try:
+        place = UPath(root)
+        # Its client is another package, which may be missing.
+        place.fs  # noqa: B018 - made on first use
+    except (ImportError, ValueError) as exc:
+        raise SinkError(f"cannot use {root}: {exc}", path=root) from exc
     # A local folder by another name; universal-pathlib would not write it in one step.
-    return LocalFolder(Path(UPath(root).path)) if root.startswith("file://") else UrlStore(UPath(root))
+    return LocalFolder(Path(place.path)) if root.startswith("file://") else UrlStore(place)
 
 
 class UrlStore:
@@ -36,8 +44,11 @@ class UrlStore:
 
     def prepare(self, folders: Iterable[str]) -> None:
         """Make the folders, for file systems that have such."""
-        for folder in folders:
-            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        try:
+            for folder in folders:
+                (self.root / folder).mkdir(parents=True, exist_ok=True)
+        except NotImplementedError as exc:
+            raise SinkError(f"cannot use {self.root}: it can be read, not written", path=str(self.root)) from exc
 
     def close(self) -> None:
         """Nothing was taken."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from types import TracebackType
 from typing import Self
 
@@ -17,18 +18,25 @@ Recordable = dg.AssetMaterialization | dg.AssetObservation
 
 
 def record_events(context: dg.AssetExecutionContext, events: Sequence[Recordable]) -> None:
-    """Store *events* as the run's, in one transaction where `DAGSTER_EVENT_BATCH_SIZE` allows it.
+    """Store *events* as the run's, in one transaction an asset where `DAGSTER_EVENT_BATCH_SIZE` allows it.
 
     `context.log_event` stores them one at a time, and keeps them all in memory until the step ends.
     """
     step = context.get_step_execution_context()
-    batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]
-    for number, event in enumerate(events, start=1):
-        batch = DagsterEventBatchMetadata(batch_id, is_end=number == len(events))
-        if isinstance(event, dg.AssetMaterialization):
-            DagsterEvent.asset_materialization(step, event, batch)
-        else:
-            DagsterEvent.asset_observation(step, event, batch)
+    # Dagster's own batches are of one asset, and its Postgres log goes by that: of two it would update one.
+    for _, of_asset in groupby(sorted(events, key=_asset_key), key=_asset_key):
+        batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]
+        batch = list(of_asset)
+        for number, event in enumerate(batch, start=1):
+            place = DagsterEventBatchMetadata(batch_id, is_end=number == len(batch))
+            if isinstance(event, dg.AssetMaterialization):
+                DagsterEvent.asset_materialization(step, event, place)
+            else:
+                DagsterEvent.asset_observation(step, event, place)
+
+
+def _asset_key(event: Recordable) -> dg.AssetKey:
+    return event.asset_key
 
 
 class Recorder:

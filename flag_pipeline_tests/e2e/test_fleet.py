@@ -1,5 +1,6 @@
 """The fleet of deploy/distributed/ at work: a backfill over workers, one of which is killed, into a bucket."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -11,11 +12,13 @@ import pytest
 from flag_pipeline.core.catalog import JSON_PATH
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.places import open_store
-from flag_pipeline.core.sink import FLAGS, METADATA, RECORDS
+from flag_pipeline.core.records import load_record
+from flag_pipeline.core.sink import FLAGS, METADATA, RECORDS, record_path
 from flag_pipeline.core.store import Store
 from flag_pipeline_tests.e2e.deployment import wait_for
 from flag_pipeline_tests.e2e.fleet import Fleet, running_fleet
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path, hang, running_flag_server
+from flag_pipeline_tests.samples import picture
 from flag_pipeline_tests.seaweed import SeaweedFS
 
 pytestmark = [pytest.mark.distributed, pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -26,6 +29,7 @@ FAILING = {"BR", "FR", "ZA"}
 HANGING = "BE"
 MAX_REQUESTS = 8
 POOL_LIMIT = 2
+ASSETS = ("country_metadata", "flag_image")
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +98,8 @@ def lost(fleet: Fleet, server: FlagServer) -> Lost:
     for code in FAILING:
         server.break_country(code, answer(500))
     server.script(flag_url_path(HANGING), [hang])
+    # More than one run asks for: they have to be at it at once.
+    server.hold_until(MAX_REQUESTS + 1)
     backfill = fleet.backfill_all()
     fleet.start_daemon()
 
@@ -124,9 +130,20 @@ def test_lost_run_is_terminated_by_hand(fleet: Fleet, lost: Lost, server: FlagSe
 
     assert fleet.finished_run(lost.run) == "CANCELED"
     assert fleet.finished_backfill(lost.backfill).startswith(("COMPLETED", "FAILED", "CANCELED"))
-    stats = fleet.partition_stats("flag_image")
-    assert stats["numMaterialized"] == len(CODES) - len(FAILING) - 1
-    assert stats["numMaterializing"] == 0
+    for asset in ASSETS:
+        stats = fleet.partition_stats(asset)
+        assert stats["numMaterialized"] == len(CODES) - len(FAILING) - 1
+        assert stats["numMaterializing"] == 0
+
+
+def test_catalog_follows_the_backfill_once(fleet: Fleet, lost: Lost, store: Store) -> None:  # noqa: ARG001 - after it
+    """Not once a run of it: one row a country, and those that failed or were lost with their reason or none."""
+    wait_for("the catalog's run", fleet.catalog_runs)
+
+    assert fleet.settled_catalog_runs() == 1
+    rows = catalog_of(store)
+    assert [row["code"] for row in rows] == CODES
+    assert {row["code"] for row in rows if row["status"] == "ok"} == {*CODES} - {*FAILING, HANGING}
 
 
 def test_reexecution_from_failure_fetches_only_what_is_missing(
@@ -141,7 +158,7 @@ def test_reexecution_from_failure_fetches_only_what_is_missing(
 
     assert fleet.finished_backfill(again) == "COMPLETED_FAILED"
     assert set(server.codes_asked_for()) == {*FAILING, HANGING}
-    for asset in ("country_metadata", "flag_image"):
+    for asset in ASSETS:
         stats = fleet.partition_stats(asset)
         assert (stats["numMaterialized"], stats["numFailed"]) == (len(CODES) - 1, 1)
     for folder in (FLAGS, METADATA):
@@ -149,15 +166,39 @@ def test_reexecution_from_failure_fetches_only_what_is_missing(
     assert codes_in(store, RECORDS) == {*CODES}
 
 
-def test_catalog_follows_in_the_bucket(fleet: Fleet, lost: Lost, store: Store) -> None:  # noqa: ARG001 - after it
-    """Once a backfill, not once a run of it; one row a country, the failed one with its reason."""
+def test_catalog_follows_the_reexecution(fleet: Fleet, lost: Lost, store: Store) -> None:  # noqa: ARG001 - after it
+    """Once more: one row a country, the failed one with its reason."""
+    wait_for("the catalog's run", lambda: len(fleet.catalog_runs()) > 1)
 
-    def is_complete() -> bool:
-        return bool(store.names("catalog")) and sum(row["status"] == "ok" for row in catalog_of(store)) == 248
-
-    wait_for("the catalog of the second backfill", is_complete)
-
-    assert fleet.settled_catalog_runs() <= 2
+    assert fleet.settled_catalog_runs() == 2
     rows = catalog_of(store)
     assert [row["code"] for row in rows] == CODES
     assert [(row["code"], bool(row["reason"])) for row in rows if row["status"] != "ok"] == [("FR", True)]
+
+
+def test_two_runs_at_the_same_countries_do_no_harm(
+    fleet: Fleet,
+    lost: Lost,  # noqa: ARG001 - after it
+    server: FlagServer,
+    store: Store,
+) -> None:
+    """Both fetch the same stretch at the same moment, all flags changed: one whole file a country, as recorded."""
+    stretch = CODES[: CODES.index("BA")]
+    before = [fleet.partition_stats(asset) for asset in ASSETS]
+    for code in stretch:
+        server.script(flag_url_path(code), [answer(200, picture("GIF"))])
+    server.hold_until(MAX_REQUESTS + 1)
+
+    tags = {"dagster/asset_partition_range_start": stretch[0], "dagster/asset_partition_range_end": stretch[-1]}
+    fleet.reload_code()
+    runs = [fleet.launch_refresh(tags) for _ in range(2)]
+
+    assert [fleet.finished_run(run) for run in runs] == ["SUCCESS", "SUCCESS"]
+    assert [fleet.partition_stats(asset) for asset in ASSETS] == before
+    files = [name for name in store.names(FLAGS) if name[:2] in stretch]
+    assert [name[:2] for name in sorted(files)] == stretch
+    for code in stretch:
+        record = load_record(store.read(record_path(code)))
+        assert record.image is not None
+        assert store.read(record.image.file) == picture("GIF")
+        assert record.image.sha256 == hashlib.sha256(picture("GIF")).hexdigest()

@@ -162,10 +162,11 @@ def test_embedded_source_has_every_country(instance: dg.DagsterInstance, tmp_pat
 def test_what_comes_while_events_are_stored_is_stored_together(
     instance: dg.DagsterInstance, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first country's events are held up until all others have come: those are then one transaction."""
+    """The first country's events are held up until all others have come: those are then one transaction an asset."""
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
     log, record = instance.event_log_storage, Recorder.record
-    batches: list[int] = []
+    store_one = log.store_event
+    batches: list[list[dg.AssetKey | None]] = []
     coming, all_came = iter(A_TO_AR), threading.Event()
 
     async def counted_record(recorder: Recorder, outcome: Outcome) -> None:
@@ -176,18 +177,20 @@ def test_what_comes_while_events_are_stored_is_stored_together(
     def store_event_batch(events: Sequence[dg.EventLogEntry]) -> None:
         if events[0].dagster_event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
             assert all_came.wait(timeout=30)
-            batches.append(len(events))
+            batches.append([event.get_dagster_event().asset_key for event in events])
         for event in events:
-            log.store_event(event)
+            store_one(event)
 
     monkeypatch.setattr(Recorder, "record", counted_record)
     monkeypatch.setattr(log, "store_event_batch", store_event_batch)
+    monkeypatch.setattr(log, "store_event", lambda event: store_event_batch([event]))
 
     result = launch(instance, settings, tags=ranged("AD", "AR"))
 
     assert result.success
-    assert len(batches) == 2
-    assert sum(batches) == 2 * len(A_TO_AR)
+    assert len(batches) == 2 * len(BOTH)
+    assert all(len(set(batch)) == 1 for batch in batches)
+    assert sum(map(len, batches)) == len(BOTH) * len(A_TO_AR)
     assert all(instance.get_materialized_partitions(key) == {*A_TO_AR} for key in BOTH)
 
 

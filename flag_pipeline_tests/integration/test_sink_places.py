@@ -1,4 +1,4 @@
-"""The sink's promises, held to a local folder and to a bucket of a real S3 server alike."""
+"""The sink's promises, held to a local folder, another URL and a bucket of a real S3 server alike."""
 
 import asyncio
 import uuid
@@ -27,13 +27,13 @@ FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY)
 AWKWARD_NAMES = ["Côte d'Ivoire", "Åland Islands", "a b+c%20&d=e?", "~(x)!*'", "中国", "e\u0301 or é", "-", "."]
 
 
-@pytest.fixture(
-    params=[pytest.param("folder"), pytest.param("bucket", marks=[pytest.mark.distributed, pytest.mark.e2e])]
-)
+@pytest.fixture(params=["folder", "url", pytest.param("bucket", marks=[pytest.mark.distributed, pytest.mark.e2e])])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where to store: a folder, or a bucket below a prefix of the test's own, for a bucket costs the server dear."""
+    """Where to store; in a bucket below a prefix of the test's own, for a bucket costs the server dear."""
     if request.param == "folder":
         return str(tmp_path / "store")
+    if request.param == "url":
+        return f"memory://{uuid.uuid4().hex}"
     seaweed: SeaweedFS = request.getfixturevalue("seaweed")
     for name, value in seaweed.environment().items():
         monkeypatch.setenv(name, value)

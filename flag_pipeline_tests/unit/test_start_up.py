@@ -1,11 +1,16 @@
 """What a command imports before it is known to be needed."""
 
+import os
+import re
 import subprocess
 import sys
+from importlib.metadata import requires
+from pathlib import Path
 
 import pytest
 
 SLOW = ("dagster", "sqlalchemy", "aiohttp", "PIL", "rich")
+BEYOND_ONE_MACHINE = ("obstore", "celery", "dagster_celery", "dagster_postgres", "psycopg2", "redis")
 
 
 @pytest.mark.parametrize(
@@ -25,3 +30,30 @@ def test_help_and_usage_errors_do_not_wait_for_dagster(arguments: list[str], exi
     assert done.returncode == exit_code
     assert "typer" in imported
     assert imported.isdisjoint(SLOW)
+
+
+def test_run_on_one_machine_imports_nothing_of_a_fleet(tmp_path: Path) -> None:
+    """A bucket's client, Postgres and Celery cost nobody anything who has none, installed or not."""
+    settings = {"DAGSTER_HOME": str(tmp_path / "home"), "FLAG_STORE": str(tmp_path / "store")}
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/dagster.yaml").write_text("telemetry: {enabled: false}")
+
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "flag_pipeline", "run", "CN"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **settings},
+    )
+
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "flag_pipeline.core.folder" in imported
+    assert imported.isdisjoint(BEYOND_ONE_MACHINE)
+
+
+def test_nothing_of_a_fleet_has_to_be_installed() -> None:
+    """What buckets and fleets need comes with the extras alone."""
+    needed = {re.split(r"[^\w-]", line)[0] for line in requires("flag-pipeline") or [] if "extra ==" not in line}
+
+    assert "dagster" in needed
+    assert needed.isdisjoint({name.replace("_", "-") for name in BEYOND_ONE_MACHINE})

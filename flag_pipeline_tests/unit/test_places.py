@@ -1,0 +1,42 @@
+"""Which kind of store a URL is, and what is said of one that is none."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from flag_pipeline.core.folder import LocalFolder
+from flag_pipeline.core.places import UrlStore, open_store
+from flag_pipeline.core.sink import FileSink
+from flag_pipeline.errors import SinkError
+
+
+def test_local_paths_are_folders_and_other_urls_are_not(tmp_path: Path) -> None:
+    """A folder written as a URL keeps the promises of a folder."""
+    assert isinstance(open_store(str(tmp_path)), LocalFolder)
+    assert isinstance(open_store(tmp_path.as_uri()), LocalFolder)
+    assert isinstance(open_store("memory://flags"), UrlStore)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense://flags/x", "cannot use nonsense://flags/x: .*nonsense"),
+        ("http://127.0.0.1:1/x", "cannot use http://127.0.0.1:1/x: it can be read, not written"),
+    ],
+)
+async def test_url_that_cannot_be_a_store_is_named_in_one_line(url: str, message: str) -> None:
+    """No such scheme, or a place that takes no files: before anything is fetched."""
+    with pytest.raises(SinkError, match=message) as caught:
+        async with FileSink(url):
+            pass
+
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_client_of_a_url_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As universal-pathlib says it: which module it needs."""
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+
+    with pytest.raises(SinkError, match=r"cannot use gs://flags/x: .*gcsfs"):
+        open_store("gs://flags/x")
