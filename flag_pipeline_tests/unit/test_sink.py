@@ -95,8 +95,8 @@ async def test_linked_folder_outside_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store/flags").symlink_to(tmp_path / "outside")
 
-    async with FileSink(str(tmp_path / "store")) as sink:
-        with pytest.raises(SinkError, match="through a symbolic link"):
+    with pytest.raises(SinkError, match="through a symbolic link"):
+        async with FileSink(str(tmp_path / "store")) as sink:
             await sink.save(record(), image=flag())
 
     assert files_in(tmp_path / "outside") == set()
