@@ -264,5 +264,8 @@ def check_healed(world: World, where: str) -> None:
         assert [path.name for path in (world.store / "flags").glob(f"{code}-*")] == [f"{code}-{name}.gif"], where
         content = (world.store / f"flags/{code}-{name}.gif").read_bytes()
         assert content == FLAGS[(world.generation + number) % 2], where
+        known = load_record((world.store / f"records/{code}.json").read_bytes())
+        kept = {f"history/{code}/{path.name}" for path in visible(world.store / f"history/{code}")}
+        assert kept <= {change.old_file for change in known.changes}, where
     assert list(world.store.rglob(f"{TEMPORARY_PREFIX}*")) == [], where
     assert len((world.store / "catalog/catalog.json").read_bytes()) > 0, where
