@@ -1,6 +1,6 @@
 """What the command line shows: tables and bars for people, objects for programs."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from flag_pipeline.errors import ErrorKind
 from flag_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -75,10 +76,12 @@ def _summary_of(report: "RunReport") -> list[str]:
 
 
 def _by_reason(failed: "Mapping[str, Mapping[str, str]]") -> dict[tuple[str, str], list[str]]:
-    # When a host is down, every country fails for the same reason: that is one line to read, not 249.
+    # When a host is down, that is one line to read, not 249; the few countries that found out say it each in its words.
+    down = Counter(miss["reason"] for miss in failed.values() if miss["kind"] == ErrorKind.SOURCE_DOWN)
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for code, miss in sorted(failed.items()):
-        groups[miss["kind"], miss["reason"]].append(code)
+        reason = down.most_common(1)[0][0] if miss["kind"] == ErrorKind.SOURCE_DOWN else miss["reason"]
+        groups[miss["kind"], reason].append(code)
     return groups
 
 

@@ -1,22 +1,38 @@
-"""The command line in a process of its own that dies by SIGKILL at a point that a test chooses."""
+"""The command line, or one save, in a process of its own that dies by SIGKILL at a point that a test chooses."""
 
+import asyncio
 import multiprocessing
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from flag_pipeline.core.countries import iso_country
+from flag_pipeline.core.sink import FileSink
+from flag_pipeline_tests.samples import flag, gif, picture, record
+
 # What is about to change the store or the event log, or has just been read from them: the points to die at.
 EVENTS = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.scandir", "fcntl.lockf", "sqlite3.connect"})
+
+# How a process ends that opens a file of the store for writing under the name by which it is read: it might be killed
+# in the middle, however short that is.
+WRITTEN_IN_PLACE = 77
 
 _FORKING = multiprocessing.get_context("forkserver")
 # The imports take most of a process's time: they are done once, and each child starts from there.
 _FORKING.set_forkserver_preload(
-    ["flag_pipeline.launch", "flag_pipeline.cli", "dagster_shared", "flag_pipeline.core.mirror"]
+    [
+        "flag_pipeline.launch",
+        "flag_pipeline.cli",
+        "dagster_shared",
+        "flag_pipeline.core.mirror",
+        "flag_pipeline_tests.crashing",
+    ]
 )
 
 
@@ -30,6 +46,35 @@ def start(
     process = _FORKING.Process(target=_run, args=(list(arguments), dict(environment), die_at, seen))
     process.start()
     return process
+
+
+NEW_FLAG = picture("GIF", size=(300, 200))
+OLD, NEW = record(name="Old"), record(name="New", image=flag(NEW_FLAG))
+
+
+async def save_old(root: str) -> None:
+    """Save a country as it was."""
+    async with FileSink(root) as sink:
+        await sink.save(OLD, image=flag(), country=OLD.country)
+
+
+async def save_new(root: str) -> None:
+    """Save it under another name and with another flag, of which the replaced one is kept."""
+    async with FileSink(root) as sink:
+        await sink.write("history/CN/old.gif", gif("CN"))
+        await sink.save(NEW, image=flag(NEW_FLAG), country=replace(iso_country("CN"), name="New"))
+
+
+def start_save(root: str, *, die_at: int = 0, seen: Any = None) -> BaseProcess:
+    """Start `save_new` on the store at *root*, to die just before event number *die_at*, if that is not 0."""
+    process = _FORKING.Process(target=_save, args=(root, die_at, seen))
+    process.start()
+    return process
+
+
+def _save(root: str, die_at: int, seen: Any) -> None:
+    sys.addaudithook(_Fuse(root, die_at, seen))
+    asyncio.run(save_new(root))
 
 
 def shared_counter() -> Any:
@@ -58,9 +103,11 @@ class _Fuse:
         self._seen = seen
         self._n_seen = 0
 
-    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event not in EVENTS or not (event in {"fcntl.lockf", "sqlite3.connect"} or self._concerns(arguments)):
             return
+        if event == "open" and _is_written(*arguments):
+            os._exit(WRITTEN_IN_PLACE)
         self._n_seen += 1
         if self._n_seen == self._die_at:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -69,8 +116,13 @@ class _Fuse:
 
     def _concerns(self, arguments: tuple[object, ...]) -> bool:
         # The store works in open folders, by names alone.
-        path = str(arguments[0]) if arguments else "/"
-        return path.startswith(self._root) or not path.startswith("/")
+        path = arguments[0] if arguments else None
+        return isinstance(path, str) and (path.startswith(self._root) or "/" not in path)
+
+
+def _is_written(path: object, _mode: object, flags: int) -> bool:
+    hidden = os.path.basename(str(path)).startswith(".")  # noqa: PTH119 - an audit hook had better do little
+    return not hidden and flags & (os.O_WRONLY | os.O_RDWR) != 0
 
 
 def install_dagster_home(home: Path) -> None:

@@ -187,12 +187,26 @@ FAULTS = {fault.name: fault for fault in (*STATUSES, *CONNECTIONS, *REDIRECTS, *
 CODE_OF = dict(zip(FAULTS, iso_codes(), strict=False))
 
 
+SHAPES = ("ranged", "list", "single")
+GREEN, RED, GREY = "green", "red", "grey"
+
+
+def colour_of(fault: Fault, shape: str) -> str:
+    """How Dagster shows the country's partition after a run of that shape."""
+    if fault.kind is None:
+        return GREEN
+    # A run of its own succeeds when the source does not have the country; one that fails for another country's sake
+    # paints this one red too.
+    return GREY if fault.kind is NOT_FOUND and shape == "single" else RED
+
+
 def fault_table() -> str:
     """The matrix as a Markdown table, between its two marks."""
+    runs = " | ".join(f"{shape} run" for shape in SHAPES)
     lines = [
         START,
-        "| fault | kind | requests for the file | partition | files |",
-        "|---|---|---|---|---|",
+        f"| fault | kind | requests for the file | {runs} | recorded | files |",
+        "|---|---|---|---|---|---|---|---|",
         *(_table_row(fault) for fault in FAULTS.values()),
         END,
     ]
@@ -201,12 +215,13 @@ def fault_table() -> str:
 
 def _table_row(fault: Fault) -> str:
     if fault.kind is None:
-        kind, partition, files = "", "materialized", "flag, metadata, record"
+        kind, recorded, files = "", "materialization", "flag, metadata, record"
     else:
         kind = f"`{fault.kind}`"
-        partition = "not found" if fault.kind is NOT_FOUND else "failed"
+        recorded = "observation: not found" if fault.kind is NOT_FOUND else "observation: failed"
         files = "the reason in the record" if fault.kind is not SINK else "none"
-    return f"| {fault.name} | {kind} | {fault.attempts} | {partition} | {files} |"
+    colours = " | ".join(colour_of(fault, shape) for shape in SHAPES)
+    return f"| {fault.name} | {kind} | {fault.attempts} | {colours} | {recorded} | {files} |"
 
 
 def main() -> None:

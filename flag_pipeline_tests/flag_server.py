@@ -80,6 +80,8 @@ class FlagServer:
         requests: paths in the order in which they were asked for.
         headers: of each request.
         arrivals: when each request came, in seconds of a clock that never goes back.
+        statuses: how often it answered with each, raw answers left out.
+        body_bytes: how many bytes of bodies it sent, raw answers left out.
         under_way: how many requests wait for their answer.
         most_under_way: how many ever did at once.
     """
@@ -88,6 +90,8 @@ class FlagServer:
     requests: list[str] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
     arrivals: list[float] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    body_bytes: int = 0
     under_way: int = 0
     most_under_way: int = 0
     _scripts: dict[str, list[Answer]] = field(default_factory=dict)
@@ -133,8 +137,13 @@ class FlagServer:
             finally:
                 self.under_way -= 1
 
+        async def count(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+            self.statuses[response.status] += 1
+            self.body_bytes += response.content_length or 0
+
         application = self._mirror.application()
         application.middlewares.append(scripted)
+        application.on_response_prepare.append(count)
         return application
 
 

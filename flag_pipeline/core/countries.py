@@ -68,7 +68,7 @@ def parse_country(content: bytes, *, code: str, url: str) -> Country:
     are ignored. Raises SourceContractError when it is not that, or when the name could do harm: control or
     invisible characters, path separators, or more than 100 characters.
     """
-    document = _parse_json(content, code=code, url=url)
+    document = parse_json_object(content, code=code, url=url)
     iso_cc, name, tld = document.get("iso_cc"), document.get("country"), document.get("tld_cc")
     if not isinstance(iso_cc, str) or iso_cc.upper() != code:
         raise SourceContractError(f"metadata is for iso_cc {iso_cc!r:.40}", code=code, url=url)
@@ -87,7 +87,11 @@ def parse_country(content: bytes, *, code: str, url: str) -> Country:
     )
 
 
-def _parse_json(content: bytes, *, code: str, url: str) -> dict[str, Any]:
+def parse_json_object(content: bytes, *, code: str, url: str) -> dict[str, Any]:
+    """Return the JSON object that *content* is, in UTF-8 with or without a byte order mark.
+
+    Raises SourceContractError for anything else: another type, the same key twice, NaN, nesting without end.
+    """
     try:
         document = json.loads(
             content.decode("utf-8-sig"), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant

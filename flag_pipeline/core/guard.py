@@ -11,6 +11,15 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 HTTPS_PORT = 443
 # An IPv6 address of this network carries an IPv4 address in its last 32 bits (RFC 6052).
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# All that the internet routes in IPv6 (IANA, IPv6 address space). Beside it lie forms that a gateway or an old stack
+# may still lead inside: ::10.0.0.1, ::ffff:0:10.0.0.1, 64:ff9b:1::/48 of RFC 8215, fec0::/10.
+_IPV6_INTERNET = ipaddress.IPv6Network("2000::/3")
+# Python 3.11 takes these for the internet's (IANA, special-purpose address registries).
+_SPECIAL = (
+    ipaddress.ip_network("192.0.0.0/24"),
+    ipaddress.ip_network("192.88.99.0/24"),
+    ipaddress.ip_network("3fff::/20"),
+)
 
 
 def is_public_address(address: str) -> bool:
@@ -18,8 +27,10 @@ def is_public_address(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         embedded = ip.ipv4_mapped or ip.sixtofour or (ip in _NAT64 and ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+        if not embedded and ip not in _IPV6_INTERNET:
+            return False
         ip = embedded or ip
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _SPECIAL)
 
 
 def _literal(host: str) -> bool | None:

@@ -96,5 +96,11 @@ def find_preset(source: str) -> SourcePreset:
 
 
 def _is_base_url(address: str) -> bool:
-    parts = urlsplit(address)
-    return parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query and not parts.fragment
+    try:
+        parts = urlsplit(address)
+        is_addressable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+    # The address is recorded, shown and published with every flag: no place for a password.
+    is_harmless = address.isprintable() and parts.username is None and not parts.query and not parts.fragment
+    return parts.scheme in {"http", "https"} and is_addressable and is_harmless

@@ -5,6 +5,7 @@ import copy
 import json
 from typing import Any
 
+from flag_pipeline.core.countries import parse_json_object
 from flag_pipeline.core.source import FlagSource, Meter
 from flag_pipeline.errors import FlagNotFoundError, SourceContractError, SourceError
 from flag_pipeline.models import Validators
@@ -34,24 +35,16 @@ class SharedMetadata:
         key = source.preset.name_key.format(cc=code.lower())
         if self._names is None or key not in self._names:
             raise FlagNotFoundError(f"{url} does not name {code}", code=code, url=url)
-        return json.dumps({"country": self._names[key], "iso_cc": code}).encode()
+        name = self._names[key]
+        # What is no name is none; and to write down again what is nested as deeply as can be read may be too deep.
+        return json.dumps({"country": name if isinstance(name, str) else None, "iso_cc": code}).encode()
 
     async def _fetch(self, source: FlagSource, url: str, *, code: str, meter: Meter) -> None:
         try:
             answer = await source.fetch(url, code=code, known=Validators(), meter=meter)
-            self._names = _parse(answer.content or b"", code=code, url=url)
+            self._names = parse_json_object(answer.content or b"", code=code, url=url)
         except FlagNotFoundError as exc:
             # A country may be missing; the list of all countries may not.
             self._error = SourceContractError(str(exc), code=code, url=url)
         except SourceError as exc:
             self._error = exc
-
-
-def _parse(content: bytes, *, code: str, url: str) -> dict[str, Any]:
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as exc:
-        raise SourceContractError(f"{url} is not JSON", code=code, url=url) from exc
-    if not isinstance(document, dict):
-        raise SourceContractError(f"{url} is not a JSON object", code=code, url=url)
-    return document

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import Effort, FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
@@ -29,6 +30,8 @@ class SweepSummary:
                 self.not_found.append(outcome)
             case FlagFailed():
                 self.failed.append(outcome)
+            case _:
+                assert_never(outcome)
 
 
 async def sweep(

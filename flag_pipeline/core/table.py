@@ -5,6 +5,7 @@ Absent numbers and moments are null (an empty cell in CSV), absent text is empty
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,8 +18,9 @@ from flag_pipeline.models import ColourShare
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# A spreadsheet takes a cell that starts with one of these for a formula (OWASP, CSV injection).
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet takes text for a formula that starts like this, full-width signs included (OWASP, CSV injection); and
+# where it splits lines at semicolons, as in much of Europe, what follows one is the start of a cell.
+_FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 VERSION_KEY = "flag_pipeline.schema_version"
 
 
@@ -74,7 +76,7 @@ def render_json(schema: TableSchema, rows: Iterable[object]) -> bytes:
 def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
     """Return the rows as RFC 4180 CSV in UTF-8, with a header.
 
-    A cell that a spreadsheet would run as a formula gets a leading apostrophe. Colours are `#rrggbb:share`,
+    Text that a spreadsheet would run as a formula gets an apostrophe before it. Colours are `#rrggbb:share`,
     separated by spaces.
     """
     text = io.StringIO(newline="")
@@ -161,4 +163,4 @@ def _csv_cell(cell: object) -> object:
         return write_moment(cell)
     if isinstance(cell, tuple):
         return " ".join(f"{colour.hex}:{colour.share}" for colour in cell)
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+    return _FORMULA.sub(r"\1'", cell) if isinstance(cell, str) else cell

@@ -103,6 +103,53 @@ def test_healing_waits_for_a_run_that_is_under_way(
 
 
 @pytest.mark.parametrize(("most", "n_runs"), [(None, 1), (100, 3)])
+def follow(
+    instance: dg.DagsterInstance, settings: Settings, result: dg.ExecuteInProcessResult
+) -> dg.RunRequest | dg.SkipReason:
+    """What the sensor that watches such runs makes of it."""
+    ended = dg.DagsterEventType.RUN_SUCCESS if result.success else dg.DagsterEventType.RUN_FAILURE
+    name = f"catalog_follows_{'success' if result.success else 'failure'}"
+    sensor = build_definitions(settings).resolve_sensor_def(name)
+    context = dg.build_run_status_sensor_context(
+        sensor_name=name,
+        dagster_event=next(event for event in result.all_events if event.event_type is ended),
+        dagster_instance=instance,
+        dagster_run=result.dagster_run,
+    )
+    answer: dg.RunRequest | dg.SkipReason = sensor(context)
+    return answer
+
+
+def test_catalog_follows_states_where_no_content_changed(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """A new failure and its end are each followed once."""
+    first = follow(instance, settings, launch(instance, settings, tags=ranged("AD", "AF")))
+    flag_server.break_country("AE", answer(500))
+    failed = follow(instance, settings, launch(instance, settings, tags=ranged("AD", "AF")))
+    again = follow(instance, settings, launch(instance, settings, tags=ranged("AD", "AF")))
+    flag_server.break_country("AE")
+    healed = follow(instance, settings, launch(instance, settings, tags=ranged("AD", "AF")))
+
+    assert isinstance(first, dg.SkipReason)
+    assert isinstance(failed, dg.RunRequest)
+    assert isinstance(again, dg.SkipReason)
+    assert isinstance(healed, dg.RunRequest)
+
+
+def test_catalog_is_left_to_the_automation_where_content_changed_too(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """A new failure in a run that also saved a country."""
+    launch(instance, settings, tags=ranged("AD", "AF"))
+    flag_server.break_country("AE", answer(500))
+
+    followed = follow(instance, settings, launch(instance, settings, tags=ranged("AD", "AI")))
+
+    assert isinstance(followed, dg.SkipReason)
+    assert "Content changed" in (followed.skip_message or "")
+
+
 def test_schedule_covers_every_country(
     instance: dg.DagsterInstance, settings: Settings, most: int | None, n_runs: int
 ) -> None:

@@ -1,10 +1,12 @@
 """kill -9 at seeded points of a run, and what must hold right after it and after the run that follows."""
 
+import asyncio
 import csv
 import io
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -20,7 +22,18 @@ from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.files import STALE_TEMPORARY_S, TEMPORARY_PREFIX
 from flag_pipeline.core.records import load_record
 from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE
-from flag_pipeline_tests.crashing import install_dagster_home, shared_counter, start
+from flag_pipeline_tests.crashing import (
+    NEW,
+    NEW_FLAG,
+    OLD,
+    WRITTEN_IN_PLACE,
+    install_dagster_home,
+    save_new,
+    save_old,
+    shared_counter,
+    start,
+    start_save,
+)
 from flag_pipeline_tests.flag_server import FlagServer, flag_url_path, metadata_url_path, running_flag_server
 from flag_pipeline_tests.samples import gif
 
@@ -101,6 +114,7 @@ class World:
             self.victim = process.pid or 0
         process.join()
         self.victim = 0
+        assert process.exitcode != WRITTEN_IN_PLACE
         return process.exitcode or 0
 
 
@@ -154,6 +168,43 @@ def test_killed_runs_lose_nothing(world: World, n_points: int) -> None:
 
     # A run that had less to do than the first may be over before its point.
     assert n_killed >= n_points * 0.9
+
+
+def test_save_killed_before_any_of_its_steps_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+    """Each point at which the store is touched: what the record names is there, whole, and the next save tidies up."""
+    asyncio.run(save_old(str(tmp_path / "before")))
+    seen = shared_counter()
+    n_steps = 1
+    number = 0
+    while number < n_steps:
+        root = tmp_path / str(number)
+        shutil.copytree(tmp_path / "before", root)
+        # A process that dies while it counts would keep the counter's lock.
+        process = start_save(str(root), die_at=number, seen=None if number else seen)
+        process.join()
+        # The first one lives, and counts the steps.
+        assert process.exitcode == (-signal.SIGKILL if number else 0)
+        n_steps = int(seen.value) + 1 if number == 0 else n_steps
+        check_old_or_new(root, f"killed before step {number}")
+        age_temporaries(root)
+        asyncio.run(save_new(str(root)))
+        assert [path.name for path in (root / "flags").iterdir()] == ["CN-New.gif"]
+        assert list(root.rglob(f"{TEMPORARY_PREFIX}*")) == []
+        number += 1
+
+    assert n_steps > 15
+
+
+def check_old_or_new(root: Path, where: str) -> None:
+    """The record is one of the two, and so is every file, under its own name."""
+    known = load_record((root / "records/CN.json").read_bytes())
+    assert known in (OLD, NEW), where
+    assert known.image is not None
+    assert (root / known.image.file).is_file(), where
+    whole = {"CN-Old.gif": gif("CN"), "CN-New.gif": NEW_FLAG, "old.gif": gif("CN")}
+    for path in [*visible(root / "flags"), *visible(root / "history/CN")]:
+        assert path.read_bytes() == whole[path.name], f"{where}: {path.name} is torn"
+    assert json.loads((root / "metadata/CN.json").read_bytes())["name"] in {"China", "New"}, where
 
 
 def check_store(world: World, where: str) -> None:
@@ -213,5 +264,8 @@ def check_healed(world: World, where: str) -> None:
         assert [path.name for path in (world.store / "flags").glob(f"{code}-*")] == [f"{code}-{name}.gif"], where
         content = (world.store / f"flags/{code}-{name}.gif").read_bytes()
         assert content == FLAGS[(world.generation + number) % 2], where
+        known = load_record((world.store / f"records/{code}.json").read_bytes())
+        kept = {f"history/{code}/{path.name}" for path in visible(world.store / f"history/{code}")}
+        assert kept <= {change.old_file for change in known.changes}, where
     assert list(world.store.rglob(f"{TEMPORARY_PREFIX}*")) == [], where
     assert len((world.store / "catalog/catalog.json").read_bytes()) > 0, where

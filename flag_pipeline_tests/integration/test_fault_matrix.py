@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.files import TEMPORARY_PREFIX
@@ -16,12 +17,25 @@ from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE, RecordedCoun
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import Miss
 from flag_pipeline.settings import Settings, load_settings
-from flag_pipeline_tests.faults import CODE_OF, FAULTS, MAX_BODY_BYTES, MAX_PIXELS, README, Fault, fault_table
+from flag_pipeline_tests.faults import (
+    CODE_OF,
+    FAULTS,
+    GREEN,
+    GREY,
+    MAX_BODY_BYTES,
+    MAX_PIXELS,
+    README,
+    RED,
+    SHAPES,
+    Fault,
+    colour_of,
+    fault_table,
+)
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path, metadata_url_path, running_flag_server
 
 pytestmark = pytest.mark.timeout(240)
 
-SHAPES = ("ranged", "list", "single")
+COLOURS = {AssetPartitionStatus.MATERIALIZED: GREEN, AssetPartitionStatus.FAILED: RED, None: GREY}
 # Between and behind the countries with a fault there are good ones.
 FAULTY = list(CODE_OF.values())
 GOOD = list(iso_codes()[len(FAULTY) : len(FAULTY) + 20])
@@ -127,6 +141,17 @@ def test_fault_costs_its_country_alone(runs: Runs, name: str) -> None:
         check_saved(runs.store, code)
     elif fault.kind is not ErrorKind.SINK:
         check_missed(runs.store, code, Miss(fault.kind, seen.reason))
+
+
+@pytest.mark.parametrize("key", [COUNTRY_METADATA, FLAG_IMAGE], ids=str)
+def test_partitions_have_the_colours_of_the_matrix(runs: Runs, key: dg.AssetKey) -> None:
+    """As Dagster itself computes them for its UI."""
+    partitions = dg.StaticPartitionsDefinition(list(iso_codes()))
+    statuses = runs.instance.get_status_by_partition(key, FAULTY, partitions) or {}
+
+    shown = {name: COLOURS[statuses.get(code)] for name, code in CODE_OF.items()}
+
+    assert shown == {name: colour_of(fault, runs.shape) for name, fault in FAULTS.items()}
 
 
 def check_saved(store: Path, code: str) -> None:

@@ -87,6 +87,9 @@ def test_a_country_without_a_name_is_not_found(instance: dg.DagsterInstance, set
         (answer(404), "contract", 1),
         (answer(200, b"<html>"), "contract", 1),
         (answer(200, b"[]"), "contract", 1),
+        (answer(200, b'{"cn": "China", "cn": "Cathay", "fr": "x", "gb": "y"}'), "contract", 1),
+        (answer(200, b'{"cn": NaN}'), "contract", 1),
+        (answer(200, b'{"cn": ' + b"[" * 100_000), "contract", 1),
     ],
 )
 def test_a_broken_list_is_asked_for_once_and_told_for_each(
@@ -111,12 +114,22 @@ def test_a_name_that_could_do_harm_fails_its_country(
     instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
 ) -> None:
     """Names of the shared document are checked like all others."""
-    flag_server.script(NAMES, [answer(200, json.dumps({"cn": "../../China", "fr": "France", "gb": 7}).encode())])
+    flag_server.script(NAMES, [answer(200, json.dumps({"cn": "../../China", "fr": "France", "gb": [[]]}).encode())])
 
     assert not fetch(instance, settings, *CODES)
 
     assert set(read_ledger(instance, FLAG_IMAGE, CODES).failed) == {"CN", "GB"}
     assert instance.get_materialized_partitions(FLAG_IMAGE) == {"FR"}
+
+
+def test_list_may_begin_with_a_byte_order_mark(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """As any metadata document may."""
+    names = json.dumps({"cn": "China", "fr": "France", "gb": "United Kingdom"})
+    flag_server.script(NAMES, [answer(200, names.encode("utf-8-sig"))])
+
+    assert fetch(instance, settings, *CODES)
 
 
 def test_other_formats_are_not_accepted(

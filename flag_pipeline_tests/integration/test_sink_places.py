@@ -140,6 +140,17 @@ async def test_strays_of_a_killed_run_are_seen_and_dropped(place: str, beside: S
     assert await files_of(beside, FLAGS) == {"flags/CN-China.gif", "flags/CNX-Other.gif"}
 
 
+async def test_stray_that_somebody_else_dropped_is_no_error(place: str, beside: Store) -> None:
+    """Two runs may want to tidy up the same file."""
+    await asyncio.to_thread(beside.write, "flags/CN-Cathay.gif", gif())
+    async with FileSink(place) as sink:
+        await asyncio.to_thread(beside.delete, "flags/CN-Cathay.gif")
+
+        await sink.save(record(), image=flag())
+
+    assert await files_of(beside, FLAGS) == {"flags/CN-China.gif"}
+
+
 async def test_record_is_not_written_for_a_flag_that_is_gone(sink: FileSink, beside: Store) -> None:
     """Another run may have renamed it meanwhile: a record names only what is there."""
     with pytest.raises(SinkError, match="vanished"):

@@ -172,7 +172,14 @@ async def test_recovered_server_costs_a_retry(client: Client, flag_server: FlagS
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
-    "value", ["7", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), "9" * 400]
+    "value",
+    [
+        "7",
+        "9" * 400,
+        format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True),
+        # "-0000": a moment in UTC of which nobody says where it was.
+        format_datetime((datetime.now(UTC) + timedelta(hours=1)).replace(tzinfo=None)),
+    ],
 )
 async def test_server_hint_overrides_back_off(client: Client, flag_server: FlagServer, status: int, value: str) -> None:
     """In both forms, and at most as long as the settings allow."""

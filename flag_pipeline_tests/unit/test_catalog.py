@@ -58,13 +58,24 @@ def test_rows_are_sorted_and_include_what_is_no_partition_any_more() -> None:
     assert [row.code for row in rows] == ["AD", "CN", "FR"]
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", '=cmd|" /C calc"!A0'])
-def test_spreadsheet_runs_no_formula(name: str) -> None:
-    """Such a cell starts with an apostrophe."""
+def name_cell(name: str) -> str:
+    """What the CSV file has for a country of that name."""
     country = record().country
     assert country is not None
-    hostile = replace(record(), country=replace(country, name=name))
+    named = replace(record(), country=replace(country, name=name))
+    [cells] = csv.DictReader(io.StringIO(render_csv(CATALOG_SCHEMA, [row(named)]).decode(), newline=""))
+    return cells["name"]
 
-    cells = list(csv.reader(io.StringIO(render_csv(CATALOG_SCHEMA, [row(hostile)]).decode(), newline="")))[1]
 
-    assert cells[[column.name for column in CATALOG_SCHEMA.columns].index("name")] == f"'{name}"
+@pytest.mark.parametrize(
+    "name", ["=1+1", "+1", "-1", "@SUM(A1)", '=cmd|" /C calc"!A0', "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(A1)"]
+)
+def test_spreadsheet_runs_no_formula(name: str) -> None:
+    """Such a cell starts with an apostrophe."""
+    assert name_cell(name) == f"'{name}"
+
+
+@pytest.mark.parametrize(("name", "cell"), [("x;=1+1", "x;'=1+1"), ("x; @A1;-1", "x;' @A1;'-1"), ("a;b-c", "a;b-c")])
+def test_formula_behind_a_semicolon_is_none_either(name: str, cell: str) -> None:
+    """Where a spreadsheet takes semicolons for separators, a name with one in it is two cells."""
+    assert name_cell(name) == cell

@@ -34,6 +34,9 @@ def test_public_addresses(address: str) -> None:
         "::ffff:127.0.0.1", "::ffff:10.0.0.1",
         "64:ff9b::a00:1",  # 10.0.0.1 behind NAT64
         "2002:7f00:1::",  # 127.0.0.1 behind 6to4
+        "64:ff9b:1::a00:1", "64:ff9b:1:fffe::a9fe:a9fe",  # behind a NAT64 of one's own (RFC 8215)
+        "::10.0.0.1", "::ffff:0:10.0.0.1", "fec0::1",  # forms that are out of use, and still understood
+        "192.0.0.8", "192.88.99.1", "3fff::1", "5f00::1",  # set aside later than Python 3.11 knows
     ],
 )  # fmt: skip
 def test_private_addresses(address: str) -> None:

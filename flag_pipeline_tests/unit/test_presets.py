@@ -22,7 +22,14 @@ def test_base_url_is_a_source_of_the_same_layout(source: str) -> None:
     assert preset.metadata_url("CN") == f"{source.rstrip('/')}/cn/metadata.json"
 
 
-@pytest.mark.parametrize("source", ["", "ftp://x/y", "file:///etc", "http://", "http://x/?q", "http://x/#f", "other"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("", "ftp://x/y", "file:///etc", "http://", "http://x/?q", "http://x/#f", "other"),
+        *("http://[x", "http://x:99999", "http://x:0", "http://x:port", "http://x/\x1b[31m"),
+        *("https://user@x", "https://user:secret@x", "flagcdn@https://user:secret@x"),
+    ],
+)
 def test_anything_else_is_refused(source: str) -> None:
     """The error lists what there is."""
     with pytest.raises(ConfigurationError, match="use one of embedded, fluentpython, flagcdn"):

@@ -135,6 +135,21 @@ async def test_change_is_dated(source: FakeSource, sink: FileSink) -> None:
     assert second.record.image.sha256 != first.record.image.sha256
 
 
+async def test_flag_from_before_its_look_was_kept_is_compared_all_the_same(source: FakeSource, sink: FileSink) -> None:
+    """An older record does not say what the flag looks like; its file does."""
+    first = await refresher(source, sink).refresh("CN")
+    assert isinstance(first, FlagSaved)
+    assert first.record.image is not None
+    await sink.save(replace(first.record, image=replace(first.record.image, look=None)))
+    source.files["cn/cn.gif"] = picture("GIF")
+
+    second = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(second, FlagSaved)
+    [change] = second.record.changes
+    assert change.distance_bits is not None
+
+
 async def test_renamed_country_moves_its_flag(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
     """Without downloading it again."""
     await refresher(source, sink).refresh("CN")

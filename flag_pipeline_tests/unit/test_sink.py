@@ -235,6 +235,8 @@ async def test_object_store_holds_the_same_files() -> None:
         assert not sink.has_strays(record())
         with pytest.raises(SinkError, match="leads out of the store"):
             await sink.write("../x", b"x")
+        with pytest.raises(SinkError, match="vanished"):
+            await sink.save(record(name="Cathay"))
     assert sorted(path.name for path in UPath(f"{root}/flags").iterdir()) == ["CN-China.gif"]
 
 

@@ -1,0 +1,161 @@
+"""`run`, `retry` and `status` on a persistent instance: what they cost, what they leave, what they say."""
+
+import json
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from flag_pipeline.cli import app
+from flag_pipeline.settings import project_root
+from flag_pipeline_tests.flag_server import FlagServer, answer, head, metadata_url_path, raw
+
+pytestmark = pytest.mark.timeout(180)
+
+ESCAPE = "\x1b[31m"
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """The command line in this process, on a home and a store of its own."""
+
+    store: Path
+
+    def __call__(self, *arguments: str, expect: int = 0) -> Result:
+        """Run a command to its end, which must be the expected exit code."""
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == expect, (arguments, result.output, result.exception)
+        return result
+
+    def json(self, *arguments: str, expect: int = 0) -> Any:
+        """Run a command and return the one object that it prints."""
+        return json.loads(self(*arguments, "--json", expect=expect).stdout)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """A home with the instance's settings as they are committed, and an empty store."""
+    home, store = tmp_path / "home", tmp_path / "store"
+    home.mkdir()
+    (home / "dagster.yaml").write_bytes((project_root() / "dagster_home" / "dagster.yaml").read_bytes())
+    settings = {"DAGSTER_HOME": home, "FLAG_STORE": store, "FLAG_RETRY_INITIAL_S": 0.001}
+    for name, value in {**settings, "DAGSTER_EVENT_BATCH_SIZE": 1000}.items():
+        monkeypatch.setenv(name, str(value))
+    return Shell(store)
+
+
+def state_of(root: Path) -> dict[str, tuple[int, int, int]]:
+    """Inode, time and size of everything below *root*, folders included: they tell of files that came and went."""
+    found = {str(path.relative_to(root)): path.lstat() for path in root.rglob("*")}
+    return {path: (stat.st_ino, stat.st_mtime_ns, stat.st_size) for path, stat in found.items()}
+
+
+def test_unchanged_refresh_of_the_world_rewrites_nothing(shell: Shell, flag_server: FlagServer) -> None:
+    """249 countries, 498 questions, 498 times 304 without a body, and no file or folder of the store is touched."""
+    source = ("--source", flag_server.url)
+    first = shell.json("run", *source)
+    before = state_of(shell.store)
+    flag_server.requests.clear()
+    flag_server.body_bytes = 0
+
+    second = shell.json("run", *source)
+
+    assert (first["saved"], first["requests"]) == (249, 498)
+    assert (second["unchanged"], second["requests"], second["bytes"], second["retries"]) == (249, 498, 0, 0)
+    assert (len(flag_server.requests), flag_server.statuses[304], flag_server.body_bytes) == (498, 498, 0)
+    assert {len(list((shell.store / folder).iterdir())) for folder in ("flags", "metadata")} == {249}
+    assert state_of(shell.store) == before
+
+
+def unused_port() -> int:
+    """A port of loopback on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def know_no_name(host: object, *_rest: object, **_more: object) -> NoReturn:
+    """Look a name up as a system without any DNS server does; the question does not leave the process."""
+    raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host}")
+
+
+@pytest.mark.parametrize("how", ["refused", "unknown to DNS"])
+def test_host_that_is_down_costs_seconds_and_one_line(shell: Shell, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """All 249 fail with kind `source_down`, long before 15 seconds: exit code 1, one reason, all in the catalog."""
+    if how == "refused":
+        url = f"http://127.0.0.1:{unused_port()}"
+    else:
+        url = "http://flags.invalid"
+        monkeypatch.setattr(socket, "getaddrinfo", know_no_name)
+
+    said = shell("run", "--source", url, expect=1).stdout
+
+    standing = shell.json("status")["flag_image"]
+    spent = re.search(r"^(\d+) requests, \d+ retries, 0\.0 kB, ([\d.]+) s$", said, re.MULTILINE)
+    lines = [line for line in said.splitlines() if "source_down" in line]
+    assert len(lines) == 1
+    assert re.match(r"AD AE .+ and 237 more source_down: ", lines[0])
+    assert spent is not None
+    assert int(spent[1]) < 100
+    assert float(spent[2]) < 15
+    assert said.startswith("249 requested: 0 saved, 0 unchanged, 0 not found, 249 failed\n")
+    assert (len(standing["failed"]), standing["materialized"]) == (249, 0)
+    assert "catalog.csv, 249 rows" in said
+
+
+def test_what_fails_is_listed_and_retried_alone(shell: Shell, flag_server: FlagServer) -> None:
+    """A scattered failure, a country that the source lacks, and a retry that asks for these and nothing else."""
+    source = ("--source", flag_server.url)
+    flag_server.break_country("AL", answer(500))
+    flag_server.break_country("AQ", answer(404))
+
+    said = shell("run", "A", *source, expect=1).stdout
+    told = shell("status").stdout
+    flag_server.break_country("AL")
+    flag_server.requests.clear()
+    healed = shell.json("retry", *source)
+    nothing = shell("run", "A", *source, "--verbose").stdout
+
+    assert f"AL server_error: {flag_server.url}/al/metadata.json answered 500" in said
+    assert "The source does not have AQ." in said
+    assert "flag-pipeline retry" in said
+    assert "AL server_error" in told
+    assert (healed["saved"], healed["not_found"], healed["requested"]) == (234, ["AQ"], 235)
+    assert "0 saved, 15 unchanged, 1 not found, 0 failed" in nothing
+
+
+def test_store_that_cannot_be_used_is_one_line(shell: Shell, flag_server: FlagServer) -> None:
+    """A file in place of the folder: nothing is asked of the source, exit code 1 and the reason."""
+    shell.store.write_bytes(b"")
+
+    result = shell("run", "CN", "--source", flag_server.url, expect=1)
+
+    assert "The run failed: cannot use" in result.stdout
+    assert "Not a directory" in result.stdout or "File exists" in result.stdout
+    assert flag_server.requests == []
+
+
+@pytest.mark.parametrize("command", ["run", "status", "catalog"])
+def test_hostile_answers_do_not_reach_the_terminal(shell: Shell, flag_server: FlagServer, command: str) -> None:
+    """Names, redirect targets, reason phrases and header names: escape sequences and markup are shown, not obeyed."""
+    flag_server.script(metadata_url_path("AD"), [answer(200, _document("AD", f"{ESCAPE}red"))])
+    flag_server.script(metadata_url_path("AE"), [raw(head("302 Found", Location=f"http://evil.example/{ESCAPE}"))])
+    flag_server.script(metadata_url_path("AF"), [answer(200, _document("AF", "[bold]x :smile: [link=http:e]"))])
+    flag_server.script(metadata_url_path("AG"), [raw(f"HTTP/1.1 200 {ESCAPE}\x07\r\nX{ESCAPE}: y\r\n\r\n".encode())])
+    run = shell("run", "AD", "AE", "AF", "AG", "--source", flag_server.url, expect=1)
+
+    said = run.output if command == "run" else shell(command).output
+
+    assert re.sub(r"\s", "", said).isprintable()
+    assert "AE" in said
+    if command == "catalog":
+        # Shown as they are, not as bold text, a picture and a link.
+        assert {"[bold]x", ":smile:", "[link=http:e]"} <= {*said.split()}
+
+
+def _document(code: str, name: str) -> bytes:
+    return json.dumps({"country": name, "iso_cc": code}).encode()
