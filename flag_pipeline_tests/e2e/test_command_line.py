@@ -163,7 +163,8 @@ def test_ctrl_c_keeps_what_was_recorded(flag_pipeline: CommandLine) -> None:
     """Interrupted: exit code 130, recorded countries stay, no temporary file remains, a further run does the rest."""
     with flag_pipeline.mirror("--delay", "0.05") as url:
         with flag_pipeline.start("run", "A", "B", "--source", url, "-m", "1") as process:
-            until(lambda: len(list(flag_pipeline.store.glob("records/*.json"))) >= 3)
+            # Files come first: when the fourth country's are in place, the third one's events are stored.
+            until(lambda: len(list(flag_pipeline.store.glob("records/*.json"))) >= 4)
             process.send_signal(signal.SIGINT)
             output, _ = process.communicate(timeout=20)
 

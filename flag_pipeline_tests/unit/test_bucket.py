@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flag_pipeline.core.bucket import Bucket, open_bucket
+from flag_pipeline.core.places import open_store
 from flag_pipeline.errors import SinkError
 from flag_pipeline_tests.flag_server import FlagServer, answer
 
@@ -110,10 +111,10 @@ def test_object_that_may_not_be_read_is_not_an_absent_one(refusing: FlagServer) 
     refusing.script("/flags/records/CN.json", [answer(403, b"<Error><Code>AccessDenied</Code></Error>")])
 
     with pytest.raises(SinkError, match="access to bucket flags is denied"):
-        open_bucket("s3://flags").read("records/CN.json")
+        open_store("s3://flags").read("records/CN.json")
     # A refusal of HEAD has no body to say why.
     with pytest.raises(SinkError, match="403 Forbidden"):
-        open_bucket("s3://flags").exists("records/CN.json")
+        open_store("s3://flags").exists("records/CN.json")
 
 
 def test_server_that_nobody_can_reach_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
