@@ -4,20 +4,38 @@ To hand one piece to a thread, and to wake the loop when it is done, costs about
 """
 
 import asyncio
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Piece(Generic[T, R]):
-    """One piece of work and what became of it.
+class Failure:
+    """Keeps the exception that ends its block, for somebody else to raise.
 
-    As a context manager it keeps the exception that ends its block for whoever wants the result: it is no other's.
+    Attributes:
+        error: None when the block ended well.
+    """
+
+    error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.error = error
+        return True
+
+
+class Piece(Failure, Generic[T, R]):
+    """One piece of work and what became of it; work that fails inside its block is no other piece's failure.
 
     Attributes:
         given: what there is to work on.
@@ -27,52 +45,65 @@ class Piece(Generic[T, R]):
     def __init__(self, given: T) -> None:
         self.given = given
         self.result: R = None  # type: ignore[assignment]
-        self._error: Exception | None = None
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def __enter__(self) -> Self:
-        return self
+    def settle(self) -> None:
+        """Wake whoever waits; on the loop."""
+        if not self._done.done():
+            self._done.set_result(None)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        self._error = error if isinstance(error, Exception) else None
-        return self._error is not None
-
-    def outcome(self) -> R:
-        """Return the result, or raise what the work failed with."""
-        if self._error is not None:
-            raise self._error
+    async def outcome(self) -> R:
+        """Return the result once it is there, or raise what the work failed with."""
+        await self._done
+        if self.error is not None:
+            raise self.error
         return self.result
 
 
 class Batcher(Generic[T, R]):
-    """Has *work* do waiting pieces on the threads of *executor*; each free thread takes all that wait.
+    """Has *work* do waiting pieces on *executor*, which has so many *threads*; a free thread takes its share of them.
 
     *work* sets the result of each piece; what it raises itself is the failure of all of them. A caller that is
     cancelled leaves its piece to be done, unless the executor is shut down before.
     """
 
-    def __init__(self, work: Callable[[Sequence[Piece[T, R]]], None], executor: Executor) -> None:
+    def __init__(
+        self, work: Callable[[Sequence[Piece[T, R]]], None], executor: ThreadPoolExecutor, *, threads: int = 1
+    ) -> None:
         self._work = work
         self._executor = executor
+        self._threads = threads
+        self._lock = threading.Lock()
         self._waiting: deque[Piece[T, R]] = deque()
-        self._is_queued = False
-        self._batch: asyncio.Future[None]
+        self._n_queued = 0
 
     async def do(self, given: T) -> R:
         """Return what came of *given*, or raise what it failed with."""
         piece = Piece[T, R](given)
-        self._waiting.append(piece)
-        if not self._is_queued:
-            self._is_queued = True
-            self._batch = asyncio.get_running_loop().run_in_executor(self._executor, self._do_waiting)
-        await asyncio.shield(self._batch)
-        return piece.outcome()
+        with self._lock:
+            self._waiting.append(piece)
+            is_one_more_needed = self._n_queued < self._threads
+            self._n_queued += is_one_more_needed
+        if is_one_more_needed:
+            self._executor.submit(self._do_share, asyncio.get_running_loop())
+        return await piece.outcome()
 
-    def _do_waiting(self) -> None:
-        # In this order: a piece that comes in between is done by this batch, and finds nothing to do in the next.
-        self._is_queued = False
-        self._work([self._waiting.popleft() for _ in range(len(self._waiting))])
+    def _do_share(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            # Those that are queued behind take the rest.
+            size = -(-len(self._waiting) // self._n_queued)
+            self._n_queued -= 1
+            pieces = [self._waiting.popleft() for _ in range(size)]
+        with Failure() as of_all:
+            self._work(pieces)
+        for piece in pieces:
+            piece.error = piece.error or of_all.error
+        loop.call_soon_threadsafe(_settle, pieces)
+
+
+def _settle(pieces: Iterable[Piece[Any, Any]]) -> None:
+    for piece in pieces:
+        piece.settle()
 
 
 def one_by_one(work: Callable[[T], R]) -> Callable[[Sequence[Piece[T, R]]], None]:

@@ -92,8 +92,8 @@ class FileSink:
         self.root = root
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
-        self._loads = Batcher(one_by_one(self._load), self._executor)
-        self._saves = Batcher(self._save_all, self._executor)
+        self._loads = Batcher(one_by_one(self._load), self._executor, threads=threads)
+        self._saves = Batcher(self._save_all, self._executor, threads=threads)
         self._flags_of: dict[str, set[str]] = {}
         self._closing = ExitStack()
         self._store: Store  # from `_prepare` on

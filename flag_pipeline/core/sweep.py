@@ -8,6 +8,9 @@ from typing import assert_never
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import Effort, FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
 
+# Countries under way for each request that may be: while some are asked for, others are checked, stored and recorded.
+UNDER_WAY = 2
+
 
 @dataclass(slots=True)
 class SweepSummary:
@@ -62,7 +65,7 @@ async def sweep(
 
     try:
         async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
-            for number in range(min(len(waiting), max_requests)):
+            for number in range(min(len(waiting), UNDER_WAY * max_requests)):
                 group.create_task(work(), name=f"sweep-{number}")
     except TimeoutError:
         reason = f"the sweep was ended after {timeout_s:g} s"

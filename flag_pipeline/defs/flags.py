@@ -101,7 +101,7 @@ async def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
                 codes,
                 refresher.refresh,
                 recorder.record,
-                max_requests=flag_source.max_requests + 32,
+                max_requests=flag_source.max_requests,
                 timeout_s=flag_source.sweep_timeout_s,
             )
     report(context, summary)

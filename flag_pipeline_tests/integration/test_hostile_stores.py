@@ -47,7 +47,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 def run(job: str, instance: dg.DagsterInstance, server: FlagServer, store: Path) -> bool:
     """Run a job over the first countries, and say whether it succeeded."""
-    settings = load_settings(source=server.url, store=str(store), attempts=1)
+    # On one thread: what does not fit takes all the room until it gives up, and who saves meanwhile has none.
+    settings = load_settings(source=server.url, store=str(store), attempts=1, sink_threads=1)
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     if job == "refresh_flags":
         config["ops"] = {"fetch_flags": {"config": {"countries": CODES}}}
@@ -186,7 +187,6 @@ def test_folder_that_is_closed_to_all_fails_all_in_one_go(
     assert temporaries_in(tmp_path) == []
 
 
-@pytest.mark.xfail(reason="LocalFolder.prepare sweeps, and makes its lock, before it looks where a folder leads")
 @pytest.mark.parametrize("folder", FOLDERS)
 async def test_folder_that_is_a_link_lets_nothing_out(tmp_path: Path, folder: str) -> None:
     """Nothing is made, changed or swept where the link leads; whoever wants to write there gets an error."""
@@ -226,7 +226,7 @@ async def test_link_that_leads_round_in_a_circle_is_an_error(tmp_path: Path) -> 
     """No endless loop."""
     (tmp_path / "flags").symlink_to(tmp_path / "flags")
 
-    with pytest.raises(SinkError, match="cannot use"):
+    with pytest.raises(SinkError, match="symbolic link"):
         async with FileSink(str(tmp_path)) as sink:
             await sink.save(record(), image=flag())
 
