@@ -99,17 +99,24 @@ class Place:
 @contextmanager
 def new_place(*, stock: bool = False) -> Iterator[Place]:
     """Give a place without runs and files, with the committed instance settings, or with *stock* Dagster's."""
-    with tempfile.TemporaryDirectory(prefix="flag-benchmark-") as name:
-        place = Place(Path(name))
-        shutil.copytree(_template(stock=stock) / "home", place.home)
-        yield place
+    place = Place(Path(tempfile.mkdtemp(dir=_all_places())))
+    shutil.copytree(_template(stock=stock) / "home", place.home)
+    yield place
+
+
+@cache
+def _all_places() -> Path:
+    # Deleted at the end only: some file systems (ext4 without a journal) take ten times as long to make a file where
+    # others were deleted minutes ago, and each measurement would pay for the one before.
+    folder = Path(tempfile.mkdtemp(prefix="flag-benchmark-"))
+    atexit.register(shutil.rmtree, folder)
+    return folder
 
 
 @cache
 def _template(*, stock: bool) -> Path:
     # Making the databases takes longer than a run, and happens once in the life of an instance.
-    place = Place(Path(tempfile.mkdtemp(prefix="flag-benchmark-")))
-    atexit.register(shutil.rmtree, place.root)
+    place = Place(Path(tempfile.mkdtemp(dir=_all_places())))
     place.home.mkdir()
     settings = "telemetry: {enabled: false}\n" if stock else (COMMITTED_HOME / "dagster.yaml").read_text("utf-8")
     (place.home / "dagster.yaml").write_text(settings, "utf-8")

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-from datetime import datetime
 from functools import cache
 
 from pydantic import TypeAdapter
@@ -16,14 +15,8 @@ SCHEMA = 1
 
 def dump_json(document: object) -> bytes:
     """Return *document* as UTF-8 JSON with sorted keys, two spaces and a final line feed."""
-    text = json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True, default=_plain)
+    text = json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True)
     return f"{text}\n".encode()
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="milliseconds")
-    raise TypeError(f"{type(value).__name__} has no JSON form here")
 
 
 def dump_country(country: Country) -> bytes:

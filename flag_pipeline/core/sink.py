@@ -94,7 +94,10 @@ class FileSink:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
         self._loads = Batcher(one_by_one(self._load), self._executor, threads=threads)
         self._saves = Batcher(self._save_all, self._executor, threads=threads)
+        # What was there on entering, and what was saved since. Who else saves a country for the first time meanwhile is
+        # overwritten, as by any later run.
         self._flags_of: dict[str, set[str]] = {}
+        self._recorded: set[str] = set()
         self._closing = ExitStack()
         self._store: Store  # from `_prepare` on
 
@@ -125,6 +128,8 @@ class FileSink:
 
     async def load(self, code: str) -> StoredCountry:
         """Return what is stored of *code*, everything that a refresh wants to know, read at once."""
+        if code not in self._recorded:
+            return StoredCountry(FlagRecord(code))
         return await self._loads.do(code)
 
     async def records(self) -> dict[str, FlagRecord]:
@@ -167,6 +172,7 @@ class FileSink:
             self._store.prepare((FLAGS, METADATA, RECORDS, CATALOG, HISTORY))
             for name in self._store.names(FLAGS):
                 flags_of.setdefault(name.split("-", 1)[0], set()).add(f"{FLAGS}/{name}")
+            self._recorded.update(name.removesuffix(".json") for name in self._store.names(RECORDS))
         return flags_of
 
     def _save_all(self, pieces: Sequence[Piece[_Save, None]]) -> None:
@@ -181,6 +187,7 @@ class FileSink:
             if country is not None:
                 self._write(metadata_path(record.code), dump_country(country))
             self._write(record_path(record.code), dump_record(record))
+            self._recorded.add(record.code)
             if record.image is not None:
                 self._drop_others(record.code, record.image.file)
 

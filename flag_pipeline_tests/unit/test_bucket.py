@@ -83,6 +83,14 @@ def test_objects_are_kept_by_folder(bucket: Bucket) -> None:
         bucket.read("records/CN.json")
 
 
+def test_objects_that_are_put_together_are_there_one_by_one(bucket: Bucket) -> None:
+    """Each put lasts at once: there is nothing to push afterwards."""
+    with bucket.together(), bucket.alone("CN"):
+        bucket.write("flags/CN-China.gif", b"GIF")
+
+        assert bucket.read("flags/CN-China.gif") == b"GIF"
+
+
 @pytest.mark.parametrize(
     ("status", "code", "message"),
     [

@@ -77,6 +77,19 @@ async def test_unchanged_country_is_not_downloaded_again(source: FakeSource, sin
     assert written_at(tmp_path) == before
 
 
+async def test_unchanged_large_flag_is_shown_as_small_as_before(source: FakeSource, sink: FileSink) -> None:
+    """From the stored file: the thumbnail is in the events of each run, and kept nowhere else."""
+    source.files["cn/cn.gif"] = picture("GIF", size=(1200, 800), frames=3)
+    saved = await refresher(source, sink).refresh("CN")
+
+    again = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(saved, FlagSaved)
+    assert isinstance(again, FlagUnchanged)
+    assert again.thumbnail == saved.thumbnail
+    assert again.thumbnail.startswith("data:image/png;base64,")
+
+
 @pytest.mark.parametrize("file", ["flags/CN-China.gif", "metadata/CN.json"])
 @pytest.mark.parametrize("damage", [None, b"", b"x", b"\0" * 300])
 async def test_damaged_or_missing_file_is_fetched_in_full(
