@@ -25,7 +25,6 @@ MAX_REQUESTS = 32
 def flags(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
     """Fetch whatever partitions the run is for, as the plain script does."""
     folder = Path(os.environ["FLAG_STORE"])
-    folder.mkdir(parents=True, exist_ok=True)
     asyncio.run(fetch_all(os.environ["FLAG_SOURCE"], folder, MAX_REQUESTS, list(context.partition_keys)))
     for key in ("country_metadata", "flag_image"):
         yield dg.MaterializeResult(asset_key=key)

@@ -51,6 +51,8 @@ def check_and_save(folder: Path, code: str, metadata: bytes, flag: bytes) -> Non
 
 async def fetch_all(url: str, folder: Path, max_requests: int, codes: list[str]) -> None:
     """Fetch and save every country; the first error ends it all."""
+    for part in ("metadata", "flags", "records"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
     gate = asyncio.Semaphore(max_requests)
     loop = asyncio.get_running_loop()
 
@@ -75,8 +77,6 @@ async def fetch_all(url: str, folder: Path, max_requests: int, codes: list[str])
 def main() -> None:
     """Fetch, and print how long that took."""
     url, folder, max_requests, *codes = sys.argv[1:]
-    for part in ("metadata", "flags", "records"):
-        (Path(folder) / part).mkdir(parents=True, exist_ok=True)
     started_at = time.perf_counter()
     asyncio.run(fetch_all(url, Path(folder), int(max_requests), codes))
     print(json.dumps({"fetching_s": time.perf_counter() - started_at}))
