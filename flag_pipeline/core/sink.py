@@ -211,7 +211,7 @@ class FileSink:
 
     def _load(self, code: str) -> StoredCountry:
         record = self._read_record(record_path(code)) or FlagRecord(code)
-        document = self._read(metadata_path(code)) if record.metadata else None
+        document = self._read(metadata_path(code)) if record.metadata and record.country else None
         return StoredCountry(
             record,
             flag=intact(self._read(record.image.file), record.image.sha256) if record.image else None,

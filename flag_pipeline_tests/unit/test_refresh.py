@@ -123,6 +123,18 @@ async def test_damaged_record_means_a_full_fetch(source: FakeSource, sink: FileS
     assert await sink.record("CN") == outcome.record
 
 
+async def test_record_that_has_lost_its_country_means_the_whole_document(source: FakeSource, sink: FileSink) -> None:
+    """That the document has not changed would be no name to save the flag under."""
+    saved = await refresher(source, sink).refresh("CN")
+    assert isinstance(saved, FlagSaved)
+    await sink.save(replace(saved.record, country=None))
+
+    outcome = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(outcome, FlagSaved)
+    assert outcome.record.country == saved.record.country
+
+
 async def test_validators_of_another_source_are_not_sent(source: FakeSource, sink: FileSink) -> None:
     """They would mean nothing to it, or worse, the wrong thing."""
     await refresher(source, sink).refresh("CN")
