@@ -162,7 +162,7 @@ def n_waiting(database: str) -> int:
 
 
 ASKED: dict[str, Callable[[PostgresEventLogStorage, dg.AssetKey], object]] = {
-    "all_asset_keys": lambda log, _: sorted(log.all_asset_keys()),  # type: ignore[no-untyped-call]
+    "get_asset_keys": lambda log, _: sorted(log.get_asset_keys()),
     "fetch_materializations": lambda log, asset: log.fetch_materializations(asset, limit=99),
     "fetch_observations": lambda log, asset: log.fetch_observations(asset, limit=99),
     "get_asset_event_summary_records": lambda log, asset: log.get_asset_event_summary_records(
