@@ -43,7 +43,7 @@ class ColourShare:
 
 @dataclass(frozen=True, slots=True)
 class ImageLook:
-    """What an image looks like, computed once from its bytes.
+    """What an image looks like, computed from its bytes.
 
     Attributes:
         mode: Pillow's word for how a pixel is stored, `P` or `RGBA`.
@@ -74,7 +74,6 @@ class FlagImage:
     height_px: int
     sha256: str
     thumbnail: str
-    look: ImageLook
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ class StoredImage:
         changed_at: when the bytes last differed from those before (aware UTC).
         first_seen_at: when the country's first flag came (aware UTC); None in records that predate the field.
         n_changes: how often the bytes have changed since then.
-        look: None in records that predate the field, until the next refresh.
+        thumbnail: a small picture as a `data:` URI, where the flag itself is too large to be shown as one.
     """
 
     file: str
@@ -110,7 +109,7 @@ class StoredImage:
     validators: Validators
     first_seen_at: datetime | None = None
     n_changes: int = 0
-    look: ImageLook | None = None
+    thumbnail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

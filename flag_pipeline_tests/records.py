@@ -8,7 +8,7 @@ from PIL import Image
 
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.look import describe_look
-from flag_pipeline.models import FlagChange, FlagRecord, Miss, StoredImage, Validators
+from flag_pipeline.models import FlagChange, FlagRecord, ImageLook, Miss, StoredImage, Validators
 
 MORNING = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 
@@ -48,8 +48,12 @@ def stored(code: str, content: bytes) -> StoredImage:
         changed_at=MORNING,
         validators=Validators(),
         first_seen_at=MORNING,
-        look=describe_look(content),
     )
+
+
+def looks_of_flags(*contents: bytes) -> dict[str, ImageLook]:
+    """What these flags look like, by their SHA-256."""
+    return {hashlib.sha256(content).hexdigest(): describe_look(content) for content in contents}
 
 
 def change_of(code: str, number: int = 0) -> FlagChange:

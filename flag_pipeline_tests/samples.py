@@ -38,6 +38,13 @@ def picture(kind: str = "PNG", *, size: tuple[int, int] = (8, 4), mode: str = "R
     return buffer.getvalue()
 
 
+def large_gif() -> bytes:
+    """A picture that is too large to be its own thumbnail."""
+    buffer = io.BytesIO()
+    Image.effect_noise((200, 150), 80).save(buffer, "GIF")
+    return buffer.getvalue()
+
+
 def flag(content: bytes | None = None) -> FlagImage:
     """An accepted image."""
     content = content or gif()

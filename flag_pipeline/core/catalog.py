@@ -10,7 +10,7 @@ from typing import Any
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.table import Column, ColumnType, TableSchema
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import ColourShare, FlagRecord, Miss, RowStatus, StoredImage
+from flag_pipeline.models import ColourShare, FlagRecord, ImageLook, Miss, RowStatus, StoredImage
 
 CATALOG_FOLDER = "catalog"
 JSON_PATH = "catalog/catalog.json"
@@ -92,9 +92,20 @@ class CatalogRow:
         return self.status in {RowStatus.STALE, RowStatus.MISSING} and bool(self.reason)
 
 
-def catalog_rows(codes: Iterable[str], records: Mapping[str, FlagRecord]) -> list[CatalogRow]:
-    """Return one row for every code and every stored record, sorted by code."""
-    return [_row(code, records.get(code)) for code in sorted({*codes, *records})]
+def catalog_rows(
+    codes: Iterable[str], records: Mapping[str, FlagRecord], looks: Mapping[str, ImageLook]
+) -> list[CatalogRow]:
+    """Return one row for every code and every stored record, sorted by code; *looks* are by the flags' SHA-256."""
+    return [_row(code, records.get(code), looks) for code in sorted({*codes, *records})]
+
+
+def looks_of(rows: Iterable[CatalogRow]) -> dict[str, ImageLook]:
+    """Return what the flags of a catalog look like, by their SHA-256: the same bytes look the same."""
+    return {
+        row.sha256: ImageLook(row.mode, row.n_frames, row.colours, row.phash)
+        for row in rows
+        if row.n_frames is not None
+    }
 
 
 def load_rows(content: bytes) -> list[CatalogRow]:
@@ -118,7 +129,7 @@ def _load_row(cells: dict[str, Any]) -> CatalogRow:
     return CatalogRow(**{**cells, **typed, "colours": colours, "status": RowStatus(cells["status"])})
 
 
-def _row(code: str, record: FlagRecord | None) -> CatalogRow:
+def _row(code: str, record: FlagRecord | None, looks: Mapping[str, ImageLook]) -> CatalogRow:
     record = record or FlagRecord(code)
     country = record.country or iso_country(code)
     return CatalogRow(
@@ -130,11 +141,11 @@ def _row(code: str, record: FlagRecord | None) -> CatalogRow:
         tld=country.tld,
         status=_status(record.image, record.miss),
         reason=f"{record.miss.kind}: {record.miss.reason}" if record.miss else "",
-        **(_image_cells(record.image) if record.image else {}),
+        **(_image_cells(record.image, looks.get(record.image.sha256)) if record.image else {}),
     )
 
 
-def _image_cells(image: StoredImage) -> dict[str, Any]:
+def _image_cells(image: StoredImage, look: ImageLook | None) -> dict[str, Any]:
     divisor = math.gcd(image.width_px, image.height_px)
     cells = {
         "file": image.file,
@@ -151,9 +162,8 @@ def _image_cells(image: StoredImage) -> dict[str, Any]:
         "changed_at": image.changed_at,
         "n_changes": image.n_changes,
     }
-    if image.look is None:
+    if look is None:
         return cells
-    look = image.look
     return {**cells, "mode": look.mode, "n_frames": look.n_frames, "colours": look.colours, "phash": look.phash}
 
 

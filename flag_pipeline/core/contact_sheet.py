@@ -14,6 +14,8 @@ from flag_pipeline.core.pictures import Size, fit
 from flag_pipeline.models import RowStatus
 
 PATH = "catalog/contact_sheet.png"
+# Four times the world. Pictures of more would be of a size that few programs open, and take a gigabyte to draw.
+MAX_FLAGS = 1024
 
 _COLUMNS, _CELL, _FLAG_BOX, _MARGIN = 16, (124, 122), (104, 70), 20
 _PAPER, _INK, _FAINT, _ALARM = "#f7f7f5", "#1d1d1f", "#5f6368", "#b3261e"
@@ -23,31 +25,47 @@ _MOSAIC_COLUMNS, _MOSAIC_CELL, _MOSAIC_BOX = 21, (18, 13), (16, 11)
 _MOSAIC_QUALITY = 15
 
 
-def render_contact_sheet(rows: Sequence[CatalogRow], flags: Mapping[str, bytes]) -> bytes:
+def sheet_tile(content: bytes) -> Image.Image:
+    """Return the flag in the size that it has on the contact sheet; a mosaic takes it as well."""
+    return fit(content, _FLAG_BOX)
+
+
+def mosaic_tile(content: bytes) -> Image.Image:
+    """Return the flag in the size that it has in a mosaic."""
+    return fit(content, _MOSAIC_BOX)
+
+
+def render_contact_sheet(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image]) -> bytes:
     """Return a PNG of every row's flag in a grid, labelled with code and name; what is not `ok` says so in red.
 
-    *flags* has the images by code.
+    *tiles* has the flags by code. Of more than `MAX_FLAGS` rows the first are shown, and the rest are counted.
     """
-    sheet = Image.new("RGB", _grid_size(len(rows), _COLUMNS, _CELL, margin=_MARGIN), _PAPER)
+    rows, n_more = rows[:MAX_FLAGS], max(0, len(rows) - MAX_FLAGS)
+    n_cells = len(rows) + bool(n_more)
+    sheet = Image.new("RGB", _grid_size(n_cells, _COLUMNS, _CELL, margin=_MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
     # Contours that differ with the platform's hinting would make the sheet differ too.
     draw.fontmode = "L"
     for number, row in enumerate(rows):
-        left = _MARGIN + number % _COLUMNS * _CELL[0]
-        top = _MARGIN + number // _COLUMNS * _CELL[1]
-        _draw_flag(sheet, draw, (left, top), flags.get(row.code))
+        left, top = _corner(number)
+        _draw_flag(sheet, draw, (left, top), tiles.get(row.code))
         _draw_label(draw, (left + _CELL[0] // 2, top + _FLAG_BOX[1] + 6), row)
+    if n_more:
+        left, top = _corner(len(rows))
+        draw.text((left + _CELL[0] // 2, top), f"and {n_more} more", font=_font(13), fill=_INK, anchor="ma")
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
 
 
-def render_mosaic(rows: Sequence[CatalogRow], flags: Mapping[str, bytes]) -> bytes:
-    """Return a WebP of a few kilobytes with every flag as a tile; a missing one is a gap."""
+def render_mosaic(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image]) -> bytes:
+    """Return a WebP of a few kilobytes with the flags of the first `MAX_FLAGS` rows; a missing one is a gap."""
+    rows = rows[:MAX_FLAGS]
     mosaic = Image.new("RGB", _grid_size(len(rows), _MOSAIC_COLUMNS, _MOSAIC_CELL), "#808080")
     for number, row in enumerate(rows):
-        if row.code in flags:
-            flag = fit(flags[row.code], _MOSAIC_BOX)
+        if row.code in tiles:
+            flag = tiles[row.code].copy()
+            flag.thumbnail(_MOSAIC_BOX, Image.Resampling.LANCZOS)
             left = number % _MOSAIC_COLUMNS * _MOSAIC_CELL[0] + (_MOSAIC_CELL[0] - flag.width) // 2
             top = number // _MOSAIC_COLUMNS * _MOSAIC_CELL[1] + (_MOSAIC_CELL[1] - flag.height) // 2
             mosaic.paste(flag, (left, top), flag)
@@ -61,14 +79,17 @@ def _grid_size(n_cells: int, columns: int, cell: Size, *, margin: int = 0) -> Si
     return 2 * margin + columns * cell[0], 2 * margin + n_lines * cell[1]
 
 
-def _draw_flag(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: Size, content: bytes | None) -> None:
+def _corner(number: int) -> Size:
+    return _MARGIN + number % _COLUMNS * _CELL[0], _MARGIN + number // _COLUMNS * _CELL[1]
+
+
+def _draw_flag(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: Size, flag: Image.Image | None) -> None:
     width, height = _FLAG_BOX
     left, top = corner[0] + (_CELL[0] - width) // 2, corner[1]
-    if content is None:
+    if flag is None:
         draw.rectangle((left, top, left + width - 1, top + height - 1), outline=_ALARM)
         draw.line((left, top + height - 1, left + width - 1, top), fill=_ALARM)
         return
-    flag = fit(content, _FLAG_BOX)
     left, top = left + (width - flag.width) // 2, top + (height - flag.height) // 2
     sheet.paste(flag, (left, top), flag)
     # A white field would fade into the paper.

@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from flag_pipeline.errors import SinkError
@@ -20,6 +21,9 @@ from flag_pipeline.errors import SinkError
 TEMPORARY_PREFIX = ".flag-pipeline-"
 # A younger temporary may belong to a run that is still writing it.
 STALE_TEMPORARY_S = 3600.0
+
+# Together with the process's number: a forked one has these of its parent.
+_PROGRAM, _numbers = secrets.token_hex(8), count()
 
 
 def open_folder(name: str, parent: int, *, make: bool) -> int:
@@ -74,7 +78,8 @@ def replace_file(name: str, folder: int, content: bytes) -> None:
 
     The folder is the caller's to push: without that, a power cut can forget the new name although the content is there.
     """
-    temporary = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    # Fresh randomness for each name would be a call to the system more.
+    temporary = f"{TEMPORARY_PREFIX}{_PROGRAM}-{os.getpid()}-{next(_numbers)}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=folder)
     try:
         try:

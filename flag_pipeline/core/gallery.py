@@ -32,8 +32,8 @@ from flag_pipeline.models import FlagChange, RowStatus
 
 PATH = "catalog/index.html"
 
-# Together with the rest these keep the page of all countries below 2 MB.
-THUMBNAILS_BYTES, MAX_THUMBNAIL_BYTES, THUMBNAIL_PX = 800_000, 3000, (176, 120)
+# Together with the rest these keep the page of all countries below 2 MB; of thousands, each still shows something.
+THUMBNAILS_BYTES, MAX_THUMBNAIL_BYTES, MIN_THUMBNAIL_BYTES, THUMBNAIL_PX = 800_000, 3000, 500, (176, 120)
 MAX_HISTORY_PICTURES, HISTORY_THUMBNAIL_BYTES = 100, 1500
 # An image this narrow is enlarged; unblurred it is at least clear.
 TINY_PX = 64
@@ -51,19 +51,39 @@ class Gallery:
     """All that the page shows.
 
     Attributes:
-        flags: current images by code.
-        replaced: replaced images by their path in the history.
+        flags: thumbnails of the current flags, as `data:` URIs, by code.
+        replaced: likewise of replaced flags, by their path in the history.
     """
 
     rows: Sequence[CatalogRow]
     changes: Sequence[FlagChange] = ()
-    flags: Mapping[str, bytes] = field(default_factory=dict)
-    replaced: Mapping[str, bytes] = field(default_factory=dict)
+    flags: Mapping[str, str] = field(default_factory=dict)
+    replaced: Mapping[str, str] = field(default_factory=dict)
 
 
 def standing(row: CatalogRow) -> str:
     """Return how the row stands, in the word that the page filters by: a country never asked for is `missing`."""
     return "failed" if row.has_failed else _STANDINGS[row.status]
+
+
+def card_thumbnail(row: CatalogRow, content: bytes, *, n_flags: int) -> str:
+    """Return the flag of *row*, one of so many, as the `data:` URI that its card shows."""
+    most = min(MAX_THUMBNAIL_BYTES, max(MIN_THUMBNAIL_BYTES, THUMBNAILS_BYTES // n_flags))
+    return thumbnail_uri(content, row.file, box=THUMBNAIL_PX, max_bytes=most, n_frames=row.n_frames)
+
+
+def history_thumbnail(file: str, content: bytes) -> str:
+    """Return the replaced flag that is kept at *file* as the `data:` URI that the history shows."""
+    return thumbnail_uri(content, file, box=THUMBNAIL_PX, max_bytes=HISTORY_THUMBNAIL_BYTES)
+
+
+def pictured_changes(changes: Sequence[FlagChange]) -> dict[str, tuple[str, str]]:
+    """Return path and SHA-256, by path, of the replaced flags that the page shows: the latest that are kept."""
+    return {
+        change.old_file: (change.old_file, change.old_sha256)
+        for change in changes[:MAX_HISTORY_PICTURES]
+        if change.old_file
+    }
 
 
 def render_page(gallery: Gallery) -> bytes:
@@ -77,7 +97,7 @@ def render_page(gallery: Gallery) -> bytes:
         standings=_options(Counter(standing(row) for row in gallery.rows)),
         ratios=_options(Counter({bar.label: bar.count for bar in ratio_bars(gallery.rows)})),
         colours=_colour_boxes(gallery),
-        cards="\n".join(_card(row, uri) for row, uri in zip(gallery.rows, _thumbnails(gallery), strict=True)),
+        cards="\n".join(_card(row, gallery.flags.get(row.code, "")) for row in gallery.rows),
         plot_colours=render_bars("Flags with each colour", colour_bars(gallery.rows)),
         plot_ratios=render_bars("Flags by aspect ratio", ratio_bars(gallery.rows)),
         plot_sizes=render_bars("Flags by file size", size_bars(gallery.rows)),
@@ -129,17 +149,6 @@ def _colour_boxes(gallery: Gallery) -> str:
     )
 
 
-def _thumbnails(gallery: Gallery) -> list[str]:
-    """Return each row's picture as a `data:` URI, empty without one."""
-    most = min(MAX_THUMBNAIL_BYTES, THUMBNAILS_BYTES // max(1, len(gallery.flags)))
-    return [
-        thumbnail_uri(gallery.flags[row.code], row.file, box=THUMBNAIL_PX, max_bytes=most, n_frames=row.n_frames)
-        if row.code in gallery.flags
-        else ""
-        for row in gallery.rows
-    ]
-
-
 def _card(row: CatalogRow, uri: str) -> str:
     word = standing(row)
     code, name = escape(row.code), escape(row.name)
@@ -189,17 +198,14 @@ def _details(gallery: Gallery) -> dict[str, object]:
 
 def _histories(gallery: Gallery) -> defaultdict[str, list[dict[str, object]]]:
     histories: defaultdict[str, list[dict[str, object]]] = defaultdict(list)
-    for number, change in enumerate(gallery.changes):
-        content = gallery.replaced.get(change.old_file) if number < MAX_HISTORY_PICTURES else None
+    for change in gallery.changes:
         histories[change.code].append(
             {
                 "at": write_moment(change.changed_at),
                 "distance": change.distance_bits,
                 "oldSize": change.old_size_bytes,
                 "newSize": change.new_size_bytes,
-                "old": thumbnail_uri(content, change.old_file, box=THUMBNAIL_PX, max_bytes=HISTORY_THUMBNAIL_BYTES)
-                if content
-                else "",
+                "old": gallery.replaced.get(change.old_file, ""),
             }
         )
     return histories

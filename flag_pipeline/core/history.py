@@ -4,10 +4,9 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
-from flag_pipeline.core.look import hash_distance
 from flag_pipeline.core.sink import EXTENSIONS, HISTORY
 from flag_pipeline.core.table import Column, ColumnType, TableSchema
-from flag_pipeline.models import FlagChange, FlagRecord, ImageLook, StoredImage
+from flag_pipeline.models import FlagChange, FlagRecord, StoredImage
 
 JSON_PATH = "history/changes.json"
 
@@ -44,10 +43,8 @@ def history_path(code: str, image: StoredImage) -> str:
     return f"{history_folder(code)}/{image.sha256}.{EXTENSIONS[image.format]}"
 
 
-def describe_change(
-    code: str, before: StoredImage, after: StoredImage, *, old_look: ImageLook | None, is_kept: bool
-) -> FlagChange:
-    """Return the change from *before* to *after*; *is_kept* is false when the old bytes had been lost."""
+def describe_change(code: str, before: StoredImage, after: StoredImage, *, distance_bits: int | None) -> FlagChange:
+    """Return the change from *before* to *after*; *distance_bits* is None when the old bytes had been lost."""
     return FlagChange(
         code=code,
         changed_at=after.changed_at,
@@ -55,15 +52,11 @@ def describe_change(
         new_sha256=after.sha256,
         old_size_bytes=before.size_bytes,
         new_size_bytes=after.size_bytes,
-        distance_bits=_distance_bits(old_look, after.look),
+        distance_bits=distance_bits,
         old_source_url=before.source_url,
         source_url=after.source_url,
-        old_file=history_path(code, before) if is_kept else "",
+        old_file="" if distance_bits is None else history_path(code, before),
     )
-
-
-def _distance_bits(old: ImageLook | None, new: ImageLook | None) -> int | None:
-    return None if old is None or new is None else hash_distance(old.phash, new.phash)
 
 
 def latest_changes(changes: tuple[FlagChange, ...], *, keep: int) -> tuple[FlagChange, ...]:

@@ -5,13 +5,13 @@ import hashlib
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from PIL import Image
 
-from flag_pipeline.core.look import coarse_frame, look_of
+from flag_pipeline.core.look import coarse_frame
 from flag_pipeline.errors import SourceContractError
-from flag_pipeline.models import FlagImage, ImageLook, StoredImage
+from flag_pipeline.models import FlagImage, StoredImage
 
 # An animated flag has dozens of frames; each costs time however few pixels it has.
 MAX_FRAMES = 500
@@ -48,10 +48,10 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
     """
     try:
         with Image.open(io.BytesIO(content), formats=[name.upper() for name in formats]) as image:
-            kind, mode, (width_px, height_px) = (image.format or "").lower(), image.mode, image.size
-            n_frames = _decode(image, max_pixels)
+            kind, (width_px, height_px) = (image.format or "").lower(), image.size
+            _decode(image, max_pixels)
             image.seek(0)
-            picture = coarse_frame(image)
+            thumbnail = _own_thumbnail(content, kind) or _shrink(image)
     except _BROKEN as exc:
         wanted = ", ".join(sorted(formats))
         reason = str(exc).split("<_io.")[0].strip()[:100]
@@ -67,35 +67,36 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
         width_px=width_px,
         height_px=height_px,
         sha256=hashlib.sha256(content).hexdigest(),
-        thumbnail=_thumbnail_uri(content, kind, lambda: picture),
-        look=look_of(picture, mode=mode, n_frames=n_frames),
+        thumbnail=thumbnail,
     )
 
 
-def recall_image(content: bytes, known: StoredImage, look: ImageLook) -> FlagImage:
+def recall_image(content: bytes, known: StoredImage) -> FlagImage:
     """Return the image that *content* was found to be when it was stored; it still has that hash.
 
-    Nothing is decoded where it is small enough to be its own thumbnail; larger content blocks: run it in a thread.
+    Nothing is decoded, but for a thumbnail that a record does not have yet.
     """
+    thumbnail = _own_thumbnail(content, known.format) or known.thumbnail
+    if not thumbnail:
+        with Image.open(io.BytesIO(content)) as image:
+            thumbnail = _shrink(image)
     return FlagImage(
         content=content,
         format=known.format,
         width_px=known.width_px,
         height_px=known.height_px,
         sha256=known.sha256,
-        thumbnail=_thumbnail_uri(content, known.format, lambda: _first_frame(content)),
-        look=look,
+        thumbnail=thumbnail,
     )
 
 
-def _decode(image: Image.Image, max_pixels: int) -> int:
-    """Decode every frame and return how many there are."""
+def _decode(image: Image.Image, max_pixels: int) -> None:
     n_frames, pixels_left = 0, max_pixels
     while True:
         try:
             image.seek(n_frames)
         except EOFError:
-            return n_frames
+            return
         pixels_left -= image.width * image.height
         if pixels_left < 0 or n_frames == MAX_FRAMES:
             raise ValueError(f"{image.width}x{image.height}: more than {max_pixels} pixels or {MAX_FRAMES} frames")
@@ -117,24 +118,21 @@ def _is_complete(kind: str, content: bytes) -> bool:
             return len(content) >= 8 + int.from_bytes(content[4:8], "little")
 
 
-def _thumbnail_uri(content: bytes, kind: str, first_frame: Callable[[], Image.Image]) -> str:
+def _own_thumbnail(content: bytes, kind: str) -> str:
     # Dagster keeps it in every event, so it has to stay small; most flags are small as they are.
-    if len(content) > MAX_THUMBNAIL_BYTES:
-        kind, content = "png", _shrink(first_frame())
+    return _data_uri(content, kind) if len(content) <= MAX_THUMBNAIL_BYTES else ""
+
+
+def _data_uri(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _first_frame(content: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(content)) as image:
-        return coarse_frame(image)
-
-
-def _shrink(picture: Image.Image) -> bytes:
-    small = picture.copy()
+def _shrink(image: Image.Image) -> str:
+    small = coarse_frame(image)
     small.thumbnail(THUMBNAIL_PX)
     while True:
         buffer = io.BytesIO()
         small.quantize(64).save(buffer, "PNG", optimize=True)
         if buffer.tell() <= MAX_THUMBNAIL_BYTES or min(small.size) <= 1:
-            return buffer.getvalue()
+            return _data_uri(buffer.getvalue(), "png")
         small.thumbnail((small.width * 3 // 4, small.height * 3 // 4))

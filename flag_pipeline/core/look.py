@@ -1,4 +1,8 @@
-"""What a flag looks like, in numbers: dominant colours and a perceptual hash."""
+"""What a flag looks like, in numbers: dominant colours and a perceptual hash.
+
+Each catalog takes them from the one before where the bytes are the same: what changes them needs a new version of
+`CATALOG_SCHEMA`.
+"""
 
 import io
 import math
@@ -29,7 +33,17 @@ def describe_look(content: bytes) -> ImageLook:
     """
     with Image.open(io.BytesIO(content)) as image:
         mode, n_frames = image.mode, getattr(image, "n_frames", 1)
-        return look_of(coarse_frame(image), mode=mode, n_frames=n_frames)
+        picture = coarse_frame(image)
+    return ImageLook(mode=mode, n_frames=n_frames, colours=_dominant_colours(picture), phash=_perceptual_hash(picture))
+
+
+def distance_bits(first: bytes, second: bytes) -> int:
+    """Return in how many of 64 bits the perceptual hashes of two images differ; blocks like `describe_look`.
+
+    0 for alike, about 32 for unrelated pictures.
+    """
+    one, other = (int(describe_look(content).phash, 16) for content in (first, second))
+    return (one ^ other).bit_count()
 
 
 def coarse_frame(image: Image.Image) -> Image.Image:
@@ -39,16 +53,6 @@ def coarse_frame(image: Image.Image) -> Image.Image:
     """
     image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
     return image.convert("RGBA")
-
-
-def look_of(picture: Image.Image, *, mode: str, n_frames: int) -> ImageLook:
-    """Return what *picture*, a `coarse_frame`, looks like; how its image was stored is taken as given."""
-    return ImageLook(mode=mode, n_frames=n_frames, colours=_dominant_colours(picture), phash=_perceptual_hash(picture))
-
-
-def hash_distance(first: str, second: str) -> int:
-    """In how many of 64 bits two perceptual hashes differ: 0 for alike, about 32 for unrelated pictures."""
-    return (int(first, 16) ^ int(second, 16)).bit_count()
 
 
 def _dominant_colours(picture: Image.Image) -> tuple[ColourShare, ...]:

@@ -5,24 +5,16 @@ What comes in has passed `inspect_image` once, and still is the same by its hash
 
 import base64
 import io
-from collections.abc import Mapping
 
 from PIL import Image, ImageDraw
 
 from flag_pipeline.core.look import coarse_frame
-from flag_pipeline.core.sink import EXTENSIONS, FileSink, intact
+from flag_pipeline.core.sink import EXTENSIONS
 
 Size = tuple[int, int]
 
 _PAIR_BOX, _ARROW_PX, _INK = (132, 88), 40, "#767676"
 _FORMAT_OF = {extension: kind for kind, extension in EXTENSIONS.items()}
-
-
-async def read_intact(sink: FileSink, wanted: Mapping[str, tuple[str, str]]) -> dict[str, bytes]:
-    """Return by the keys of *wanted* the files at those paths, less those that no longer have that SHA-256."""
-    contents = await sink.read_all({path for path, _ in wanted.values()})
-    found = {key: intact(contents[path], sha256) for key, (path, sha256) in wanted.items()}
-    return {key: content for key, content in found.items() if content is not None}
 
 
 def fit(content: bytes, box: Size) -> Image.Image:

@@ -12,7 +12,7 @@ from flag_pipeline.core.batcher import Batcher, one_by_one
 from flag_pipeline.core.countries import parse_country
 from flag_pipeline.core.history import describe_change, history_folder, latest_changes
 from flag_pipeline.core.image import MAX_THUMBNAIL_BYTES, inspect_image, recall_image
-from flag_pipeline.core.look import describe_look
+from flag_pipeline.core.look import distance_bits
 from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.shared_metadata import SharedMetadata
 from flag_pipeline.core.sink import FileSink, flag_path
@@ -156,14 +156,16 @@ class Refresher:
         file = flag_path(known.code, known.country.name, image.format)
         is_new = stored is None or stored.sha256 != image.sha256
         after = _stored(image, file=file, url=url, validators=answer.validators, before=known.image, is_new=is_new)
-        record = await self._keep_replaced(replace(known, image=after), known.image, content)
+        record = replace(known, image=after)
+        if known.image is not None and known.image.sha256 != image.sha256:
+            record = await self._keep_replaced(record, (known.image, after), (content, image.content))
         return record, image, is_new or stored is None or stored.file != file
 
     async def _examine(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
         """Return the image that *content* is; *stored* tells what it was found to be when it was stored."""
-        if stored is not None and stored.look is not None:
-            recall = partial(recall_image, content, stored, stored.look)
-            return recall() if len(content) <= SMALL_BYTES else await self._in_decoder(recall)
+        if stored is not None:
+            recall = partial(recall_image, content, stored)
+            return recall() if stored.thumbnail or len(content) <= SMALL_BYTES else await self._in_decoder(recall)
         inspect = partial(
             inspect_image,
             content,
@@ -174,21 +176,19 @@ class Refresher:
         )
         return await self._in_decoder(inspect)
 
-    async def _keep_replaced(self, record: FlagRecord, before: StoredImage | None, content: bytes | None) -> FlagRecord:
-        """Keep the flag that is about to be replaced, if it is, and return the record with that change in it.
+    async def _keep_replaced(
+        self, record: FlagRecord, images: tuple[StoredImage, StoredImage], contents: tuple[bytes | None, bytes]
+    ) -> FlagRecord:
+        """Keep the flag that is about to be replaced, and return the record with that change in it.
 
-        *content* is the replaced flag's, None if it was lost.
+        *images* and *contents* are the replaced flag's and the new one's; the replaced content is None if it was lost.
         """
-        after = record.image
-        if before is None or after is None or before.sha256 == after.sha256:
-            return record
-        old_look = before.look
-        if content is not None and old_look is None:
-            old_look = await self._in_decoder(partial(describe_look, content))
-        change = describe_change(record.code, before, after, old_look=old_look, is_kept=content is not None)
+        old, new = contents
+        distance = None if old is None else await self._in_decoder(partial(distance_bits, old, new))
+        change = describe_change(record.code, *images, distance_bits=distance)
         changes = latest_changes((*record.changes, change), keep=self.history_keep)
-        if content is not None and changes:
-            await self.sink.write(change.old_file, content)
+        if old is not None and changes:
+            await self.sink.write(change.old_file, old)
         return replace(record, changes=changes)
 
 
@@ -202,8 +202,9 @@ def _content(record: FlagRecord) -> tuple[object, ...]:
 
 
 def _row(record: FlagRecord) -> tuple[object, ...]:
-    # The catalog has no column for the validators.
-    return record.country, record.image and replace(record.image, validators=Validators()), record.miss
+    # The catalog has no column for the validators and the thumbnail.
+    image = record.image and replace(record.image, validators=Validators(), thumbnail="")
+    return record.country, image, record.miss
 
 
 def _validators_for(url: str, stored: StoredImage | StoredMetadata | None) -> Validators:
@@ -231,5 +232,5 @@ def _stored(
         validators=validators,
         first_seen_at=now if before is None else before.first_seen_at or before.changed_at,
         n_changes=0 if before is None else before.n_changes + (not is_same),
-        look=image.look,
+        thumbnail=image.thumbnail if len(image.content) > MAX_THUMBNAIL_BYTES else "",
     )

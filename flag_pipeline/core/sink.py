@@ -8,7 +8,7 @@ after it has reached the disk; in a bucket, a file is one put.
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -142,10 +142,19 @@ class FileSink:
         """Return the content of the file at *path* below the root, None if there is no such file."""
         return await self._run(self._read, path)
 
-    async def read_all(self, paths: Iterable[str]) -> dict[str, bytes | None]:
-        """Return the content of each of *paths*, read by all threads."""
-        wanted = list(paths)
-        return dict(zip(wanted, await self._shared_out(self._read, wanted), strict=True))
+    async def examine(self, files: Mapping[str, tuple[str, str]], make: Callable[[str, bytes], T]) -> dict[str, T]:
+        """Return by its key what *make* makes of each of *files*, which have a path and a SHA-256 each.
+
+        Those that are gone, or no longer have that hash, are left out. *make* gets the key and the content, and may
+        block; all threads work, and each holds one file at a time.
+        """
+
+        def look(key: str) -> tuple[str, T] | None:
+            path, sha256 = files[key]
+            content = intact(self._read(path), sha256)
+            return None if content is None else (key, make(key, content))
+
+        return dict(found for found in await self._shared_out(look, list(files)) if found is not None)
 
     async def write(self, path: str, content: bytes) -> None:
         """Put *content* at *path* below the root, whole or not at all; identical content is not rewritten."""

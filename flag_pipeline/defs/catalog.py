@@ -3,20 +3,32 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import dagster as dg
+from PIL import Image
 
 from flag_pipeline.core.audit import changed_codes
-from flag_pipeline.core.catalog import CATALOG_FOLDER, CATALOG_SCHEMA, CatalogRow, catalog_rows
-from flag_pipeline.core.contact_sheet import render_mosaic
-from flag_pipeline.core.pictures import data_uri, read_intact
+from flag_pipeline.core.catalog import (
+    CATALOG_FOLDER,
+    CATALOG_SCHEMA,
+    JSON_PATH,
+    CatalogRow,
+    catalog_rows,
+    load_rows,
+    looks_of,
+)
+from flag_pipeline.core.contact_sheet import mosaic_tile, render_mosaic
+from flag_pipeline.core.look import describe_look
+from flag_pipeline.core.pictures import data_uri
+from flag_pipeline.core.sink import FileSink
 from flag_pipeline.core.table import render_table
-from flag_pipeline.defs.checks import CheckLimits, catalog_check_specs, check_catalog, flag_hashes_of
+from flag_pipeline.defs.checks import CheckLimits, catalog_check_specs, check_catalog
 from flag_pipeline.defs.ledger import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE, OWNERS
 from flag_pipeline.defs.publishing import column_schema, publish, table_preview
 from flag_pipeline.defs.resources import FileSinkResource
-from flag_pipeline.models import RowStatus
+from flag_pipeline.models import FlagRecord, ImageLook, RowStatus
 
 PREVIEW_ROWS = 10
 PREVIEW_COLUMNS = ("code", "name", "status", "width_px", "height_px", "aspect_ratio", "size_bytes", "changed_at")
@@ -48,34 +60,67 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
     async def flag_catalog(context: dg.AssetExecutionContext, file_sink: FileSinkResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster 1.13 does not recognise it with an argument
         started_at = time.monotonic()
         sink = file_sink.sink
-        before = await flag_hashes_of(sink)
-        rows = catalog_rows(codes, await sink.records())
+        before = await previous_rows(sink)
+        records = await sink.records()
+        seen = await look_at_flags(sink, records, known=looks_of(before))
+        looks = {**looks_of(before), **{one.sha256: one.look for one in seen.values()}}
+        rows = catalog_rows(codes, records, looks)
         version = await publish(sink, render_table(CATALOG_SCHEMA, CATALOG_FOLDER, rows))
-        flags = await read_intact(sink, {row.code: (row.file, row.sha256) for row in rows if row.file})
+        changed = changed_codes(rows, {row.code: row.sha256 for row in before if row.sha256})
         return dg.MaterializeResult(
             data_version=version,
             metadata={
                 "dagster/column_schema": column_schema(CATALOG_SCHEMA),
                 "dagster/row_count": len(rows),
                 **describe_numbers(rows),
-                "n_changed": len(changed_codes(rows, before)),
+                "n_changed": len(changed),
                 "seconds": round(time.monotonic() - started_at, 3),
                 "preview": table_preview(rows[:PREVIEW_ROWS], PREVIEW_COLUMNS),
                 "not_ok": table_preview([row for row in rows if row.status is not RowStatus.OK], NOT_OK_COLUMNS),
-                "contact_sheet": await show_mosaic(rows, flags),
+                "contact_sheet": await show_mosaic(rows, {code: one.tile for code, one in seen.items()}),
                 "files": dg.MetadataValue.path(f"{file_sink.store}/{CATALOG_FOLDER}"),
             },
-            check_results=await check_catalog(
-                rows, codes, before=before, sink=sink, instance=context.instance, limits=limits
+            check_results=check_catalog(
+                rows, codes, changed=changed, intact=seen, instance=context.instance, limits=limits
             ),
         )
 
     return flag_catalog
 
 
-async def show_mosaic(rows: list[CatalogRow], flags: Mapping[str, bytes]) -> dg.MarkdownMetadataValue:
+async def previous_rows(sink: FileSink) -> list[CatalogRow]:
+    """Return the rows of the catalog that is stored now; none before the first, and of another version."""
+    try:
+        return load_rows(await sink.read(JSON_PATH) or b"[]")
+    except ValueError:
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFlag:
+    """A stored flag that is as recorded: what it looks like, and itself as a tile of the mosaic."""
+
+    sha256: str
+    look: ImageLook
+    tile: Image.Image
+
+
+async def look_at_flags(
+    sink: FileSink, records: Mapping[str, FlagRecord], *, known: Mapping[str, ImageLook]
+) -> dict[str, SeenFlag]:
+    """Look at each stored flag, by code, and leave out the damaged ones; the *known* looks are by SHA-256."""
+
+    def see(code: str, content: bytes) -> SeenFlag:
+        sha256 = files[code][1]
+        return SeenFlag(sha256, known.get(sha256) or describe_look(content), mosaic_tile(content))
+
+    files = {code: (record.image.file, record.image.sha256) for code, record in records.items() if record.image}
+    return await sink.examine(files, see)
+
+
+async def show_mosaic(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image]) -> dg.MarkdownMetadataValue:
     """Return all flags as one small picture for the UI."""
-    mosaic = await asyncio.to_thread(render_mosaic, rows, flags)
+    mosaic = await asyncio.to_thread(render_mosaic, rows, tiles)
     return dg.MetadataValue.md(f"![all flags]({data_uri(mosaic, 'webp')})")
 
 

@@ -1,16 +1,13 @@
 """The asset checks on the catalog: evaluated with every build of it, each naming the countries it is about."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from flag_pipeline.core.audit import changed_codes, unaccounted, unexpected_duplicates
-from flag_pipeline.core.catalog import JSON_PATH, CatalogRow
-from flag_pipeline.core.pictures import read_intact
-from flag_pipeline.core.sink import FileSink
+from flag_pipeline.core.audit import unaccounted, unexpected_duplicates
+from flag_pipeline.core.catalog import CatalogRow
 from flag_pipeline.defs.ledger import FLAG_CATALOG, FLAG_IMAGE, fetched_before
 from flag_pipeline.settings import Settings
 
@@ -51,29 +48,26 @@ def catalog_check_specs() -> list[dg.AssetCheckSpec]:
     return [dg.AssetCheckSpec(name, asset=FLAG_CATALOG, description=text) for name, text in descriptions.items()]
 
 
-async def flag_hashes_of(sink: FileSink) -> dict[str, str]:
-    """Return the hash of each flag by code, as the catalog that is stored now has it; empty before the first."""
-    content = await sink.read(JSON_PATH)
-    return {row["code"]: row["sha256"] for row in json.loads(content) if row["sha256"]} if content else {}
-
-
-async def check_catalog(
+def check_catalog(
     rows: list[CatalogRow],
     codes: list[str],
     *,
-    before: Mapping[str, str],
-    sink: FileSink,
+    changed: list[str],
+    intact: Collection[str],
     instance: dg.DagsterInstance,
     limits: CheckLimits,
 ) -> list[dg.AssetCheckResult]:
-    """Evaluate every check of the catalog that *rows* are; *before* are the flags' hashes in the previous one."""
+    """Evaluate every check of the catalog that *rows* are.
+
+    *changed* are the countries whose flag is not that of the previous catalog, *intact* those whose file is as it was
+    recorded.
+    """
     n_allowed = max(1, int(len(rows) * limits.max_changed_share))
-    changed = changed_codes(rows, before)
     duplicates = unexpected_duplicates(rows)
     old = fetched_before(instance, FLAG_IMAGE, codes, datetime.now(UTC) - limits.fresh)
     return [
         _result(COMPLETE, unaccounted(rows, codes)),
-        _result(FILES_MATCH, await _damaged(rows, sink)),
+        _result(FILES_MATCH, [row.code for row in rows if row.file and row.code not in intact]),
         _result(NO_DUPLICATES, [" = ".join(group) for group in duplicates], severity=dg.AssetCheckSeverity.WARN),
         _result(FEW_CHANGED, changed, passed=len(changed) <= n_allowed),
         _result(FRESH, old, severity=dg.AssetCheckSeverity.WARN),
@@ -93,8 +87,3 @@ def _result(
         severity=severity,
         metadata={"n_countries": len(countries), "countries": ", ".join(countries) or "none"},
     )
-
-
-async def _damaged(rows: Iterable[CatalogRow], sink: FileSink) -> list[str]:
-    wanted = {row.code: (row.file, row.sha256) for row in rows if row.file}
-    return sorted(wanted.keys() - await read_intact(sink, wanted))

@@ -4,12 +4,12 @@ import asyncio
 import time
 
 import dagster as dg
+from PIL import Image
 
 from flag_pipeline.core import catalog, contact_sheet, gallery, history
 from flag_pipeline.core.catalog import load_rows
 from flag_pipeline.core.gallery import Gallery, render_page
 from flag_pipeline.core.history import load_changes
-from flag_pipeline.core.pictures import read_intact
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.defs.catalog import show_mosaic
 from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS
@@ -40,16 +40,16 @@ async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None
     """Draw the catalog from its tables and the flags that they name."""
     started_at = time.monotonic()
     sink = file_sink.sink
-    shown = await read_gallery(sink)
+    shown, tiles = await read_gallery(sink)
     page = await asyncio.to_thread(render_page, shown)
-    sheet = await asyncio.to_thread(contact_sheet.render_contact_sheet, shown.rows, shown.flags)
+    sheet = await asyncio.to_thread(contact_sheet.render_contact_sheet, shown.rows, tiles)
     version = await publish(sink, {gallery.PATH: page, contact_sheet.PATH: sheet})
     return dg.MaterializeResult(
         data_version=version,
         metadata={
             "page": dg.MetadataValue.path(f"{file_sink.store}/{gallery.PATH}"),
             "contact_sheet": dg.MetadataValue.path(f"{file_sink.store}/{contact_sheet.PATH}"),
-            "preview": await show_mosaic(list(shown.rows), shown.flags),
+            "preview": await show_mosaic(shown.rows, tiles),
             "n_flags": len(shown.flags),
             "page_bytes": len(page),
             "contact_sheet_bytes": len(sheet),
@@ -58,8 +58,8 @@ async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None
     )
 
 
-async def read_gallery(sink: FileSink) -> Gallery:
-    """Return what the page shows, from the stored tables.
+async def read_gallery(sink: FileSink) -> tuple[Gallery, dict[str, Image.Image]]:
+    """Return what the page shows, from the stored tables, and the flags on the contact sheet by code.
 
     Raises dg.Failure when there is no catalog of this version.
     """
@@ -68,8 +68,16 @@ async def read_gallery(sink: FileSink) -> Gallery:
         changes = load_changes(await sink.read(history.JSON_PATH) or b"[]")
     except ValueError as exc:
         raise dg.Failure("there is no catalog to draw: materialize flag_catalog first", allow_retries=False) from exc
-    flags = await read_intact(sink, {row.code: (row.file, row.sha256) for row in rows if row.file})
-    replaced = await read_intact(
-        sink, {change.old_file: (change.old_file, change.old_sha256) for change in changes if change.old_file}
+    by_code = {row.code: row for row in rows if row.file}
+    on_sheet = {row.code for row in rows[: contact_sheet.MAX_FLAGS]}
+
+    def draw(code: str, content: bytes) -> tuple[str, Image.Image | None]:
+        tile = contact_sheet.sheet_tile(content) if code in on_sheet else None
+        return gallery.card_thumbnail(by_code[code], content, n_flags=len(by_code)), tile
+
+    drawn = await sink.examine({code: (row.file, row.sha256) for code, row in by_code.items()}, draw)
+    replaced = await sink.examine(gallery.pictured_changes(changes), gallery.history_thumbnail)
+    return (
+        Gallery(rows, changes, {code: uri for code, (uri, _) in drawn.items()}, replaced),
+        {code: tile for code, (_, tile) in drawn.items() if tile is not None},
     )
-    return Gallery(rows, changes, flags, replaced)

@@ -15,7 +15,6 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEventType, DagsterInstance
 
-from flag_pipeline.core.records import country_sha256
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import Fetched, FlagNotFound, FlagSaved, Missed, Outcome, StoredImage
 
@@ -111,9 +110,9 @@ def _version_tags(asset_key: dg.AssetKey, version: str, outcome: Fetched) -> dic
         "dagster/data_version_is_user_provided": "true",
         "dagster/code_version": CODE_VERSION,
     }
-    if asset_key == FLAG_IMAGE and outcome.record.country is not None:
+    if asset_key == FLAG_IMAGE and outcome.record.metadata is not None:
         upstream = COUNTRY_METADATA.to_user_string()
-        tags[f"dagster/input_data_version/{upstream}"] = country_sha256(outcome.record.country)
+        tags[f"dagster/input_data_version/{upstream}"] = outcome.record.metadata.sha256
         tags[f"dagster/input_event_pointer/{upstream}"] = "NULL"
     return tags
 

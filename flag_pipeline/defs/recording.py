@@ -1,6 +1,8 @@
 """Recording in Dagster's event log while the fetching goes on, whatever has come meanwhile in one transaction."""
 
 import asyncio
+import logging
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -8,7 +10,14 @@ from types import TracebackType
 from typing import Self
 
 import dagster as dg
-from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata, generate_event_batch_id
+from dagster._core.events import (
+    AssetObservationData,
+    DagsterEvent,
+    DagsterEventBatchMetadata,
+    StepMaterializationData,
+    generate_event_batch_id,
+)
+from dagster._core.execution.context.system import IStepContext
 
 from flag_pipeline.core.batcher import Batcher, Piece
 from flag_pipeline.defs.ledger import materialization, observation
@@ -20,7 +29,8 @@ Recordable = dg.AssetMaterialization | dg.AssetObservation
 def record_events(context: dg.AssetExecutionContext, events: Sequence[Recordable]) -> None:
     """Store *events* as the run's, in one transaction an asset where `DAGSTER_EVENT_BATCH_SIZE` allows it.
 
-    `context.log_event` stores them one at a time, and keeps them all in memory until the step ends.
+    `context.log_event` stores them one at a time, keeps them all in memory until the step ends, and takes each through
+    the run's loggers, which costs as much again; these are in the event log alone.
     """
     step = context.get_step_execution_context()
     # Dagster's own batches are of one asset, and its Postgres log goes by that: of two it would update one.
@@ -29,10 +39,30 @@ def record_events(context: dg.AssetExecutionContext, events: Sequence[Recordable
         batch = list(of_asset)
         for number, event in enumerate(batch, start=1):
             place = DagsterEventBatchMetadata(batch_id, is_end=number == len(batch))
-            if isinstance(event, dg.AssetMaterialization):
-                DagsterEvent.asset_materialization(step, event, place)
-            else:
-                DagsterEvent.asset_observation(step, event, place)
+            context.instance.report_dagster_event(
+                _dagster_event(step, event), context.run.run_id, logging.DEBUG, batch_metadata=place
+            )
+
+
+def _dagster_event(step: IStepContext, event: Recordable) -> DagsterEvent:
+    """Return what Dagster makes of an *event* of the step."""
+    data: StepMaterializationData | AssetObservationData
+    match event:
+        case dg.AssetMaterialization():
+            kind, data = dg.DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event)
+        case dg.AssetObservation():
+            kind, data = dg.DagsterEventType.ASSET_OBSERVATION, AssetObservationData(event)
+    return DagsterEvent(
+        event_type_value=kind.value,
+        job_name=step.job_name,
+        step_handle=step.step.handle,
+        node_handle=step.step.node_handle,
+        step_kind_value=step.step.kind.value,
+        logging_tags=step.event_tags,
+        event_specific_data=data,
+        message=event.description or f"{kind.value} for step {step.step.key}",
+        pid=os.getpid(),
+    )
 
 
 def _asset_key(event: Recordable) -> dg.AssetKey:

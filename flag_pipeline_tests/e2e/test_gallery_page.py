@@ -11,10 +11,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from flag_pipeline.core.catalog import catalog_rows
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.gallery import Gallery, render_page
+from flag_pipeline.core.pictures import data_uri
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import Miss
 from flag_pipeline_tests.e2e.browser import ARGUMENTS, chromium
-from flag_pipeline_tests.records import change_of, record_of, striped
+from flag_pipeline_tests.records import change_of, looks_of_flags, record_of, striped
 
 FLAG, OTHER_FLAG = striped("#de2910", "#ffde00"), striped("#0b57b7", "#ffffff")
 NAME = 'Kenya <script>alert("1")</script>'
@@ -34,12 +35,22 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records["FR"] = record_of("FR", FLAG, miss=timeout)
     records["AQ"] = record_of("AQ", miss=Miss(ErrorKind.NOT_FOUND, "404"))
     records["KE"] = record_of("KE", FLAG, name=NAME)
-    flags = {code: FLAG if code < "M" else OTHER_FLAG for code, record in records.items() if record.image}
+    flags = {code: uri_of(FLAG if code < "M" else OTHER_FLAG) for code, record in records.items() if record.image}
     change = change_of("JP", 7)
-    gallery = Gallery(catalog_rows([], records), [change], flags, {change.old_file: OTHER_FLAG})
+    gallery = Gallery(
+        catalog_rows([], records, looks_of_flags(FLAG, OTHER_FLAG)),
+        [change],
+        flags,
+        {change.old_file: uri_of(OTHER_FLAG)},
+    )
     path = tmp_path_factory.mktemp("gallery") / "index.html"
     path.write_bytes(render_page(gallery))
     return path
+
+
+def uri_of(flag: bytes) -> str:
+    """The flag as its own thumbnail."""
+    return data_uri(flag, "png")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
 def rows(**hashes: str) -> list[CatalogRow]:
     """Catalog rows of countries with these flags."""
-    return catalog_rows(hashes, {code: FlagRecord(code, image=image(sha256)) for code, sha256 in hashes.items()})
+    return catalog_rows(hashes, {code: FlagRecord(code, image=image(sha256)) for code, sha256 in hashes.items()}, {})
 
 
 def image(sha256: str) -> StoredImage:
@@ -24,7 +24,7 @@ def test_countries_without_a_flag_are_named_unless_the_source_lacks_them() -> No
     """FR was never fetched, DE is not to be had: only FR is unaccounted for."""
     records = {"DE": FlagRecord("DE", miss=Miss(ErrorKind.NOT_FOUND, "404"))}
 
-    assert unaccounted(catalog_rows(["DE", "FR"], records), ["DE", "FR"]) == ["FR"]
+    assert unaccounted(catalog_rows(["DE", "FR"], records, {}), ["DE", "FR"]) == ["FR"]
 
 
 def test_known_shared_flags_are_no_duplicates() -> None:

@@ -18,7 +18,7 @@ TIMED_OUT = Miss(ErrorKind.TIMEOUT, "it timed out")
 
 def row(record_: FlagRecord | None, code: str = "CN") -> CatalogRow:
     """The row of one country."""
-    return catalog_rows([code], {code: record_} if record_ else {})[0]
+    return catalog_rows([code], {code: record_} if record_ else {}, {})[0]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_country_that_was_never_fetched_has_its_name_from_the_standard() -> None
 
 def test_rows_are_sorted_and_include_what_is_no_partition_any_more() -> None:
     """A stored country keeps its row when the partitions change."""
-    rows = catalog_rows(["FR", "AD"], {"CN": record()})
+    rows = catalog_rows(["FR", "AD"], {"CN": record()}, {})
 
     assert [row.code for row in rows] == ["AD", "CN", "FR"]
 

@@ -9,14 +9,16 @@ from typing import Any
 import duckdb
 import pytest
 
-from flag_pipeline.core.catalog import CATALOG_FOLDER, CATALOG_SCHEMA, CatalogRow, catalog_rows, load_rows
+from flag_pipeline.core.catalog import CATALOG_FOLDER, CATALOG_SCHEMA, CatalogRow, catalog_rows, load_rows, looks_of
 from flag_pipeline.core.history import CHANGES_SCHEMA
 from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.core.table import VERSION_KEY, TableSchema, render_dictionary, render_table
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import FlagChange, FlagRecord, Miss, RowStatus
-from flag_pipeline_tests.records import change_of, record_of, striped
+from flag_pipeline_tests.records import change_of, looks_of_flags, record_of, striped
 
+CHINA, FRANCE = striped("#de2910", "#ffde00"), striped("blue", "white", "red")
+LOOKS = looks_of_flags(CHINA, FRANCE)
 DICTIONARY = Path(__file__).parents[2] / "docs" / "data_dictionary.md"
 
 
@@ -25,8 +27,8 @@ def records() -> dict[str, FlagRecord]:
     """A good flag, a stale one, one that failed at once, one that the source lacks, and a name that is a formula."""
     failed = Miss(ErrorKind.TIMEOUT, "https://flags.example/fr.png timed out")
     return {
-        "CN": record_of("CN", striped("#de2910", "#ffde00")),
-        "FR": record_of("FR", striped("blue", "white", "red"), miss=failed),
+        "CN": record_of("CN", CHINA),
+        "FR": record_of("FR", FRANCE, miss=failed),
         "DE": record_of("DE", miss=failed),
         "AQ": record_of("AQ", miss=Miss(ErrorKind.NOT_FOUND, "404")),
         "XK": record_of("XK", striped("blue"), name='=HYPERLINK("x"), "quoted"\u2028中'),
@@ -36,7 +38,7 @@ def records() -> dict[str, FlagRecord]:
 @pytest.fixture
 def files(records: dict[str, FlagRecord]) -> dict[str, bytes]:
     """The catalog's files by path."""
-    return render_table(CATALOG_SCHEMA, CATALOG_FOLDER, catalog_rows(["CN", "FR", "ZW"], records))
+    return render_table(CATALOG_SCHEMA, CATALOG_FOLDER, catalog_rows(["CN", "FR", "ZW"], records, LOOKS))
 
 
 def read_with_duckdb(path: Path, reader: str) -> list[dict[str, Any]]:
@@ -97,7 +99,7 @@ def test_parquet_is_typed_and_has_the_schema_version(files: dict[str, bytes], tm
 
 def test_rows_say_how_each_country_stands(records: dict[str, FlagRecord]) -> None:
     """Status, aspect ratio and what has failed are told apart."""
-    rows = {row.code: row for row in catalog_rows(["ZW"], records)}
+    rows = {row.code: row for row in catalog_rows(["ZW"], records, {})}
 
     assert {code: row.status for code, row in rows.items()} == {
         "AQ": RowStatus.NOT_FOUND,
@@ -114,9 +116,9 @@ def test_rows_say_how_each_country_stands(records: dict[str, FlagRecord]) -> Non
 
 def test_the_same_records_give_the_same_bytes_in_any_order(records: dict[str, FlagRecord]) -> None:
     """Nothing but the records decides what the files are."""
-    one = render_table(CATALOG_SCHEMA, CATALOG_FOLDER, catalog_rows(["FR", "CN"], records))
+    one = render_table(CATALOG_SCHEMA, CATALOG_FOLDER, catalog_rows(["FR", "CN"], records, {}))
     other = render_table(
-        CATALOG_SCHEMA, CATALOG_FOLDER, catalog_rows(["CN", "FR"], dict(reversed(list(records.items()))))
+        CATALOG_SCHEMA, CATALOG_FOLDER, catalog_rows(["CN", "FR"], dict(reversed(list(records.items()))), {})
     )
 
     assert one == other
@@ -124,7 +126,7 @@ def test_the_same_records_give_the_same_bytes_in_any_order(records: dict[str, Fl
 
 def test_rows_come_back_from_json(files: dict[str, bytes], records: dict[str, FlagRecord]) -> None:
     """What builds on the catalog reads back just the rows that were written."""
-    assert load_rows(files["catalog/catalog.json"]) == catalog_rows(["CN", "FR", "ZW"], records)
+    assert load_rows(files["catalog/catalog.json"]) == catalog_rows(["CN", "FR", "ZW"], records, LOOKS)
 
 
 @pytest.mark.parametrize("content", [b"not json", b'[{"code": "CN"}]', b"[1]"])
@@ -153,23 +155,28 @@ def test_schema_file_describes_the_table(files: dict[str, bytes]) -> None:
     assert [column["name"] for column in document["columns"]] == [column.name for column in CATALOG_SCHEMA.columns]
 
 
-def test_records_with_a_look_and_a_history_come_back(records: dict[str, FlagRecord]) -> None:
+def test_looks_are_taken_from_the_catalog_before(files: dict[str, bytes]) -> None:
+    """By the bytes' hash: of what nobody has looked at, nothing is known."""
+    assert looks_of(load_rows(files["catalog/catalog.json"])) == LOOKS
+
+
+def test_records_with_a_history_come_back(records: dict[str, FlagRecord]) -> None:
     """A record is read back equal, or a refresh would rewrite it every time."""
     record = dataclasses.replace(records["CN"], changes=(change_of("CN", 1), change_of("CN", 2)))
 
     assert load_record(dump_record(record)) == record
 
 
-def test_records_from_before_the_look_are_still_read(records: dict[str, FlagRecord]) -> None:
-    """A record without the newer fields loads, and its row has those cells empty."""
+def test_records_of_earlier_versions_are_still_read(records: dict[str, FlagRecord]) -> None:
+    """A record without the newer fields, and with one that is no longer kept, loads."""
     document = json.loads(dump_record(records["CN"]))
     del document["changes"]
-    for name in ("look", "first_seen_at", "n_changes"):
+    for name in ("first_seen_at", "n_changes", "thumbnail"):
         del document["image"][name]
+    document["image"]["look"] = {"mode": "RGB", "n_frames": 1, "colours": [], "phash": "0" * 16}
 
     record = load_record(json.dumps(document).encode())
 
     assert record.image is not None
-    assert record.image.look is None
-    row = catalog_rows([], {"CN": record})[0]
+    row = catalog_rows([], {"CN": record}, {})[0]
     assert (row.phash, row.colours, row.n_changes, row.first_seen_at) == ("", (), 0, record.image.changed_at)

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from flag_pipeline.core.catalog import catalog_rows
-from flag_pipeline.core.contact_sheet import render_contact_sheet, render_mosaic
+from flag_pipeline.core.contact_sheet import MAX_FLAGS, render_contact_sheet, render_mosaic, sheet_tile
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.gallery import Gallery, render_page, script_json
+from flag_pipeline.core.gallery import Gallery, card_thumbnail, history_thumbnail, render_page, script_json
 from flag_pipeline.core.pictures import before_and_after, fit, thumbnail_uri
 from flag_pipeline.core.plots import Bar, ratio_group, render_bars
 from flag_pipeline.core.sink import intact
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import FlagRecord, Miss
-from flag_pipeline_tests.records import change_of, record_of, striped
+from flag_pipeline_tests.records import change_of, looks_of_flags, record_of, striped
 
 FLAG = striped("#de2910", "#ffde00")
 HOSTILE = '</script><script>alert("1")</script><img src=x onerror=alert(2)>&amp;\u2028'
@@ -31,7 +31,14 @@ PAGE_LIMIT_BYTES = 2_000_000
 
 def gallery_of(records: dict[str, FlagRecord]) -> Gallery:
     """The gallery of those records, with the same flag for all."""
-    return Gallery(catalog_rows([], records), flags={code: FLAG for code, record in records.items() if record.image})
+    return drawn(records, {code: FLAG for code, record in records.items() if record.image})
+
+
+def drawn(records: dict[str, FlagRecord], flags: dict[str, bytes]) -> Gallery:
+    """The gallery of those records, with those flags."""
+    rows = {row.code: row for row in catalog_rows([], records, looks_of_flags(*flags.values()))}
+    uris = {code: card_thumbnail(rows[code], content, n_flags=len(flags)) for code, content in flags.items()}
+    return Gallery(list(rows.values()), flags=uris)
 
 
 def details_of(page: str) -> dict[str, Any]:
@@ -101,7 +108,8 @@ def test_history_comes_with_its_pictures() -> None:
     """A change whose old flag is kept is shown with it, one whose flag is lost without."""
     record = record_of("CN", FLAG)
     kept, lost = change_of("CN", 2), change_of("CN", 1)
-    gallery = Gallery(catalog_rows([], {"CN": record}), [kept, lost], {"CN": FLAG}, {kept.old_file: FLAG})
+    shown = {kept.old_file: history_thumbnail(kept.old_file, FLAG)}
+    gallery = Gallery(catalog_rows([], {"CN": record}, {}), [kept, lost], replaced=shown)
 
     history = details_of(render_page(gallery).decode())["CN"]["history"]
 
@@ -113,16 +121,16 @@ def test_everything_is_built_the_same_twice_and_small() -> None:
     """All countries, real flags: equal bytes, and a page below 2 MB."""
     flags = packaged_flags()
     records = {code: record_of(code, content) for code, content in flags.items()}
-    gallery = Gallery(catalog_rows([], records), flags=flags)
+    gallery, tiles = drawn(records, flags), {code: sheet_tile(content) for code, content in flags.items()}
 
     page = render_page(gallery)
 
     assert len(gallery.rows) == 249
     assert len(page) < PAGE_LIMIT_BYTES
     assert page == render_page(gallery)
-    assert render_contact_sheet(gallery.rows, flags) == render_contact_sheet(gallery.rows, flags)
-    assert render_mosaic(gallery.rows, flags) == render_mosaic(gallery.rows, flags)
-    assert len(render_mosaic(gallery.rows, flags)) < 16_000
+    assert render_contact_sheet(gallery.rows, tiles) == render_contact_sheet(gallery.rows, tiles)
+    assert render_mosaic(gallery.rows, tiles) == render_mosaic(gallery.rows, tiles)
+    assert len(render_mosaic(gallery.rows, tiles)) < 16_000
 
 
 def packaged_flags() -> dict[str, bytes]:
@@ -146,18 +154,32 @@ def test_large_flags_keep_the_page_small() -> None:
     buffer = io.BytesIO()
     noise.save(buffer, "PNG")
     records = {code: record_of(code, FLAG) for code in iso_codes()}
-    gallery = Gallery(catalog_rows([], records), flags=dict.fromkeys(iso_codes()[:40], buffer.getvalue()))
+    gallery = drawn(records, dict.fromkeys(iso_codes()[:40], buffer.getvalue()))
 
     assert len(render_page(gallery)) < PAGE_LIMIT_BYTES
 
 
+def test_pictures_of_any_number_of_countries_are_bounded() -> None:
+    """So many are shown that the picture can be opened; a sheet says how many there are besides."""
+    [row] = catalog_rows([], {"CN": record_of("CN", FLAG)}, {})
+    tiles = {"CN": sheet_tile(FLAG)}
+    full, more = [row] * MAX_FLAGS, [row] * (10 * MAX_FLAGS)
+
+    assert render_mosaic(more, tiles) == render_mosaic(full, tiles)
+    with Image.open(io.BytesIO(render_contact_sheet(more, tiles))) as sheet:
+        assert sheet.width * sheet.height < 20_000_000
+    assert render_contact_sheet(more, tiles) != render_contact_sheet(full, tiles)
+
+
 def test_contact_sheet_marks_what_is_not_ok() -> None:
     """A failed flag has red in its cell, a good one of the same colours has none."""
-    good = catalog_rows([], {"FI": record_of("FI", striped("white", "blue"))})
+    good = catalog_rows([], {"FI": record_of("FI", striped("white", "blue"))}, {})
     bad = [dataclasses.replace(good[0], status="stale")]  # type: ignore[arg-type]
 
-    assert red_pixels(render_contact_sheet(good, {"FI": striped("white", "blue")})) == 0
-    assert red_pixels(render_contact_sheet(bad, {"FI": striped("white", "blue")})) > 0
+    tiles = {"FI": sheet_tile(striped("white", "blue"))}
+
+    assert red_pixels(render_contact_sheet(good, tiles)) == 0
+    assert red_pixels(render_contact_sheet(bad, tiles)) > 0
     assert red_pixels(render_contact_sheet(good, {})) > 0
 
 
@@ -174,9 +196,9 @@ def red_pixels(sheet: bytes) -> int:
 @pytest.mark.parametrize("name", ["Åland", "Türkiye", "Côte d'Ivoire", "日本", "x" * 100, " "])
 def test_contact_sheet_takes_any_name(name: str) -> None:
     """Long names are cut, and a script that the font lacks is no obstacle."""
-    rows = catalog_rows([], {"JP": record_of("JP", FLAG, name=name)})
+    rows = catalog_rows([], {"JP": record_of("JP", FLAG, name=name)}, {})
 
-    assert render_contact_sheet(rows, {"JP": FLAG}).startswith(b"\x89PNG")
+    assert render_contact_sheet(rows, {"JP": sheet_tile(FLAG)}).startswith(b"\x89PNG")
 
 
 def test_empty_catalog_is_a_page_too() -> None:

@@ -86,7 +86,7 @@ def test_accepted_name_is_safe_wherever_it_lands(name: str) -> None:
         return
 
     path = flag_path("CN", country.name, "gif")
-    rows = catalog_rows(["CN"], {"CN": replace(record(), country=country)})
+    rows = catalog_rows(["CN"], {"CN": replace(record(), country=country)}, {})
     [cells] = csv.DictReader(io.StringIO(render_csv(CATALOG_SCHEMA, rows).decode(), newline=""))
 
     assert PurePosixPath(path).parent == PurePosixPath("flags")
@@ -237,7 +237,7 @@ def test_catalog_does_not_depend_on_order(misses: dict[str, Miss | None], random
     records = [replace(record(code), miss=miss) for code, miss in misses.items()]
     shuffled = random.sample(records, len(records))
 
-    one, other = (catalog_rows(["CN"], {stored.code: stored for stored in order}) for order in (records, shuffled))
+    one, other = (catalog_rows(["CN"], {stored.code: stored for stored in order}, {}) for order in (records, shuffled))
 
     assert render_json(CATALOG_SCHEMA, one) == render_json(CATALOG_SCHEMA, other)
     assert render_csv(CATALOG_SCHEMA, one) == render_csv(CATALOG_SCHEMA, other)

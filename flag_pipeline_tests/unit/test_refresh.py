@@ -18,7 +18,7 @@ from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceContractError
 from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Validators
 from flag_pipeline_tests.fakes import FakeSource
-from flag_pipeline_tests.samples import gif, picture
+from flag_pipeline_tests.samples import gif, large_gif, picture
 
 
 @pytest.fixture
@@ -160,12 +160,9 @@ async def test_change_is_dated(source: FakeSource, sink: FileSink) -> None:
     assert second.record.image.sha256 != first.record.image.sha256
 
 
-async def test_flag_from_before_its_look_was_kept_is_compared_all_the_same(source: FakeSource, sink: FileSink) -> None:
-    """An older record does not say what the flag looks like; its file does."""
-    first = await refresher(source, sink).refresh("CN")
-    assert isinstance(first, FlagSaved)
-    assert first.record.image is not None
-    await sink.save(replace(first.record, image=replace(first.record.image, look=None)))
+async def test_replaced_flag_is_compared_with_its_successor(source: FakeSource, sink: FileSink) -> None:
+    """The change says how different they look; a flag whose bytes were lost cannot be compared."""
+    await refresher(source, sink).refresh("CN")
     source.files["cn/cn.gif"] = picture("GIF")
 
     second = await refresher(source, sink).refresh("CN")
@@ -173,6 +170,22 @@ async def test_flag_from_before_its_look_was_kept_is_compared_all_the_same(sourc
     assert isinstance(second, FlagSaved)
     [change] = second.record.changes
     assert change.distance_bits is not None
+
+
+async def test_thumbnail_of_a_large_flag_is_made_once(source: FakeSource, sink: FileSink) -> None:
+    """It is kept with the record, and made again where an earlier version has kept none: the row stays as it is."""
+    source.files["cn/cn.gif"] = large_gif()
+    first = await refresher(source, sink).refresh("CN")
+    assert isinstance(first, FlagSaved)
+    assert first.record.image is not None
+    assert first.thumbnail == first.record.image.thumbnail != ""
+    await sink.save(replace(first.record, image=replace(first.record.image, thumbnail="")))
+
+    second = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(second, FlagUnchanged)
+    assert second.record == first.record == await sink.record("CN")
+    assert not second.only_row_changed
 
 
 async def test_renamed_country_moves_its_flag(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
