@@ -15,6 +15,7 @@ from dagster import DagsterInstance
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.api import execute_run
+from dagster._core.instance import InstanceRef
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteJobOrigin,
@@ -35,6 +36,10 @@ from flag_pipeline.defs.ledger import FLAG_CATALOG, RecordedCountry, RecordedOut
 from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, dagster_home, partition_codes
 
 LOCATION = "flag_pipeline"
+# What is printed belongs on this terminal. To catch it for the UI, Dagster would start four more processes a run.
+OVERRIDES: Any = {
+    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+}
 # Only runs of this process family carry it: whose lock is free without their being finished were killed.
 LAUNCHED_BY_TAG, COMMAND_LINE = "flag_pipeline/launched_by", "command line"
 # What a run's own log prints while a progress bar is shown: nothing, for the report says it better.
@@ -45,8 +50,7 @@ UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.
 @contextmanager
 def open_instance() -> Iterator[DagsterInstance]:
     """Open the persistent instance: `DAGSTER_HOME` where it is set, else `dagster_home/`."""
-    dagster_home()
-    with DagsterInstance.get() as instance:
+    with DagsterInstance.from_ref(InstanceRef.from_dir(str(dagster_home()), overrides=OVERRIDES)) as instance:
         yield instance
 
 

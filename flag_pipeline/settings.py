@@ -150,8 +150,12 @@ def dagster_home() -> Path:
 
     It is `DAGSTER_HOME` where that is set, else `dagster_home/`. The events by which a run announces its partitions
     are stored in batches, unless the environment says otherwise: one by one, they would cost as much as the fetching.
+
+    Raises ConfigurationError where it is a relative path, which Dagster would not take.
     """
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(project_root() / "dagster_home")))
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(project_root() / "dagster_home"))).expanduser()
+    if not home.is_absolute():
+        raise ConfigurationError(f"DAGSTER_HOME must be an absolute path: {home}")
     home.mkdir(parents=True, exist_ok=True)
     return home
