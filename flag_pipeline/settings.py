@@ -35,7 +35,7 @@ class SourceSettings(BaseModel):
         6,
         ge=1,
         le=512,
-        description="Requests under way at first; as many more join with each round trip that the source answers.",
+        description="Requests under way at first; one more with each answer on a connection that is kept open.",
     )
     requests_per_second: float | None = Field(
         None, gt=0, description="Requests a second, evenly spaced; unset means as fast as the source answers."

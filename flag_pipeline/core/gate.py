@@ -13,14 +13,14 @@ class Gate:
     """Lets attempts through: few at first, more as the host answers, none while it asked for a pause.
 
     Some servers take few connections at a time (the listen backlog of Python's own `http.server` is 5), and what
-    they drop waits seconds to be sent again. So *first* requests may be under way in the beginning, and about as
-    many more with each round trip, up to *most*, while the host answers on connections that it keeps open.
+    they drop waits seconds to be sent again. So *first* requests may be under way in the beginning, and one more with
+    each answer on a connection that the host keeps open, up to *most*: twice as many with each round trip, as in TCP's
+    slow start, and each new connection beside one that has just been found to work.
     """
 
     def __init__(self, *, first: int, most: int) -> None:
         self._most = most
-        self._width = self._first = min(first, most)
-        self._credit = 0.0
+        self._width = min(first, most)
         self._slots = asyncio.Semaphore(self._width)
         self._paused_until = 0.0
 
@@ -30,9 +30,7 @@ class Gate:
 
     def widen(self) -> None:
         """Note an answer on a connection that stays open: others will not have to open one."""
-        self._credit += self._first / self._width
-        if self._credit >= 1 and self._width < self._most:
-            self._credit -= 1
+        if self._width < self._most:
             self._width += 1
             self._slots.release()
 

@@ -8,6 +8,7 @@ after it has reached the disk; in a bucket, a file is one put.
 import asyncio
 import hashlib
 import re
+import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -146,13 +147,18 @@ class FileSink:
         """Return by its key what *make* makes of each of *files*, which have a path and a SHA-256 each.
 
         Those that are gone, or no longer have that hash, are left out. *make* gets the key and the content, and may
-        block; all threads work, and each holds one file at a time.
+        block. All threads read, each one file at a time; one at a time makes something of it, for several would only
+        take Python's lock from each other.
         """
+        turn = threading.Lock()
 
         def look(key: str) -> tuple[str, T] | None:
             path, sha256 = files[key]
             content = intact(self._read(path), sha256)
-            return None if content is None else (key, make(key, content))
+            if content is None:
+                return None
+            with turn:
+                return key, make(key, content)
 
         return dict(found for found in await self._shared_out(look, list(files)) if found is not None)
 

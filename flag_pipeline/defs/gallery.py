@@ -41,15 +41,18 @@ async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None
     started_at = time.monotonic()
     sink = file_sink.sink
     shown, tiles = await read_gallery(sink)
-    page = await asyncio.to_thread(render_page, shown)
-    sheet = await asyncio.to_thread(contact_sheet.render_contact_sheet, shown.rows, tiles)
+    page, sheet, preview = await asyncio.gather(
+        asyncio.to_thread(render_page, shown),
+        asyncio.to_thread(contact_sheet.render_contact_sheet, shown.rows, tiles),
+        show_mosaic(shown.rows, tiles),
+    )
     version = await publish(sink, {gallery.PATH: page, contact_sheet.PATH: sheet})
     return dg.MaterializeResult(
         data_version=version,
         metadata={
             "page": dg.MetadataValue.path(f"{file_sink.store}/{gallery.PATH}"),
             "contact_sheet": dg.MetadataValue.path(f"{file_sink.store}/{contact_sheet.PATH}"),
-            "preview": await show_mosaic(shown.rows, tiles),
+            "preview": preview,
             "n_flags": len(shown.flags),
             "page_bytes": len(page),
             "contact_sheet_bytes": len(sheet),

@@ -32,12 +32,13 @@ async def pass_through(gate: Gate, n_requests: int, *, stays_open: bool) -> list
     return widths
 
 
-async def test_few_requests_first_and_a_few_more_each_round_trip() -> None:
-    """Six at first; with every round of answers about six more, until the bound."""
+async def test_few_requests_first_and_twice_as_many_each_round_trip() -> None:
+    """Six at first; after six answers twelve, after twelve more the bound."""
     widths = await pass_through(Gate(first=6, most=20), 120, stays_open=True)
 
     assert widths[0] == 6
     assert 10 <= widths[6] <= 12
+    assert 18 <= widths[18] <= 20
     assert max(widths) == 20
 
 
