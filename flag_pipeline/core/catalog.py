@@ -114,19 +114,24 @@ def load_rows(content: bytes) -> list[CatalogRow]:
     Raises ValueError when *content* is no catalog of this schema.
     """
     try:
-        return [_load_row(cells) for cells in json.loads(content)]
+        rows = json.loads(content, object_hook=_load_object)
     except (KeyError, TypeError) as exc:
         raise ValueError(f"not a catalog of schema {CATALOG_SCHEMA.version}: {exc}") from exc
+    if not isinstance(rows, list) or not all(isinstance(row, CatalogRow) for row in rows):
+        raise ValueError(f"not a catalog of schema {CATALOG_SCHEMA.version}")
+    return rows
 
 
-def _load_row(cells: dict[str, Any]) -> CatalogRow:
+def _load_object(cells: dict[str, Any]) -> CatalogRow | ColourShare:
+    # Object by object, so that thousands of rows are not in memory twice.
+    if "hex" in cells:
+        return ColourShare(**cells)
     typed = {
         column.name: datetime.fromisoformat(cells[column.name])
         for column in CATALOG_SCHEMA.columns
         if column.type is MOMENT and cells[column.name]
     }
-    colours = tuple(ColourShare(**colour) for colour in cells["colours"])
-    return CatalogRow(**{**cells, **typed, "colours": colours, "status": RowStatus(cells["status"])})
+    return CatalogRow(**{**cells, **typed, "colours": tuple(cells["colours"]), "status": RowStatus(cells["status"])})
 
 
 def _row(code: str, record: FlagRecord | None, looks: Mapping[str, ImageLook]) -> CatalogRow:

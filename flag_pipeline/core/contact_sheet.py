@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from flag_pipeline.core.catalog import CatalogRow
 from flag_pipeline.core.countries import iso_country
-from flag_pipeline.core.pictures import Size, fit
+from flag_pipeline.core.pictures import Size, enlarge, reduce
 from flag_pipeline.models import RowStatus
 
 PATH = "catalog/contact_sheet.png"
-# Four times the world. Pictures of more would be of a size that few programs open, and take a gigabyte to draw.
-MAX_FLAGS = 1024
+# Pictures of many more would be of a size that few programs open.
+MAX_FLAGS = 400
 
 _COLUMNS, _CELL, _FLAG_BOX, _MARGIN = 16, (124, 122), (104, 70), 20
 _PAPER, _INK, _FAINT, _ALARM = "#f7f7f5", "#1d1d1f", "#5f6368", "#b3261e"
@@ -26,13 +26,13 @@ _MOSAIC_QUALITY = 15
 
 
 def sheet_tile(content: bytes) -> Image.Image:
-    """Return the flag in the size that it has on the contact sheet; a mosaic takes it as well."""
-    return fit(content, _FLAG_BOX)
+    """Return the flag no larger than it is on the contact sheet; a mosaic takes it as well."""
+    return reduce(content, _FLAG_BOX)
 
 
 def mosaic_tile(content: bytes) -> Image.Image:
-    """Return the flag in the size that it has in a mosaic."""
-    return fit(content, _MOSAIC_BOX)
+    """Return the flag no larger than it is in a mosaic."""
+    return reduce(content, _MOSAIC_BOX)
 
 
 def render_contact_sheet(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image]) -> bytes:
@@ -84,13 +84,14 @@ def _corner(number: int) -> Size:
     return _MARGIN + number % _COLUMNS * _CELL[0], _MARGIN + number // _COLUMNS * _CELL[1]
 
 
-def _draw_flag(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: Size, flag: Image.Image | None) -> None:
+def _draw_flag(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: Size, tile: Image.Image | None) -> None:
     width, height = _FLAG_BOX
     left, top = corner[0] + (_CELL[0] - width) // 2, corner[1]
-    if flag is None:
+    if tile is None:
         draw.rectangle((left, top, left + width - 1, top + height - 1), outline=_ALARM)
         draw.line((left, top + height - 1, left + width - 1, top), fill=_ALARM)
         return
+    flag = enlarge(tile, _FLAG_BOX)
     left, top = left + (width - flag.width) // 2, top + (height - flag.height) // 2
     sheet.paste(flag, (left, top), flag)
     # A white field would fade into the paper.

@@ -6,9 +6,11 @@ code; the script puts them back as text only. A content security policy allows n
 
 import base64
 import hashlib
+import io
 import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from html import escape
@@ -89,22 +91,26 @@ def pictured_changes(changes: Sequence[FlagChange]) -> dict[str, tuple[str, str]
 def render_page(gallery: Gallery) -> bytes:
     """Return the page: one HTML file that needs no other and no network."""
     style, script = _asset("page.css"), _asset("page.js")
-    page = Template(_asset("page.html")).substitute(
-        style=style,
-        script=script,
-        policy=f"default-src 'none'; img-src data:; style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'",
-        summary=_summary(gallery),
-        standings=_options(Counter(standing(row) for row in gallery.rows)),
-        ratios=_options(Counter({bar.label: bar.count for bar in ratio_bars(gallery.rows)})),
-        colours=_colour_boxes(gallery),
-        cards="\n".join(_card(row, gallery.flags.get(row.code, "")) for row in gallery.rows),
-        plot_colours=render_bars("Flags with each colour", colour_bars(gallery.rows)),
-        plot_ratios=render_bars("Flags by aspect ratio", ratio_bars(gallery.rows)),
-        plot_sizes=render_bars("Flags by file size", size_bars(gallery.rows)),
-        n_rows=len(gallery.rows),
-        data=script_json(_details(gallery)),
-    )
-    return page.encode()
+    small = {
+        "style": style,
+        "script": script,
+        "policy": f"default-src 'none'; img-src data:; style-src {_csp_hash(style)}; script-src {_csp_hash(script)}",
+        "summary": _summary(gallery),
+        "standings": _options(Counter(standing(row) for row in gallery.rows)),
+        "ratios": _options(Counter({bar.label: bar.count for bar in ratio_bars(gallery.rows)})),
+        "colours": _colour_boxes(gallery),
+        "plot_colours": render_bars("Flags with each colour", colour_bars(gallery.rows)),
+        "plot_ratios": render_bars("Flags by aspect ratio", ratio_bars(gallery.rows)),
+        "plot_sizes": render_bars("Flags by file size", size_bars(gallery.rows)),
+        "n_rows": len(gallery.rows),
+    }
+    # What grows with the number of countries is put together once, as bytes.
+    large = {"cards": _cards, "data": _details}
+    parts = re.split(r"\$(cards|data)\b", _asset("page.html"))
+    pieces = (large[part](gallery) if part in large else [Template(part).substitute(small)] for part in parts)
+    page = io.BytesIO()
+    page.writelines(piece.encode() for some in pieces for piece in some)
+    return page.getvalue()
 
 
 def script_json(document: object) -> str:
@@ -121,7 +127,7 @@ def _asset(name: str) -> str:
 
 
 def _csp_hash(content: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
 def _summary(gallery: Gallery) -> str:
@@ -149,6 +155,10 @@ def _colour_boxes(gallery: Gallery) -> str:
     )
 
 
+def _cards(gallery: Gallery) -> Iterator[str]:
+    return (_card(row, gallery.flags.get(row.code, "")) for row in gallery.rows)
+
+
 def _card(row: CatalogRow, uri: str) -> str:
     word = standing(row)
     code, name = escape(row.code), escape(row.name)
@@ -159,40 +169,44 @@ def _card(row: CatalogRow, uri: str) -> str:
         f'<li data-code="{code}"><button type="button" class="card" aria-haspopup="dialog">'
         f'<span class="picture">{picture}</span>'
         f'<span class="label"><span class="code">{code}</span> <span class="name">{name}</span></span>'
-        f"{mark}</button></li>"
+        f"{mark}</button></li>\n"
     )
 
 
-def _details(gallery: Gallery) -> dict[str, object]:
-    """Return what the script knows of each country, by code."""
-    history = _histories(gallery)
+def _details(gallery: Gallery) -> Iterator[str]:
+    """Yield what the script knows of each country, by code, as JSON that may stand in a script element."""
+    histories = _histories(gallery)
+    yield "{"
+    for number, row in enumerate(gallery.rows):
+        yield f"{',' if number else ''}{script_json(row.code)}:{script_json(_detail(row, histories[row.code]))}"
+    yield "}"
+
+
+def _detail(row: CatalogRow, history: list[dict[str, object]]) -> dict[str, object]:
     return {
-        row.code: {
-            "name": row.name,
-            "official": row.official_name,
-            "alpha3": row.alpha_3,
-            "numeric": row.numeric,
-            "tld": row.tld,
-            "standing": standing(row),
-            "reason": row.reason,
-            "file": row.file,
-            "width": row.width_px,
-            "height": row.height_px,
-            "ratio": row.aspect_ratio,
-            "decimal": row.aspect_decimal,
-            "ratioGroup": ratio_group(row.aspect_decimal) if row.aspect_decimal else "",
-            "colours": [[colour.hex, colour.share] for colour in row.colours],
-            "families": colour_families(row),
-            "frames": row.n_frames,
-            "size": row.size_bytes,
-            "sha256": row.sha256,
-            "url": row.source_url,
-            "firstSeen": write_moment(row.first_seen_at) if row.first_seen_at else "",
-            "changed": write_moment(row.changed_at) if row.changed_at else "",
-            "nChanges": row.n_changes or 0,
-            "history": history[row.code],
-        }
-        for row in gallery.rows
+        "name": row.name,
+        "official": row.official_name,
+        "alpha3": row.alpha_3,
+        "numeric": row.numeric,
+        "tld": row.tld,
+        "standing": standing(row),
+        "reason": row.reason,
+        "file": row.file,
+        "width": row.width_px,
+        "height": row.height_px,
+        "ratio": row.aspect_ratio,
+        "decimal": row.aspect_decimal,
+        "ratioGroup": ratio_group(row.aspect_decimal) if row.aspect_decimal else "",
+        "colours": [[colour.hex, colour.share] for colour in row.colours],
+        "families": colour_families(row),
+        "frames": row.n_frames,
+        "size": row.size_bytes,
+        "sha256": row.sha256,
+        "url": row.source_url,
+        "firstSeen": write_moment(row.first_seen_at) if row.first_seen_at else "",
+        "changed": write_moment(row.changed_at) if row.changed_at else "",
+        "nChanges": row.n_changes or 0,
+        "history": history,
     }
 
 

@@ -19,13 +19,21 @@ _FORMAT_OF = {extension: kind for kind, extension in EXTENSIONS.items()}
 
 def fit(content: bytes, box: Size) -> Image.Image:
     """Return the first frame as large as it fits into *box*; small ones are enlarged by a whole factor, unblurred."""
+    return enlarge(reduce(content, box), box)
+
+
+def reduce(content: bytes, box: Size) -> Image.Image:
+    """Return the first frame, made smaller if it does not fit into *box*."""
     with Image.open(io.BytesIO(content)) as image:
         picture = coarse_frame(image)
-    factor = min(box[0] // picture.width, box[1] // picture.height)
-    if factor >= 1:
-        return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     picture.thumbnail(box, Image.Resampling.LANCZOS)
     return picture
+
+
+def enlarge(picture: Image.Image, box: Size) -> Image.Image:
+    """Return *picture* as many times larger as it fits into *box*: a whole number of times, unblurred."""
+    factor = max(1, min(box[0] // picture.width, box[1] // picture.height))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
 def encode_png(picture: Image.Image, *, colours: int = 64) -> bytes:

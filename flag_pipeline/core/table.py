@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from flag_pipeline.core.records import dump_json
+from flag_pipeline.core.records import dump_json, dump_json_array
 from flag_pipeline.models import ColourShare
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def render_table(schema: TableSchema, folder: str, rows: Sequence[object]) -> di
 
 def render_json(schema: TableSchema, rows: Iterable[object]) -> bytes:
     """Return the rows as a JSON array of objects, in UTF-8."""
-    return dump_json(
-        [{column.name: _json_cell(getattr(row, column.name)) for column in schema.columns} for row in rows]
+    return dump_json_array(
+        {column.name: _json_cell(getattr(row, column.name)) for column in schema.columns} for row in rows
     )
 
 
@@ -79,12 +79,14 @@ def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
     Text that a spreadsheet would run as a formula gets an apostrophe before it. Colours are `#rrggbb:share`,
     separated by spaces.
     """
-    text = io.StringIO(newline="")
+    content = io.BytesIO()
+    text = io.TextIOWrapper(content, "utf-8", newline="")
     writer = csv.writer(text)
     writer.writerow(column.name for column in schema.columns)
     for row in rows:
         writer.writerow(_csv_cell(getattr(row, column.name)) for column in schema.columns)
-    return text.getvalue().encode()
+    text.flush()
+    return content.getvalue()
 
 
 def render_parquet(schema: TableSchema, rows: Sequence[object]) -> bytes:
@@ -93,13 +95,14 @@ def render_parquet(schema: TableSchema, rows: Sequence[object]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = [[_parquet_cell(getattr(row, column.name)) for row in rows] for column in schema.columns]
-    table = pa.Table.from_arrays(
-        [pa.array(cells, field.type) for cells, field in zip(columns, _arrow_schema(schema), strict=True)],
-        schema=_arrow_schema(schema),
-    )
+    fields = _arrow_schema(schema)
+    columns = [pa.array([_parquet_cell(getattr(row, field.name)) for row in rows], field.type) for field in fields]
+    table = pa.Table.from_arrays(columns, schema=fields)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
+    del table, columns
+    # Arrow would keep the memory for its next table.
+    pa.default_memory_pool().release_unused()
     return buffer.getvalue()
 
 

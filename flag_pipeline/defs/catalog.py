@@ -19,7 +19,7 @@ from flag_pipeline.core.catalog import (
     load_rows,
     looks_of,
 )
-from flag_pipeline.core.contact_sheet import mosaic_tile, render_mosaic
+from flag_pipeline.core.contact_sheet import MAX_FLAGS, mosaic_tile, render_mosaic
 from flag_pipeline.core.look import describe_look
 from flag_pipeline.core.pictures import data_uri
 from flag_pipeline.core.sink import FileSink
@@ -77,7 +77,7 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
                 "seconds": round(time.monotonic() - started_at, 3),
                 "preview": table_preview(rows[:PREVIEW_ROWS], PREVIEW_COLUMNS),
                 "not_ok": table_preview([row for row in rows if row.status is not RowStatus.OK], NOT_OK_COLUMNS),
-                "contact_sheet": await show_mosaic(rows, {code: one.tile for code, one in seen.items()}),
+                "contact_sheet": await show_mosaic(rows, {code: one.tile for code, one in seen.items() if one.tile}),
                 "files": dg.MetadataValue.path(f"{file_sink.store}/{CATALOG_FOLDER}"),
             },
             check_results=check_catalog(
@@ -98,11 +98,11 @@ async def previous_rows(sink: FileSink) -> list[CatalogRow]:
 
 @dataclass(frozen=True, slots=True)
 class SeenFlag:
-    """A stored flag that is as recorded: what it looks like, and itself as a tile of the mosaic."""
+    """A stored flag that is as recorded: what it looks like, and itself as a tile if it is on the mosaic."""
 
     sha256: str
     look: ImageLook
-    tile: Image.Image
+    tile: Image.Image | None
 
 
 async def look_at_flags(
@@ -112,8 +112,10 @@ async def look_at_flags(
 
     def see(code: str, content: bytes) -> SeenFlag:
         sha256 = files[code][1]
-        return SeenFlag(sha256, known.get(sha256) or describe_look(content), mosaic_tile(content))
+        tile = mosaic_tile(content) if code in on_mosaic else None
+        return SeenFlag(sha256, known.get(sha256) or describe_look(content), tile)
 
+    on_mosaic = set(sorted(records)[:MAX_FLAGS])
     files = {code: (record.image.file, record.image.sha256) for code, record in records.items() if record.image}
     return await sink.examine(files, see)
 

@@ -41,11 +41,11 @@ async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None
     started_at = time.monotonic()
     sink = file_sink.sink
     shown, tiles = await read_gallery(sink)
-    page, sheet, preview = await asyncio.gather(
-        asyncio.to_thread(render_page, shown),
-        asyncio.to_thread(contact_sheet.render_contact_sheet, shown.rows, tiles),
-        show_mosaic(shown.rows, tiles),
+    sheet, preview = await asyncio.gather(
+        asyncio.to_thread(contact_sheet.render_contact_sheet, shown.rows, tiles), show_mosaic(shown.rows, tiles)
     )
+    tiles.clear()  # Of thousands of countries, the page takes as much memory again.
+    page = await asyncio.to_thread(render_page, shown)
     version = await publish(sink, {gallery.PATH: page, contact_sheet.PATH: sheet})
     return dg.MaterializeResult(
         data_version=version,
