@@ -26,20 +26,22 @@ def synthetic_codes(n_countries: int) -> list[str]:
 
 
 class SyntheticFlags:
-    """A packaged GIF for every code, made unique, and padded to *size_bytes*, by a block that readers skip."""
+    """A packaged GIF for every code, made unique, and padded to *size_bytes*, by a block that readers skip.
+
+    All are made beforehand: a source that has to make what it is asked for would be what is measured.
+    """
 
     def __init__(self, codes: list[str], *, size_bytes: int = 0) -> None:
-        self._codes = {code.lower() for code in codes}
-        self._size_bytes = size_bytes
-        self._gif = _any_packaged_gif()
+        gif = _any_packaged_gif()
+        self._flags = {cc: padded_gif(gif, cc, size_bytes) for cc in map(str.lower, codes)}
 
     async def flag(self, cc: str) -> bytes | None:
         """The GIF of that country."""
-        return padded_gif(self._gif, cc, self._size_bytes) if cc in self._codes else None
+        return self._flags.get(cc)
 
     async def metadata(self, cc: str) -> bytes | None:
         """A metadata document in the book's layout."""
-        if cc not in self._codes:
+        if cc not in self._flags:
             return None
         document = {"country": iso_country(cc.upper()).name, "iso_cc": cc.upper(), "tld_cc": ".xx"}
         return json.dumps(document).encode()
