@@ -18,6 +18,8 @@ from flag_pipeline.settings import Settings
 HERE = Path(__file__).parent
 MAX_REQUESTS = Settings.model_fields["max_requests"].default
 RUN = [*FLAG_PIPELINE, "run", "--json"]
+# What any command pays that uses Dagster, whatever it does then.
+BARE = [sys.executable, "-c", "import dagster; dagster.DagsterInstance.get().dispose()"]
 IDIOM = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "benchmarks.idioms", "--select", "*"]
 
 
@@ -111,10 +113,12 @@ def plain_script(extent: Extent) -> Iterator[Result]:
                     script = [sys.executable, str(HERE / "plain_script.py"), url, str(fresh.root / "plain")]
                     plain = measure([*script, str(MAX_REQUESTS), *extent.codes], fresh.environment())
                     ours, facts = run_in(fresh, extent, source=url)
+                    bare = measure(BARE, fresh.environment())
                 samples.add(f"plain script, fetching, {at}", "s", plain.json()["fetching_s"])
                 samples.add(f"our fetching step, {at}", "s", facts.fetching_s)
                 samples.add(f"plain script, whole, {at}", "s", plain.seconds)
                 samples.add(f"our whole command, {at}", "s", ours.seconds)
+                samples.add(f"Dagster imported and its instance opened, {at}", "s", bare.seconds)
         yield from samples.results()
         fetching = samples.median(f"our fetching step, {at}") / samples.median(f"plain script, fetching, {at}")
         yield samples.at_most(f"our fetching to the script's, {at}", fetching, 1.3 if delay_s else float("inf"))

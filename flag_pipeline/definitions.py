@@ -43,4 +43,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     )
 
 
-defs = build_definitions(load_settings())
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads: everything as the environment's settings want it."""
+    return build_definitions(load_settings())

@@ -6,8 +6,8 @@ import pytest
 import typer
 
 from flag_pipeline.cli import app
-from flag_pipeline.definitions import defs
-from flag_pipeline.settings import Settings, project_root
+from flag_pipeline.definitions import build_definitions
+from flag_pipeline.settings import Settings, load_settings, project_root
 
 README = (project_root() / "README.md").read_text(encoding="utf-8")
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -38,6 +38,7 @@ def test_every_command_is_in_the_readme_and_has_help(command: str) -> None:
 
 def test_everything_that_dagster_shows_is_in_the_readme() -> None:
     """Assets, jobs, schedules and sensors are in the table of what there is to operate with."""
+    defs = build_definitions(load_settings())
     assets = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     named = [job.name for job in defs.jobs or []] + [
         each.name for each in [*(defs.schedules or []), *(defs.sensors or [])]

@@ -180,6 +180,7 @@ async def test_recovered_server_costs_a_retry(client: Client, flag_server: FlagS
         # "-0000": a moment in UTC of which nobody says where it was.
         format_datetime((datetime.now(UTC) + timedelta(hours=1)).replace(tzinfo=None)),
     ],
+    ids=["seconds", "very many seconds", "date", "date of no zone"],
 )
 async def test_server_hint_overrides_back_off(client: Client, flag_server: FlagServer, status: int, value: str) -> None:
     """In both forms, and at most as long as the settings allow."""
