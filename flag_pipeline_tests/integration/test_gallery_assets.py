@@ -1,5 +1,6 @@
 """The catalog and its pictures through Dagster: what the UI shows, what follows what, and the same bytes twice."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,32 @@ def test_a_flag_overwritten_by_somebody_is_left_out(
     rebuild(instance, settings)
 
     assert metadata_of(instance, FLAG_GALLERY)["n_flags"].value == 2
+
+
+def test_what_a_damaged_flag_looks_like_is_remembered(
+    instance: dg.DagsterInstance, settings: Settings, store: Path
+) -> None:
+    """The catalog takes it from the one before; a catalog of another version tells nothing, and stands in no way."""
+    refresh(instance, settings)
+    rebuild(instance, settings)
+    before = row_of("FR", store)
+    next((store / "flags").glob("FR-*")).write_bytes(b"tampered")
+    rebuild(instance, settings)
+
+    assert before["phash"]
+    assert row_of("FR", store) == before
+
+    (store / "catalog" / "catalog.json").write_text('[{"of": "another version"}]')
+    rebuild(instance, settings)
+
+    assert row_of("FR", store)["phash"] == ""
+    assert row_of("CN", store)["phash"]
+
+
+def row_of(code: str, store: Path) -> dict[str, Any]:
+    """The country's row in the stored catalog."""
+    rows: list[dict[str, Any]] = json.loads((store / "catalog" / "catalog.json").read_bytes())
+    return next(row for row in rows if row["code"] == code)
 
 
 def test_gallery_without_a_catalog_says_what_to_do(instance: dg.DagsterInstance, settings: Settings) -> None:

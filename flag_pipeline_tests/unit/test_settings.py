@@ -58,3 +58,11 @@ def test_dagster_home_is_made_where_the_environment_says(monkeypatch: pytest.Mon
 
     assert dagster_home() == tmp_path / "home"
     assert (tmp_path / "home").is_dir()
+
+
+def test_dagster_home_is_an_absolute_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative one, which Dagster refuses, is one line to the user."""
+    monkeypatch.setenv("DAGSTER_HOME", "home")
+
+    with pytest.raises(ConfigurationError, match="DAGSTER_HOME must be an absolute path: home"):
+        dagster_home()
