@@ -84,9 +84,7 @@ class RunReport:
         return not (self.failed or self.error or self.is_canceled)
 
     def add(self, country: RecordedCountry) -> None:
-        """Count one country; a country has an event for each of the run's assets, and the first one counts."""
-        if country.code in self.seen:
-            return
+        """Count one country, which must not be among those `seen`: it has an event for each of the run's assets."""
         self.seen.add(country.code)
         self.requests += country.requests
         self.retries += max(0, country.attempts - 1)
@@ -118,12 +116,13 @@ def fetch(
         report = RunReport(run_id=run.run_id, requested=len(codes))
 
         def listen(entry: EventLogEntry) -> None:
-            country = read_event(entry.dagster_event) if entry.dagster_event else None
+            event = entry.dagster_event
+            if event is None or event.partition in report.seen:
+                return
+            country = read_event(event)
             if country is not None:
-                known = len(report.seen)
                 report.add(country)
-                if len(report.seen) > known:
-                    on_country(country)
+                on_country(country)
 
         instance.add_event_listener(run.run_id, listen)
         result = execute_run(InMemoryJob(job), run, instance)
