@@ -41,9 +41,9 @@ async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None
     started_at = time.monotonic()
     sink = file_sink.sink
     shown, tiles = await read_gallery(sink)
-    sheet, preview = await asyncio.gather(
-        asyncio.to_thread(contact_sheet.render_contact_sheet, shown.rows, tiles), show_mosaic(shown.rows, tiles)
-    )
+    # One after the other, on one thread: each would keep for itself what it freed.
+    sheet = await asyncio.to_thread(contact_sheet.render_contact_sheet, shown.rows, tiles)
+    preview = await show_mosaic(shown.rows, tiles)
     tiles.clear()  # Of thousands of countries, the page takes as much memory again.
     page = await asyncio.to_thread(render_page, shown)
     version = await publish(sink, {gallery.PATH: page, contact_sheet.PATH: sheet})
