@@ -5,10 +5,8 @@ again and serialises the event twice. `EmbeddedEventLogStorage` keeps connection
 stores an event, or a whole batch, in one transaction a file. Either class opens what the other wrote.
 """
 
-import json
 import os
 import re
-import sqlite3
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, _GeneratorContextManager, closing, suppress
@@ -21,7 +19,7 @@ from dagster._config.config_schema import UserConfigSchema
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetEventTagsTable, AssetKeyTable, SqlEventLogStorageTable
-from dagster._serdes import ConfigurableClassData, pack_value, serialize_value
+from dagster._serdes import ConfigurableClassData, serialize_value
 from sqlalchemy import Table, create_engine
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
@@ -36,7 +34,6 @@ _DIALECT = sqlite.dialect(paramstyle="named")
 _MIRRORED_EVENTS = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS}
 _ANSWERS = "flag_pipeline.answers"
 _Row = dict[str, Any]
-_encode = json.JSONEncoder(sort_keys=True).encode
 # Each statement lets go of Python's lock and waits to get it back, so it takes many rows; SQLite 3.32 and later take
 # 32,766 values.
 _ROWS_A_STATEMENT = 500
@@ -138,24 +135,11 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         """Store one event: one transaction in its run's file and, if it concerns it, one in the index."""
         self.store_event_batch([event])
 
-    def _row_of(self, event: dg.EventLogEntry) -> _Row:
-        said = event.dagster_event
-        asset_key = said.asset_key if said else None
-        return {
-            "run_id": event.run_id,
-            # What `serialize_value` gives, a quarter faster: that one writes while it walks through the objects.
-            "event": _encode(pack_value(event)),
-            "dagster_event_type": said.event_type_value if said else None,
-            # As SQLAlchemy stores it.
-            "timestamp": self._event_insert_timestamp(event).isoformat(" ", "microseconds"),  # type: ignore[no-untyped-call]
-            "step_key": said.step_key if said else event.step_key,
-            "asset_key": asset_key.to_string() if asset_key else None,
-            "partition": (said.partition or None) if said else None,
-        }
-
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Store all of them or, on an error, none: one transaction a file."""
-        rows = [self._row_of(event) for event in events]
+        rows = [self._event_to_row(event) for event in events]
+        for row in rows:
+            row["timestamp"] = row["timestamp"].isoformat(" ", "microseconds")  # as SQLAlchemy stores it
         mirrored = [
             (event, row)
             for event, row in zip(events, rows, strict=True)
@@ -220,10 +204,9 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         self._shards.close()
 
 
-def _driver(connection: Connection) -> sqlite3.Connection:
-    # SQLAlchemy's own way to it, past its compiler, still makes five objects a statement.
-    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-    return driver
+def _driver(connection: Connection) -> Any:
+    # SQLAlchemy's `exec_driver_sql`, past its compiler, still makes a tenth of what an event costs.
+    return connection.connection.driver_connection
 
 
 def _insert(connection: Connection, table: Table, rows: Sequence[_Row]) -> list[int]:
@@ -232,7 +215,7 @@ def _insert(connection: Connection, table: Table, rows: Sequence[_Row]) -> list[
     for start in range(0, len(rows), _ROWS_A_STATEMENT):
         some = rows[start : start + _ROWS_A_STATEMENT]
         cells = tuple(cell for row in some for cell in row.values())
-        last = _driver(connection).execute(_insert_statement(table, len(some), *some[0]), cells).lastrowid or 0
+        last = _driver(connection).execute(_insert_statement(table, len(some), *some[0]), cells).lastrowid
         # SQLite counts on from the largest id, and nobody else writes meanwhile.
         ids += range(last - len(some) + 1, last + 1)
     return ids

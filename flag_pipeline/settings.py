@@ -154,8 +154,10 @@ def dagster_home() -> Path:
     Raises ConfigurationError where it is a relative path, which Dagster would not take.
     """
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(project_root() / "dagster_home"))).expanduser()
+    home = Path(os.environ.get("DAGSTER_HOME", project_root() / "dagster_home")).expanduser()
     if not home.is_absolute():
         raise ConfigurationError(f"DAGSTER_HOME must be an absolute path: {home}")
     home.mkdir(parents=True, exist_ok=True)
+    # Dagster expands `~`; what else reads the variable, our event log too, need not.
+    os.environ["DAGSTER_HOME"] = str(home)
     return home

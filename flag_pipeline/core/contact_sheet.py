@@ -54,7 +54,7 @@ def render_contact_sheet(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.I
         left, top = _corner(len(rows))
         draw.text((left + _CELL[0] // 2, top), f"and {n_more} more", font=_font(13), fill=_INK, anchor="ma")
     buffer = io.BytesIO()
-    # A quarter larger than with the next level, in half the time.
+    # A fifth larger than at level 6, Pillow's own, in half the time.
     sheet.save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 

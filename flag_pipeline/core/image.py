@@ -1,6 +1,5 @@
 """From bytes that claim to be an image to a `FlagImage`: allow-listed, bounded, decoded to the last pixel."""
 
-import base64
 import hashlib
 import io
 import struct
@@ -10,6 +9,7 @@ from collections.abc import Iterable
 from PIL import Image
 
 from flag_pipeline.core.look import coarse_frame
+from flag_pipeline.core.pictures import data_uri, encode_small_png
 from flag_pipeline.errors import SourceContractError
 from flag_pipeline.models import FlagImage, StoredImage
 
@@ -40,6 +40,11 @@ _BROKEN = (
 )
 
 
+def is_own_thumbnail(content: bytes) -> bool:
+    """Whether the flag is shown as it is: Dagster keeps thumbnails in every event, so they have to stay small."""
+    return len(content) <= MAX_THUMBNAIL_BYTES
+
+
 def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str], max_pixels: int) -> FlagImage:
     """Return *content* as the image that it is, after decoding all of it. Blocks; run it in a thread.
 
@@ -51,7 +56,7 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
             kind, (width_px, height_px) = (image.format or "").lower(), image.size
             _decode(image, max_pixels)
             image.seek(0)
-            thumbnail = _own_thumbnail(content, kind) or _shrink(image)
+            thumbnail = data_uri(content, kind) if is_own_thumbnail(content) else _shrink(image)
     except _BROKEN as exc:
         wanted = ", ".join(sorted(formats))
         reason = str(exc).split("<_io.")[0].strip()[:100]
@@ -74,9 +79,9 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
 def recall_image(content: bytes, known: StoredImage) -> FlagImage:
     """Return the image that *content* was found to be when it was stored; it still has that hash.
 
-    Nothing is decoded, but for a thumbnail that a record does not have yet.
+    Nothing is decoded, but for a thumbnail that a record does not have yet: that blocks, so run it in a thread.
     """
-    thumbnail = _own_thumbnail(content, known.format) or known.thumbnail
+    thumbnail = data_uri(content, known.format) if is_own_thumbnail(content) else known.thumbnail
     if not thumbnail:
         with Image.open(io.BytesIO(content)) as image:
             thumbnail = _shrink(image)
@@ -118,21 +123,7 @@ def _is_complete(kind: str, content: bytes) -> bool:
             return len(content) >= 8 + int.from_bytes(content[4:8], "little")
 
 
-def _own_thumbnail(content: bytes, kind: str) -> str:
-    # Dagster keeps it in every event, so it has to stay small; most flags are small as they are.
-    return _data_uri(content, kind) if len(content) <= MAX_THUMBNAIL_BYTES else ""
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
 def _shrink(image: Image.Image) -> str:
     small = coarse_frame(image)
     small.thumbnail(THUMBNAIL_PX)
-    while True:
-        buffer = io.BytesIO()
-        small.quantize(64).save(buffer, "PNG", optimize=True)
-        if buffer.tell() <= MAX_THUMBNAIL_BYTES or min(small.size) <= 1:
-            return _data_uri(buffer.getvalue(), "png")
-        small.thumbnail((small.width * 3 // 4, small.height * 3 // 4))
+    return data_uri(encode_small_png(small, max_bytes=MAX_THUMBNAIL_BYTES), "png")

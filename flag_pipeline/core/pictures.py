@@ -43,6 +43,13 @@ def encode_png(picture: Image.Image, *, colours: int = 64) -> bytes:
     return buffer.getvalue()
 
 
+def encode_small_png(picture: Image.Image, *, max_bytes: int) -> bytes:
+    """Return the picture as a PNG of at most *max_bytes*, and make it as much smaller as that takes."""
+    while len(png := encode_png(picture)) > max_bytes and min(picture.size) > 1:
+        picture.thumbnail((picture.width * 3 // 4, picture.height * 3 // 4))
+    return png
+
+
 def thumbnail_uri(content: bytes, file: str, *, box: Size, max_bytes: int, n_frames: int | None = 1) -> str:
     """Return a `data:` URI of the flag, at most *max_bytes* of image.
 
@@ -51,10 +58,7 @@ def thumbnail_uri(content: bytes, file: str, *, box: Size, max_bytes: int, n_fra
     kind = _FORMAT_OF[file.rpartition(".")[2]]
     if len(content) <= max_bytes and n_frames == 1:
         return data_uri(content, kind)
-    small = fit(content, box)
-    while len(png := encode_png(small)) > max_bytes and min(small.size) > 1:
-        small.thumbnail((small.width * 3 // 4, small.height * 3 // 4))
-    return data_uri(png, "png")
+    return data_uri(encode_small_png(fit(content, box), max_bytes=max_bytes), "png")
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from flag_pipeline.core.batcher import Batcher, one_by_one
 from flag_pipeline.core.countries import parse_country
 from flag_pipeline.core.history import describe_change, history_folder, latest_changes
-from flag_pipeline.core.image import MAX_THUMBNAIL_BYTES, inspect_image, recall_image
+from flag_pipeline.core.image import MAX_THUMBNAIL_BYTES, inspect_image, is_own_thumbnail, recall_image
 from flag_pipeline.core.look import distance_bits
 from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.shared_metadata import SharedMetadata
@@ -165,7 +165,7 @@ class Refresher:
         """Return the image that *content* is; *stored* tells what it was found to be when it was stored."""
         if stored is not None:
             recall = partial(recall_image, content, stored)
-            return recall() if stored.thumbnail or len(content) <= SMALL_BYTES else await self._in_decoder(recall)
+            return recall() if stored.thumbnail or is_own_thumbnail(content) else await self._in_decoder(recall)
         inspect = partial(
             inspect_image,
             content,
@@ -232,5 +232,5 @@ def _stored(
         validators=validators,
         first_seen_at=now if before is None else before.first_seen_at or before.changed_at,
         n_changes=0 if before is None else before.n_changes + (not is_same),
-        thumbnail=image.thumbnail if len(image.content) > MAX_THUMBNAIL_BYTES else "",
+        thumbnail="" if is_own_thumbnail(image.content) else image.thumbnail,
     )

@@ -62,9 +62,9 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
         sink = file_sink.sink
         before = await previous_rows(sink)
         records = await sink.records()
-        seen = await look_at_flags(sink, records, known=looks_of(before))
-        looks = {**looks_of(before), **{one.sha256: one.look for one in seen.values()}}
-        rows = catalog_rows(codes, records, looks)
+        known = looks_of(before)
+        seen = await look_at_flags(sink, records, known=known)
+        rows = catalog_rows(codes, records, {**known, **{one.sha256: one.look for one in seen.values()}})
         version = await publish(sink, render_table(CATALOG_SCHEMA, CATALOG_FOLDER, rows))
         changed = changed_codes(rows, {row.code: row.sha256 for row in before if row.sha256})
         return dg.MaterializeResult(
@@ -109,14 +109,14 @@ async def look_at_flags(
     sink: FileSink, records: Mapping[str, FlagRecord], *, known: Mapping[str, ImageLook]
 ) -> dict[str, SeenFlag]:
     """Look at each stored flag, by code, and leave out the damaged ones; the *known* looks are by SHA-256."""
+    files = {code: (record.image.file, record.image.sha256) for code, record in records.items() if record.image}
+    on_mosaic = set(sorted(records)[:MAX_FLAGS])
 
     def see(code: str, content: bytes) -> SeenFlag:
         sha256 = files[code][1]
         tile = mosaic_tile(content) if code in on_mosaic else None
         return SeenFlag(sha256, known.get(sha256) or describe_look(content), tile)
 
-    on_mosaic = set(sorted(records)[:MAX_FLAGS])
-    files = {code: (record.image.file, record.image.sha256) for code, record in records.items() if record.image}
     return await sink.examine(files, see)
 
 

@@ -50,8 +50,10 @@ def _dagster_event(step: IStepContext, event: Recordable) -> DagsterEvent:
     match event:
         case dg.AssetMaterialization():
             kind, data = dg.DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event)
+            message = "Materialized value."
         case dg.AssetObservation():
             kind, data = dg.DagsterEventType.ASSET_OBSERVATION, AssetObservationData(event)
+            message = f"{kind.value} for step {step.step.key}"
     return DagsterEvent(
         event_type_value=kind.value,
         job_name=step.job_name,
@@ -60,7 +62,7 @@ def _dagster_event(step: IStepContext, event: Recordable) -> DagsterEvent:
         step_kind_value=step.step.kind.value,
         logging_tags=step.event_tags,
         event_specific_data=data,
-        message=event.description or f"{kind.value} for step {step.step.key}",
+        message=event.description or message,
         pid=os.getpid(),
     )
 

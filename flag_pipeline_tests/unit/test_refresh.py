@@ -161,7 +161,7 @@ async def test_change_is_dated(source: FakeSource, sink: FileSink) -> None:
 
 
 async def test_replaced_flag_is_compared_with_its_successor(source: FakeSource, sink: FileSink) -> None:
-    """The change says how different they look; a flag whose bytes were lost cannot be compared."""
+    """The change says how different the two look."""
     await refresher(source, sink).refresh("CN")
     source.files["cn/cn.gif"] = picture("GIF")
 

@@ -1,5 +1,6 @@
 """Settings: names, limits, and one clear line for a mistake."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,15 @@ def test_dagster_home_is_made_where_the_environment_says(monkeypatch: pytest.Mon
 
     assert dagster_home() == tmp_path / "home"
     assert (tmp_path / "home").is_dir()
+
+
+def test_dagster_home_may_be_below_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With a `~`, which is expanded for whoever reads the variable afterwards."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", "~/home")
+
+    assert dagster_home() == tmp_path / "home"
+    assert os.environ["DAGSTER_HOME"] == str(tmp_path / "home")
 
 
 def test_dagster_home_is_an_absolute_path(monkeypatch: pytest.MonkeyPatch) -> None:
