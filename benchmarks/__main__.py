@@ -1,4 +1,4 @@
-"""Measure, print a table, and write it down: `uv run --group bench python -m benchmarks [--quick] [--only a,c]`."""
+"""Measure, print a table, and write it down: `uv run python -m benchmarks [--quick] [--only a,c]`."""
 
 import argparse
 import dataclasses
@@ -33,9 +33,10 @@ def main() -> None:
             print(line(result), flush=True)
     output = given.output or (None if given.quick else HERE)
     if output:
-        scaled = results.get(SECTIONS["d"][0])
-        drawn = bool(scaled) and draw(scaled or [], output / PLOT)
-        (output / "RESULTS.md").write_text(markdown(results, plot=PLOT if drawn else ""), encoding="utf-8")
+        scaled = results.get(SECTIONS["d"][0], [])
+        if scaled:
+            draw(scaled, output / PLOT)
+        (output / "RESULTS.md").write_text(markdown(results, plot=PLOT if scaled else ""), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,26 @@
 """The same work without Dagster: aiohttp, `gather` and `run_in_executor`, as one would write it in an afternoon.
 
 For each country it fetches metadata and flag, checks that the one is JSON of that country and that Pillow can decode
-all of the other, and saves both and a record of them, each pushed to the disk with its folder. It knows no retries, no
-limits, no conditional requests, no history, no look of a flag and no catalog.
+all of the other, and saves both and a record of them, each pushed to the disk with its folder. With `--catalog` it
+then makes of what it has in memory the files that our derived assets make, with the same functions of `core/`. It
+knows no retries, no limits, no conditional requests and no history.
 
-    python plain_script.py URL FOLDER MAX_REQUESTS CODE...
+    python plain_script.py [--catalog] URL FOLDER MAX_REQUESTS CODE...
 
-It prints the seconds that fetching, checking and saving took, without its own start-up.
+It prints the seconds that fetching, checking and saving took, without its own start-up and the catalog.
 """
 
+import argparse
 import asyncio
 import hashlib
 import io
 import json
 import os
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -37,8 +40,8 @@ def save(target: Path, content: bytes) -> None:
     os.close(folder)
 
 
-def check_and_save(folder: Path, code: str, metadata: bytes, flag: bytes) -> None:
-    """Decode the flag, and save all that there is of a country."""
+def check_and_save(folder: Path, code: str, metadata: bytes, flag: bytes) -> tuple[int, int]:
+    """Decode the flag, save all that there is of a country, and return the flag's size in pixels."""
     with Image.open(io.BytesIO(flag), formats=["GIF"]) as image:
         for frame in ImageSequence.Iterator(image):
             frame.load()
@@ -47,9 +50,19 @@ def check_and_save(folder: Path, code: str, metadata: bytes, flag: bytes) -> Non
     save(folder / "metadata" / f"{code}.json", metadata)
     save(folder / "flags" / f"{code}.gif", flag)
     save(folder / "records" / f"{code}.json", json.dumps(record).encode())
+    return width, height
 
 
-async def fetch_all(url: str, folder: Path, max_requests: int, codes: list[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A flag, in memory, and its size in pixels."""
+
+    code: str
+    flag: bytes
+    size: tuple[int, int]
+
+
+async def fetch_all(url: str, folder: Path, max_requests: int, codes: list[str]) -> list[Fetched]:
     """Fetch and save every country; the first error ends it all."""
     for part in ("metadata", "flags", "records"):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -61,25 +74,68 @@ async def fetch_all(url: str, folder: Path, max_requests: int, codes: list[str])
             reply.raise_for_status()
             return await reply.read()
 
-    async def fetch(session: aiohttp.ClientSession, executor: ThreadPoolExecutor, code: str) -> None:
+    async def fetch(session: aiohttp.ClientSession, executor: ThreadPoolExecutor, code: str) -> Fetched:
         cc = code.lower()
         metadata = await body_of(session, f"{cc}/metadata.json")
         if json.loads(metadata)["iso_cc"].upper() != code:
             raise ValueError(f"{code}: metadata of another country")
         flag = await body_of(session, f"{cc}/{cc}.gif")
-        await loop.run_in_executor(executor, check_and_save, folder, code, metadata, flag)
+        size = await loop.run_in_executor(executor, check_and_save, folder, code, metadata, flag)
+        return Fetched(code, flag, size)
 
     with ThreadPoolExecutor(4) as executor:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=max_requests)) as session:
-            await asyncio.gather(*(fetch(session, executor, code) for code in codes))
+            return await asyncio.gather(*(fetch(session, executor, code) for code in codes))
+
+
+def build_catalog(folder: Path, countries: list[Fetched]) -> None:
+    """Make tables, contact sheet and page of what was fetched."""
+    # A script that only fetches has no need of any of these.
+    from flag_pipeline.core import contact_sheet, gallery
+    from flag_pipeline.core.catalog import CATALOG_FOLDER, CATALOG_SCHEMA, catalog_rows
+    from flag_pipeline.core.countries import iso_country
+    from flag_pipeline.core.history import CHANGES_SCHEMA
+    from flag_pipeline.core.look import describe_look
+    from flag_pipeline.core.sink import HISTORY
+    from flag_pipeline.core.table import render_table
+    from flag_pipeline.models import FlagRecord, StoredImage, Validators
+
+    now = datetime.now(UTC)
+    records, looks, content = {}, {}, {}
+    for country in countries:
+        code, flag, (width, height) = country.code, country.flag, country.size
+        sha256, file = hashlib.sha256(flag).hexdigest(), f"flags/{code}.gif"
+        image = StoredImage(file, "gif", width, height, len(flag), sha256, "", now, now, Validators())
+        records[code] = FlagRecord(code, image=image, country=iso_country(code))
+        looks[sha256], content[code] = describe_look(flag), flag
+    rows = catalog_rows(records, records, looks)
+    tiles = {code: contact_sheet.sheet_tile(flag) for code, flag in content.items()}
+    cards = {row.code: gallery.card_thumbnail(row, content[row.code], n_flags=len(rows)) for row in rows}
+    files = {
+        **render_table(CATALOG_SCHEMA, CATALOG_FOLDER, rows),
+        **render_table(CHANGES_SCHEMA, HISTORY, []),
+        contact_sheet.PATH: contact_sheet.render_contact_sheet(rows, tiles),
+        gallery.PATH: gallery.render_page(gallery.Gallery(rows, flags=cards)),
+    }
+    for path, rendered in files.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        save(folder / path, rendered)
 
 
 def main() -> None:
-    """Fetch, and print how long that took."""
-    url, folder, max_requests, *codes = sys.argv[1:]
+    """Fetch, print how long that took, and derive the catalog if it is wanted."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--catalog", action="store_true")
+    parser.add_argument("url")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("max_requests", type=int)
+    parser.add_argument("codes", nargs="+")
+    given = parser.parse_args()
     started_at = time.perf_counter()
-    asyncio.run(fetch_all(url, Path(folder), int(max_requests), codes))
+    countries = asyncio.run(fetch_all(given.url, given.folder, given.max_requests, given.codes))
     print(json.dumps({"fetching_s": time.perf_counter() - started_at}))
+    if given.catalog:
+        build_catalog(given.folder, countries)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The results as a table, as Markdown and, where matplotlib is installed, as a plot."""
+"""The results as a table, as Markdown and as a plot."""
 
 import importlib.metadata
 import os
@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pygal
 
 from benchmarks.comparisons import Result
 
@@ -61,26 +63,22 @@ def _machine() -> str:
     return f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores, load {load:.1f} at the end"
 
 
-def draw(results: Sequence[Result], target: Path) -> bool:
-    """Draw partitions against seconds and memory; False where matplotlib is not installed."""
-    try:
-        import matplotlib as mpl  # a dependency group of its own: `--quick` does without
-    except ImportError:
-        return False
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    for axes, what, unit in ((left, "whole command", "s"), (right, "peak memory", "MB")):
-        found = ((re.match(rf"(\d+) partitions, {what}", result.name), result) for result in results)
-        points = [(int(match[1]), result.value, result.spread) for match, result in found if match and result.spread]
-        sizes, medians, spreads = zip(*points, strict=True)
-        errors = [
-            [m - s.least for m, s in zip(medians, spreads, strict=True)],
-            [s.most - m for m, s in zip(medians, spreads, strict=True)],
-        ]
-        axes.errorbar(sizes, medians, yerr=errors, marker="o", capsize=3)
-        axes.set(xlabel="partitions", ylabel=f"{what} ({unit})", ylim=(0, None))
-        axes.grid(visible=True, alpha=0.3)
-    figure.savefig(target)
-    return True
+def draw(results: Sequence[Result], target: Path) -> None:
+    """Draw partitions against seconds, on the left axis, and memory, on the right one, as an SVG."""
+    chart = pygal.XY(
+        width=800,
+        height=400,
+        x_title="partitions",
+        include_x_axis=True,
+        legend_at_bottom=True,
+        js=(),
+        pretty_print=True,
+    )
+    for what, unit, is_right in (("whole command", "s", False), ("peak memory", "MB", True)):
+        found = ((re.match(rf"(\d+) partitions, {what}", result.name), result.value) for result in results)
+        points = [(int(match[1]), value) for match, value in found if match]
+        chart.add(f"{what} ({unit})", points, secondary=is_right)
+        # Both axes start at 0, however little of it a line takes.
+        most = max(value for _, value in points) * 1.1
+        setattr(chart, "secondary_range" if is_right else "range", (0, most))
+    chart.render_to_file(str(target))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,10 @@ from flag_pipeline.errors import ConfigurationError
 # Each command imports what it uses: `--help` needs nothing, and only what has passed all checks of the arguments waits
 # for Dagster, which takes most of a second.
 if TYPE_CHECKING:
-    from flag_pipeline.defs.ledger import AssetLedger
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from flag_pipeline.defs.ledger import AssetLedger, RecordedCountry
     from flag_pipeline.launch import CatalogReport, RunReport
     from flag_pipeline.settings import Settings
 
@@ -97,13 +101,16 @@ def retry(
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Show how each country stands, by its latest recorded outcome."""
-    from flag_pipeline.printing import ledger_json, print_ledgers
     from flag_pipeline.settings import load_settings, partition_codes
 
     ledgers = _read_ledgers(partition_codes(load_settings()))
     if as_json:
+        from flag_pipeline.printing_json import ledger_json
+
         print(json.dumps({name: ledger_json(ledger) for name, ledger in ledgers.items()}))
     else:
+        from flag_pipeline.printing import print_ledgers
+
         print_ledgers(ledgers)
 
 
@@ -161,22 +168,34 @@ def ui(
 def _fetch(settings: "Settings", codes: list[str], *, verbose: bool, as_json: bool) -> None:
     """Fetch, rebuild the catalog, print, and exit with the code that says how it went."""
     from flag_pipeline import launch
-    from flag_pipeline.printing import errors_of, print_report, progress_bar, report_json
 
     report, catalog = launch.RunReport(), launch.CatalogReport()
     log_level = launch.VERBOSE if verbose else launch.QUIET
     with launch.open_instance() as instance:
         if codes:
-            with progress_bar(len(codes), shown=not verbose) as on_country:
+            with _progress(len(codes), shown=not (verbose or as_json)) as on_country:
                 report = launch.fetch(instance, settings, codes, on_country, log_level=log_level)
         if not (report.is_canceled or report.error):
             catalog = launch.rebuild(instance, settings)
     if as_json:
+        from flag_pipeline.printing_json import errors_of, report_json
+
         print(json.dumps(report_json(report, catalog, settings)))
         print(*errors_of(report, catalog), sep="\n", end="", file=sys.stderr)
     else:
+        from flag_pipeline.printing import print_report
+
         print_report(report, catalog, settings)
     raise typer.Exit(_exit_code(report, catalog))
+
+
+def _progress(total: int, *, shown: bool) -> "AbstractContextManager[Callable[[RecordedCountry], None]]":
+    """Give what is to hear of each country: a bar, or nothing."""
+    if not shown:
+        return nullcontext(lambda _country: None)
+    from flag_pipeline.printing import progress_bar
+
+    return progress_bar(total)
 
 
 def _exit_code(report: "RunReport", catalog: "CatalogReport") -> int:

@@ -17,6 +17,7 @@ from typing import Any, Self
 import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetEventTagsTable, AssetKeyTable, SqlEventLogStorageTable
 from dagster._serdes import ConfigurableClassData, serialize_value
@@ -25,26 +26,18 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
-from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.shards import INDEX, Shards, is_stamped
+from flag_pipeline.shards import INDEX, Shards, driver_of, instance_folder, is_stamped
 
 __all__ = ["EmbeddedEventLogStorage"]
 
 _DIALECT = sqlite.dialect(paramstyle="named")
 _MIRRORED_EVENTS = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS}
+_ENDS_OF_RUNS = {kind for kind, status in EVENT_TYPE_TO_PIPELINE_RUN_STATUS.items() if status in FINISHED_STATUSES}
 _ANSWERS = "flag_pipeline.answers"
 _Row = dict[str, Any]
 # Each statement lets go of Python's lock and waits to get it back, so it takes many rows; SQLite 3.32 and later take
 # 32,766 values.
 _ROWS_A_STATEMENT = 500
-
-
-def _default_base_dir(config_value: Mapping[str, Any]) -> str:
-    """Return where DagsterInstance puts Dagster's own class if dagster.yaml does not say."""
-    home = os.environ.get("DAGSTER_HOME")
-    if home is None and "base_dir" not in config_value:
-        raise ConfigurationError("the event log needs base_dir in dagster.yaml, or DAGSTER_HOME in the environment")
-    return str(Path(home or "") / "history" / "runs")
 
 
 class EmbeddedEventLogStorage(SqliteEventLogStorage):
@@ -85,7 +78,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
         """Make the storage that `dagster.yaml` describes."""
-        return cls(inst_data=inst_data, **{"base_dir": _default_base_dir(config_value), **config_value})
+        return cls(instance_folder(config_value, "history/runs"), config_value["synchronous"], inst_data)
 
     def _connect(self, shard: str) -> _GeneratorContextManager[Connection]:
         return self._shards.connect(shard, self._create)
@@ -158,6 +151,9 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
             # Watchers wait for the file itself to change; a commit changes only its write-ahead log.
             with suppress(OSError):
                 os.utime(self.path_for_shard(run_id))
+        ended = {event.run_id for event in events if event.dagster_event_type in _ENDS_OF_RUNS}
+        if ended:
+            self._shards.settle(*ended, INDEX)
 
     def _mirror(self, index: Connection, mirrored: Sequence[tuple[dg.EventLogEntry, _Row]]) -> None:
         event_ids = _insert(index, SqlEventLogStorageTable, [row for _, row in mirrored])
@@ -175,7 +171,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
             _insert(index, AssetEventTagsTable, tags)
         for asset_key, values in assets.items():
             if values:
-                _driver(index).execute(_upsert_asset(*values), {"asset_key": asset_key, **values})
+                driver_of(index).execute(_upsert_asset(*values), {"asset_key": asset_key, **values})
 
     def _tag_rows(self, event: dg.EventLogEntry, row: _Row, event_id: int) -> list[_Row]:
         shared = {"event_id": event_id, "asset_key": row["asset_key"], "event_timestamp": row["timestamp"]}
@@ -204,18 +200,15 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         self._shards.close()
 
 
-def _driver(connection: Connection) -> Any:
-    # SQLAlchemy's `exec_driver_sql`, past its compiler, still makes a tenth of what an event costs.
-    return connection.connection.driver_connection
-
-
 def _insert(connection: Connection, table: Table, rows: Sequence[_Row]) -> list[int]:
     """Insert the rows, which have the same columns, and return their ids."""
     ids: list[int] = []
+    # SQLAlchemy's `exec_driver_sql`, past its compiler, still makes a tenth of what an event costs.
+    driver = driver_of(connection)
     for start in range(0, len(rows), _ROWS_A_STATEMENT):
         some = rows[start : start + _ROWS_A_STATEMENT]
         cells = tuple(cell for row in some for cell in row.values())
-        last = _driver(connection).execute(_insert_statement(table, len(some), *some[0]), cells).lastrowid
+        last = driver.execute(_insert_statement(table, len(some), *some[0]), cells).lastrowid
         # SQLite counts on from the largest id, and nobody else writes meanwhile.
         ids += range(last - len(some) + 1, last + 1)
     return ids

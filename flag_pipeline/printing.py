@@ -1,4 +1,4 @@
-"""What the command line shows: tables and bars for people, objects for programs."""
+"""What the command line shows to people: tables and bars."""
 
 from collections import Counter, defaultdict
 from contextlib import contextmanager
@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from flag_pipeline.errors import ErrorKind
+from flag_pipeline.printing_json import errors_of
 from flag_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ SHOWN_REASONS, SHOWN_CODES = 20, 12
 
 
 @contextmanager
-def progress_bar(total: int, *, shown: bool) -> "Iterator[Callable[[RecordedCountry], None]]":
+def progress_bar(total: int) -> "Iterator[Callable[[RecordedCountry], None]]":
     """Show a bar on stderr, if that is a terminal, and give what moves it on by one country."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("Fetching flags", total=total)
         n_failed = 0
 
@@ -90,31 +91,6 @@ def _some(codes: list[str]) -> str:
     return f"{' '.join(codes[:SHOWN_CODES])}{more}"
 
 
-def errors_of(report: "RunReport", catalog: "CatalogReport") -> list[str]:
-    """Return what went wrong beyond the countries, a line each."""
-    said = [("The run failed", report.error), ("The catalog was not rebuilt", catalog.error)]
-    return [f"{what}: {error}" for what, error in said if error]
-
-
-def report_json(report: "RunReport", catalog: "CatalogReport", settings: Settings) -> dict[str, object]:
-    """Return the object that `run --json` and `retry --json` print."""
-    return {
-        "run_id": report.run_id,
-        "source": settings.source,
-        "store": settings.store,
-        "requested": report.requested,
-        "saved": report.saved,
-        "unchanged": report.unchanged,
-        "not_found": sorted(report.not_found),
-        "failed": dict(sorted(report.failed.items())),
-        "bytes": report.body_bytes,
-        "requests": report.requests,
-        "retries": report.retries,
-        "elapsed_s": round(report.elapsed_s, 3),
-        "catalog_rows": catalog.n_rows,
-    }
-
-
 def print_ledgers(ledgers: "Mapping[str, AssetLedger]") -> None:
     """Print how many countries stand how for each asset, and why the failed ones failed."""
     console = Console(highlight=False)
@@ -126,13 +102,3 @@ def print_ledgers(ledgers: "Mapping[str, AssetLedger]") -> None:
     reasons = {code: miss for ledger in ledgers.values() for code, miss in ledger.failed.items()}
     for code, miss in sorted(reasons.items()):
         console.print(f"[red]{code}[/red] {miss.kind}: {escape(miss.reason)}", soft_wrap=True)
-
-
-def ledger_json(ledger: "AssetLedger") -> dict[str, object]:
-    """Return what `status --json` prints for one asset."""
-    return {
-        "materialized": len(ledger.materialized),
-        "failed": sorted(ledger.failed),
-        "not_found": sorted(ledger.not_found),
-        "missing": sorted(ledger.missing),
-    }

@@ -12,16 +12,19 @@ import sys
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
-__all__ = ["INDEX", "Shards", "is_stamped"]
+from flag_pipeline.errors import ConfigurationError
+
+__all__ = ["INDEX", "Shards", "driver_of", "instance_folder", "is_stamped"]
 
 INDEX = "index"
 _MAX_SHARDS = 32
@@ -160,6 +163,20 @@ class Shards:
         connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         return connection
 
+    def settle(self, *names: str) -> None:
+        """Put what was committed from the write-ahead logs into their files, on a thread of its own.
+
+        That waits for the disk. Otherwise whoever closes a file last has to do it, all of it and at the end.
+        """
+        threading.Thread(target=self._settle, args=names, name="settle-shards").start()
+
+    def _settle(self, *names: str) -> None:
+        for name in names:
+            # A file that is gone, or that another process has for itself, needs it no more.
+            if (self.base_dir / f"{name}.db").is_file():
+                with suppress(sqlite3.OperationalError), self.reading(), self.connect(name, _refuse) as connection:
+                    driver_of(connection).execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def close(self) -> None:
         """Close what waits for work; what is in use is closed after use."""
         with self._changed:
@@ -186,10 +203,30 @@ class Shards:
         self._start()
 
 
+def instance_folder(config_value: Mapping[str, Any], below: str) -> str:
+    """Return the `base_dir` of dagster.yaml, or where DagsterInstance puts Dagster's own class, *below* its home.
+
+    Raises ConfigurationError where neither says where that is.
+    """
+    home = os.environ.get("DAGSTER_HOME")
+    if home is None and "base_dir" not in config_value:
+        raise ConfigurationError("a storage needs base_dir in dagster.yaml, or DAGSTER_HOME in the environment")
+    return str(config_value.get("base_dir") or Path(home or "") / below)
+
+
 def is_stamped(connection: sqlite3.Connection) -> bool:
     """Say whether the file has its tables: the last thing Dagster writes to a new one is Alembic's stamp."""
     table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
     return table is not None and connection.execute("SELECT 1 FROM alembic_version").fetchone() is not None
+
+
+def driver_of(connection: Connection) -> Any:
+    """Return the `sqlite3.Connection` below SQLAlchemy's."""
+    return connection.connection.driver_connection
+
+
+def _refuse(path: Path) -> None:
+    raise sqlite3.OperationalError(f"{path} has gone")
 
 
 def _pop(idle: list[Connection]) -> Connection | None:

@@ -112,11 +112,17 @@ def _writable_name(row: CatalogRow) -> str:
 
 def _shortened(name: str) -> str:
     room = _CELL[0] - 6
-    if _font(11).getlength(name) <= room:
+    if sum(map(_width, name)) <= room:
         return name
-    while name and _font(11).getlength(name + "…") > room:
+    while name and sum(map(_width, name + "…")) > room:
         name = name[:-1]
     return name.rstrip() + "…"
+
+
+@cache
+def _width(character: str) -> float:
+    # Kerning only narrows a name, and to measure each as a whole takes as long as to draw it.
+    return _font(11).getlength(character)
 
 
 @cache

@@ -11,6 +11,9 @@ from functools import cache
 from operator import mul
 from statistics import median
 
+# Pillow knows five formats from the start. At the first other one it imports all forty, which takes long, and what can
+# decode can be attacked: so the sixth that we need is imported here, where all pictures come by.
+import PIL.WebPImagePlugin  # noqa: F401 - importing it is what registers the format
 from PIL import Image
 
 from flag_pipeline.core.colours import ColourFamily, Rgb, colour_family, hex_of

@@ -23,3 +23,4 @@ def test_quick_benchmarks_measure_every_section(tmp_path: Path) -> None:
         assert measured in done.stdout
         assert measured in page
     assert str(tmp_path) not in page
+    assert "<svg" in (tmp_path / "partitions.svg").read_text(encoding="utf-8")

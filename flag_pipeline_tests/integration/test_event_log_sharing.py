@@ -5,6 +5,7 @@ import itertools
 import multiprocessing
 import os
 import queue
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from flag_pipeline.event_log import EmbeddedEventLogStorage
+from flag_pipeline.shards import Shards
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -405,6 +407,44 @@ def test_an_ended_watch_is_silent(log: EmbeddedEventLogStorage) -> None:
         others.get(timeout=TIMEOUT_S)
 
     assert ended == []
+
+
+def settled() -> None:
+    """Wait for what settles files beside their readers and writers."""
+    for thread in threading.enumerate():
+        if thread.name == "settle-shards":
+            thread.join(TIMEOUT_S)
+
+
+def test_a_run_that_has_ended_is_in_its_file(log: EmbeddedEventLogStorage, home: Path, tmp_path: Path) -> None:
+    """Nobody has to close the log for that, and until then others go on reading and writing."""
+    for code in ("CN", "IN"):
+        log.store_event(materialized("run-1", code))
+    log.store_event(event("run-1", Kind.RUN_SUCCESS))
+
+    settled()
+
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name in ("run-1", "index"):
+        shutil.copy(home / f"{name}.db", alone)
+    copied = EmbeddedEventLogStorage(str(alone))
+    assert codes_of(copied, "run-1") == ["CN", "IN", None]
+    assert indexed_codes(copied) == ["CN", "IN"]
+    copied.dispose()
+    log.store_event(materialized("run-2", "US"))
+    assert indexed_codes(log) == ["CN", "IN", "US"]
+
+
+def test_settling_makes_no_file(home: Path) -> None:
+    """That of a run which was deleted meanwhile does not come back."""
+    home.mkdir()
+    shards = Shards(home, "NORMAL")
+
+    shards.settle("deleted")
+    settled()
+
+    assert list(home.iterdir()) == []
 
 
 def configured(home: Path, synchronous: str) -> dict[str, Any]:

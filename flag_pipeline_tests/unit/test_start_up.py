@@ -51,6 +51,45 @@ def test_run_on_one_machine_imports_nothing_of_a_fleet(tmp_path: Path) -> None:
     assert imported.isdisjoint(BEYOND_ONE_MACHINE)
 
 
+def test_programs_do_not_wait_for_what_draws_tables(tmp_path: Path) -> None:
+    """`--json` has no use for it."""
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}")
+
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "flag_pipeline", "run", "CN", "--json"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DAGSTER_HOME": str(tmp_path), "FLAG_STORE": str(tmp_path / "store")},
+    )
+
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "flag_pipeline.launch" in imported
+    assert "flag_pipeline.printing" not in imported
+
+
+def test_pictures_load_no_decoder_that_nothing_needs() -> None:
+    """Pillow has forty, and would load them all at the first WebP: that takes long, and each can be attacked."""
+    program = """
+import sys
+from flag_pipeline.core.contact_sheet import mosaic_tile, render_mosaic
+from flag_pipeline.core.image import inspect_image
+from flag_pipeline_tests.samples import picture
+kinds = ("webp", "gif", "png", "jpeg")
+for kind in kinds:
+    image = inspect_image(picture(kind.upper()), code="CN", url="", formats=kinds, max_pixels=999)
+    assert image.format == kind
+render_mosaic([], {})
+print(*sys.modules)
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+    plugins = {name for name in done.stdout.split() if name.endswith("ImagePlugin")}
+    needed = {f"PIL.{name}ImagePlugin" for name in ("Bmp", "Gif", "Jpeg", "Png", "Ppm", "WebP")}
+    assert plugins == needed
+
+
 def test_nothing_of_a_fleet_has_to_be_installed() -> None:
     """What buckets and fleets need comes with the extras alone."""
     needed = {re.split(r"[^\w-]", line)[0] for line in requires("flag-pipeline") or [] if "extra ==" not in line}

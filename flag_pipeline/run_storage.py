@@ -1,0 +1,104 @@
+"""The embedded storages of runs and of schedules: Dagster's own on SQLite, opened and asked at less cost.
+
+Dagster's classes read its nearly a hundred migration scripts each time that they are opened, to see whether a file has
+its tables, and make an engine, whose SQL is compiled anew, for each question. Either class opens what the other wrote.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import dagster as dg
+from dagster._config.config_schema import UserConfigSchema
+from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.storage.sqlite import create_db_conn_string
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Connection
+from sqlalchemy.pool import NullPool
+
+from flag_pipeline.shards import instance_folder, is_stamped
+
+__all__ = ["EmbeddedRunStorage", "EmbeddedScheduleStorage"]
+
+
+class _Embedded:
+    """What is ours of both: how the file is opened.
+
+    Attributes:
+        FOLDER: where DagsterInstance puts Dagster's own class, below its home.
+        FILE: the database's name.
+        LAST_TABLE: the one that Dagster's class came to make last; a file without it is left to that class.
+    """
+
+    FOLDER: ClassVar[str]
+    FILE: ClassVar[str]
+    LAST_TABLE: ClassVar[str]
+
+    def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
+        # It keeps compiled SQL and no connection, so threads may share it and a forked child may go on with it.
+        self._engine = create_engine(conn_string, poolclass=NullPool)
+        super().__init__(conn_string, inst_data)  # type: ignore[call-arg]  # those of the class beside it
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """Take what Dagster's class takes, with a default."""
+        return {"base_dir": dg.Field(dg.StringSource, is_required=False)}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+        """Make the storage that `dagster.yaml` describes."""
+        return cls.from_local(instance_folder(config_value, cls.FOLDER), inst_data)
+
+    @classmethod
+    def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> Self:
+        """Open the file in *base_dir*, after Dagster's class has made it if it is new."""
+        if _has_tables(Path(base_dir) / f"{cls.FILE}.db", cls.LAST_TABLE):
+            return cls(create_db_conn_string(base_dir, cls.FILE), inst_data)
+        made: Self = super().from_local(base_dir, inst_data)  # type: ignore[misc]  # that of the class beside it
+        return made
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Give a connection in a transaction."""
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+
+class EmbeddedRunStorage(_Embedded, SqliteRunStorage):
+    """Dagster's SQLite storage of runs; without this block in `dagster.yaml`, Dagster's own class goes on.
+
+    Example:
+        run_storage:
+          module: flag_pipeline.run_storage
+          class: EmbeddedRunStorage
+          config:
+            base_dir: /path/to/dir  # where Dagster's class puts it if not given: $DAGSTER_HOME/history
+    """
+
+    FOLDER, FILE, LAST_TABLE = "history", "runs", "instance_info"
+
+
+class EmbeddedScheduleStorage(_Embedded, SqliteScheduleStorage):
+    """Dagster's SQLite storage of schedules and sensors; without this block, Dagster's own class goes on.
+
+    Example:
+        schedule_storage:
+          module: flag_pipeline.run_storage
+          class: EmbeddedScheduleStorage
+          config:
+            base_dir: /path/to/dir  # where Dagster's class puts it if not given: $DAGSTER_HOME/schedules
+    """
+
+    FOLDER, FILE, LAST_TABLE = "schedules", "schedules", "job_ticks"
+
+
+def _has_tables(path: Path, table: str) -> bool:
+    if not path.is_file():
+        return False
+    with closing(sqlite3.connect(path)) as connection:
+        named = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        return named is not None and is_stamped(connection)

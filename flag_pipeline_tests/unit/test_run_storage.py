@@ -1,0 +1,112 @@
+"""The embedded storages of runs and of schedules are Dagster's own, on the same files."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.errors import DagsterRunAlreadyExists
+from dagster._core.scheduler.instigation import TickData, TickStatus
+from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.schedules import SqliteScheduleStorage
+
+from flag_pipeline.errors import ConfigurationError
+from flag_pipeline.run_storage import EmbeddedRunStorage, EmbeddedScheduleStorage
+from flag_pipeline.settings import project_root
+from flag_pipeline.shards import instance_folder
+
+RUN_STORAGES = [EmbeddedRunStorage, SqliteRunStorage]
+SCHEDULE_STORAGES = [EmbeddedScheduleStorage, SqliteScheduleStorage]
+TICK = TickData(
+    "origin", "daily_refresh", InstigatorType.SCHEDULE, TickStatus.SKIPPED, 1_790_000_000.0, selector_id="s"
+)
+
+
+@pytest.mark.parametrize("reads", RUN_STORAGES)
+@pytest.mark.parametrize("writes", RUN_STORAGES)
+def test_either_class_opens_the_others_runs(
+    tmp_path: Path, writes: type[SqliteRunStorage], reads: type[SqliteRunStorage]
+) -> None:
+    """Runs, tags and cursors are there, and so is what is written next."""
+    before = writes.from_local(str(tmp_path))
+    before.add_run(dg.DagsterRun("refresh_flags", run_id="1", tags={"country": "CN"}))
+    before.set_cursor_values({"healing": "7"})
+
+    after = reads.from_local(str(tmp_path))
+    after.add_run(dg.DagsterRun("refresh_flags", run_id="2", tags={"country": "IN"}))
+
+    for storage in (before, after):
+        assert [run.tags["country"] for run in storage.get_runs()] == ["IN", "CN"]
+        assert [run.run_id for run in storage.get_runs(dg.RunsFilter(tags={"country": "CN"}))] == ["1"]
+        assert storage.get_cursor_values({"healing"}) == {"healing": "7"}
+        assert storage.get_run_storage_id() == before.get_run_storage_id()
+
+
+@pytest.mark.parametrize("reads", SCHEDULE_STORAGES)
+@pytest.mark.parametrize("writes", SCHEDULE_STORAGES)
+def test_either_class_opens_the_others_ticks(
+    tmp_path: Path, writes: type[SqliteScheduleStorage], reads: type[SqliteScheduleStorage]
+) -> None:
+    """Ticks are there, and so are those made next."""
+    before = writes.from_local(str(tmp_path))
+    before.create_tick(TICK)
+
+    after = reads.from_local(str(tmp_path))
+    after.create_tick(TICK)
+
+    assert [tick.tick_data for tick in before.get_ticks("origin", "s")] == [TICK, TICK]
+    assert before.alembic_version() == after.alembic_version()
+
+
+def test_an_older_file_is_completed(tmp_path: Path) -> None:
+    """A file from before Dagster's latest table gets it, as from Dagster's own class."""
+    SqliteRunStorage.from_local(str(tmp_path))
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
+        connection.execute("DROP TABLE instance_info")
+
+    assert EmbeddedRunStorage.from_local(str(tmp_path)).get_run_storage_id()
+
+
+def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """What was written before the error is taken back."""
+    storage = EmbeddedRunStorage.from_local(str(tmp_path))
+    run = dg.DagsterRun("refresh_flags", run_id="1")
+    storage.add_run(run)
+
+    with pytest.raises(DagsterRunAlreadyExists):
+        storage.add_run(run)
+
+    assert storage.get_runs_count() == 1
+
+
+def test_the_committed_settings_choose_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They lie where Dagster's own classes look for them."""
+    settings = (project_root() / "dagster_home" / "dagster.yaml").read_text(encoding="utf-8")
+    (tmp_path / "dagster.yaml").write_text(settings, encoding="utf-8")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+
+    with dg.DagsterInstance.get() as instance:
+        assert isinstance(instance.run_storage, EmbeddedRunStorage)
+        assert isinstance(instance.schedule_storage, EmbeddedScheduleStorage)
+
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    with dg.DagsterInstance.get() as stock:
+        assert stock.get_runs_count() == 0
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*s.db")} == {
+        "history/runs.db",
+        "schedules/schedules.db",
+    }
+
+
+def test_the_folder_is_given_or_the_homes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`base_dir` is first; without either there is one sentence."""
+    monkeypatch.setenv("DAGSTER_HOME", "/home")
+    assert instance_folder({}, "history") == str(Path("/home/history"))
+    assert instance_folder({"base_dir": "/there"}, "history") == "/there"
+
+    monkeypatch.delenv("DAGSTER_HOME")
+    assert instance_folder({"base_dir": "/there"}, "history") == "/there"
+    with pytest.raises(ConfigurationError, match="base_dir"):
+        instance_folder({}, "history")
