@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from flag_pipeline.core.mirror import Mirror, PackagedFlags, serving
 from flag_pipeline.core.presets import EMBEDDED, find_preset
 from flag_pipeline.core.source import FlagSource, open_session
 from flag_pipeline.settings import SourceSettings
@@ -17,6 +16,9 @@ async def open_source(settings: SourceSettings) -> AsyncIterator[FlagSource]:
         preset = find_preset(settings.source)
         origin = preset.base_url
         if preset is EMBEDDED:
+            # A server's half of aiohttp: whoever asks another source does not need it.
+            from flag_pipeline.core.mirror import Mirror, PackagedFlags, serving
+
             origin = await stack.enter_async_context(serving(Mirror(await asyncio.to_thread(PackagedFlags))))
         session = await stack.enter_async_context(open_session(origin, settings))
         yield FlagSource(session, preset, settings, origin=origin)
