@@ -1,9 +1,9 @@
 """The same work without Dagster: aiohttp, `gather` and `run_in_executor`, as one would write it in an afternoon.
 
 For each country it fetches metadata and flag, checks that the one is JSON of that country and that Pillow can decode
-all of the other, and saves both and a record of them, each pushed to the disk with its folder. With `--catalog` it
-then makes of what it has in memory the files that our derived assets make, with the same functions of `core/`. It
-knows no retries, no limits, no conditional requests and no history.
+all of the other, and saves both and a record of them, each pushed to the disk with its folder. It knows no retries, no
+limits, no conditional requests and no history. With `--catalog`, which takes more than an afternoon, it goes on to make
+the files of our derived assets, with the same functions of `core/`, from what it has in memory.
 
     python plain_script.py [--catalog] URL FOLDER MAX_REQUESTS CODE...
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pygal
+from pygal.style import Style
 
 from benchmarks.comparisons import Result
 
@@ -35,7 +36,9 @@ def markdown(results: Mapping[str, Sequence[Result]], *, plot: str) -> str:
     method = (
         f"`uv run python -m benchmarks`, {datetime.now(UTC):%Y-%m-%d}. Times are wall-clock medians. Each line is of "
         "processes of their own, on an instance that exists and has no runs yet, with an empty store; alternatives "
-        "take turns, so compare lines of one section, not of two."
+        "take turns, so compare lines of one section, not of two. Our whole command is `flag-pipeline run --json`, "
+        "which makes a catalog too: its target is set against the script that does the same work, catalog included. "
+        "Until 2026-11-24 there was only the script without one, and the target stood there."
     )
     parts = [
         "# Benchmark results",
@@ -68,17 +71,21 @@ def draw(results: Sequence[Result], target: Path) -> None:
     chart = pygal.XY(
         width=800,
         height=400,
+        title="Medians, with the least and the most",
         x_title="partitions",
         include_x_axis=True,
         legend_at_bottom=True,
         js=(),
         pretty_print=True,
+        value_formatter="{:.0f}".format,
+        style=Style(colors=(*["#b3261e"] * 2, *["#1f6f8b"] * 2)),
     )
+    chart.uuid = target.stem  # else a random one
     for what, unit, is_right in (("whole command", "s", False), ("peak memory", "MB", True)):
-        found = ((re.match(rf"(\d+) partitions, {what}", result.name), result.value) for result in results)
-        points = [(int(match[1]), value) for match, value in found if match]
-        chart.add(f"{what} ({unit})", points, secondary=is_right)
-        # Both axes start at 0, however little of it a line takes.
-        most = max(value for _, value in points) * 1.1
-        setattr(chart, "secondary_range" if is_right else "range", (0, most))
+        found = ((re.match(rf"(\d+) partitions, {what}", result.name), result.spread) for result in results)
+        points = [(int(match[1]), spread) for match, spread in found if match and spread]
+        medians = [(size, spread.median) for size, spread in points]
+        ends = [(size, end) for size, spread in points for end in (spread.least, spread.most)]
+        chart.add(f"{what} ({unit})", medians, secondary=is_right)
+        chart.add(f"{what}, least and most", ends, secondary=is_right, stroke=False)
     chart.render_to_file(str(target))

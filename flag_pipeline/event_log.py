@@ -26,7 +26,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
-from flag_pipeline.shards import INDEX, Shards, driver_of, instance_folder, is_stamped
+from flag_pipeline.shards import INDEX, Shards
+from flag_pipeline.sqlite_files import driver_of, instance_folder, is_stamped
 
 __all__ = ["EmbeddedEventLogStorage"]
 

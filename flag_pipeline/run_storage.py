@@ -16,11 +16,12 @@ from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.sqlite import create_db_conn_string
 from dagster._serdes import ConfigurableClassData
+from filelock import FileLock
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
-from flag_pipeline.shards import instance_folder, is_stamped
+from flag_pipeline.sqlite_files import instance_folder, is_stamped
 
 __all__ = ["EmbeddedRunStorage", "EmbeddedScheduleStorage"]
 
@@ -31,16 +32,19 @@ class _Embedded:
     Attributes:
         FOLDER: where DagsterInstance puts Dagster's own class, below its home.
         FILE: the database's name.
-        LAST_TABLE: the one that Dagster's class came to make last; a file without it is left to that class.
+        NEWEST_TABLE: the one that came last in Dagster's history; files from before it are left to Dagster's class.
     """
 
     FOLDER: ClassVar[str]
     FILE: ClassVar[str]
-    LAST_TABLE: ClassVar[str]
+    NEWEST_TABLE: ClassVar[str]
 
     def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
-        # It keeps compiled SQL and no connection, so threads may share it and a forked child may go on with it.
+        # It keeps compiled SQL and no connection, so threads may share it and a forked child may go on with it: once
+        # it has connected, for the first time holds a lock that a child would inherit.
         self._engine = create_engine(conn_string, poolclass=NullPool)
+        with self._engine.connect():
+            pass
         super().__init__(conn_string, inst_data)  # type: ignore[call-arg]  # those of the class beside it
 
     @classmethod
@@ -55,11 +59,15 @@ class _Embedded:
 
     @classmethod
     def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> Self:
-        """Open the file in *base_dir*, after Dagster's class has made it if it is new."""
-        if _has_tables(Path(base_dir) / f"{cls.FILE}.db", cls.LAST_TABLE):
-            return cls(create_db_conn_string(base_dir, cls.FILE), inst_data)
-        made: Self = super().from_local(base_dir, inst_data)  # type: ignore[misc]  # that of the class beside it
-        return made
+        """Open the file in *base_dir*. If it is new or not complete, Dagster's class makes it first."""
+        path = Path(base_dir) / f"{cls.FILE}.db"
+        if not _has_tables(path, cls.NEWEST_TABLE):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Two processes that make one file stumble over each other's tables.
+            with FileLock(path.with_suffix(".lock")):
+                if not _has_tables(path, cls.NEWEST_TABLE):
+                    super().from_local(base_dir)  # type: ignore[misc]  # that of the class beside it
+        return cls(create_db_conn_string(base_dir, cls.FILE), inst_data)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -79,7 +87,7 @@ class EmbeddedRunStorage(_Embedded, SqliteRunStorage):
             base_dir: /path/to/dir  # where Dagster's class puts it if not given: $DAGSTER_HOME/history
     """
 
-    FOLDER, FILE, LAST_TABLE = "history", "runs", "instance_info"
+    FOLDER, FILE, NEWEST_TABLE = "history", "runs", "instance_info"
 
 
 class EmbeddedScheduleStorage(_Embedded, SqliteScheduleStorage):
@@ -93,7 +101,7 @@ class EmbeddedScheduleStorage(_Embedded, SqliteScheduleStorage):
             base_dir: /path/to/dir  # where Dagster's class puts it if not given: $DAGSTER_HOME/schedules
     """
 
-    FOLDER, FILE, LAST_TABLE = "schedules", "schedules", "job_ticks"
+    FOLDER, FILE, NEWEST_TABLE = "schedules", "schedules", "job_ticks"
 
 
 def _has_tables(path: Path, table: str) -> bool:

@@ -12,19 +12,18 @@ import sys
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
-from flag_pipeline.errors import ConfigurationError
+from flag_pipeline.sqlite_files import is_stamped
 
-__all__ = ["INDEX", "Shards", "driver_of", "instance_folder", "is_stamped"]
+__all__ = ["INDEX", "Shards"]
 
 INDEX = "index"
 _MAX_SHARDS = 32
@@ -168,14 +167,23 @@ class Shards:
 
         That waits for the disk. Otherwise whoever closes a file last has to do it, all of it and at the end.
         """
-        threading.Thread(target=self._settle, args=names, name="settle-shards").start()
+        # Where no thread is to be had, as at the end of a process, whoever closes the file last does do it.
+        with suppress(RuntimeError):
+            threading.Thread(target=self._settle, args=names, name="settle-shards").start()
 
     def _settle(self, *names: str) -> None:
         for name in names:
-            # A file that is gone, or that another process has for itself, needs it no more.
-            if (self.base_dir / f"{name}.db").is_file():
-                with suppress(sqlite3.OperationalError), self.reading(), self.connect(name, _refuse) as connection:
-                    driver_of(connection).execute("PRAGMA wal_checkpoint(PASSIVE)")
+            key = (threading.get_ident(), name)
+            shard = self._enter(key)
+            try:
+                # A connection of its own, that makes no file: the run may have been deleted, or the log closed.
+                with (
+                    suppress(sqlite3.Error),
+                    closing(sqlite3.connect(f"{shard.path.as_uri()}?mode=rw", uri=True)) as connection,
+                ):
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            finally:
+                self._leave(key, shard, healthy=False)
 
     def close(self) -> None:
         """Close what waits for work; what is in use is closed after use."""
@@ -201,32 +209,6 @@ class Shards:
         """Start anew, and close nothing of the parent's: that could cost the parent its log file."""
         _inherited.extend(self._in_use.values())
         self._start()
-
-
-def instance_folder(config_value: Mapping[str, Any], below: str) -> str:
-    """Return the `base_dir` of dagster.yaml, or where DagsterInstance puts Dagster's own class, *below* its home.
-
-    Raises ConfigurationError where neither says where that is.
-    """
-    home = os.environ.get("DAGSTER_HOME")
-    if home is None and "base_dir" not in config_value:
-        raise ConfigurationError("a storage needs base_dir in dagster.yaml, or DAGSTER_HOME in the environment")
-    return str(config_value.get("base_dir") or Path(home or "") / below)
-
-
-def is_stamped(connection: sqlite3.Connection) -> bool:
-    """Say whether the file has its tables: the last thing Dagster writes to a new one is Alembic's stamp."""
-    table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
-    return table is not None and connection.execute("SELECT 1 FROM alembic_version").fetchone() is not None
-
-
-def driver_of(connection: Connection) -> Any:
-    """Return the `sqlite3.Connection` below SQLAlchemy's."""
-    return connection.connection.driver_connection
-
-
-def _refuse(path: Path) -> None:
-    raise sqlite3.OperationalError(f"{path} has gone")
 
 
 def _pop(idle: list[Connection]) -> Connection | None:

@@ -121,7 +121,7 @@ def _shortened(name: str) -> str:
 
 @cache
 def _width(character: str) -> float:
-    # Kerning only narrows a name, and to measure each as a whole takes as long as to draw it.
+    # Basic layout does not kern this font, and to measure each name as a whole takes half as long as to draw it.
     return _font(11).getlength(character)
 
 

@@ -436,15 +436,31 @@ def test_a_run_that_has_ended_is_in_its_file(log: EmbeddedEventLogStorage, home:
     assert indexed_codes(log) == ["CN", "IN", "US"]
 
 
-def test_settling_makes_no_file(home: Path) -> None:
-    """That of a run which was deleted meanwhile does not come back."""
+def test_settling_makes_no_file_and_puts_up_with_damage(home: Path) -> None:
+    """That of a run which was deleted meanwhile does not come back; a damaged one is for its readers to find."""
     home.mkdir()
+    (home / "damaged.db").write_bytes(b"no database" * 100)
     shards = Shards(home, "NORMAL")
 
-    shards.settle("deleted")
+    shards.settle("deleted", "damaged")
     settled()
 
-    assert list(home.iterdir()) == []
+    assert [path.name for path in home.iterdir()] == ["damaged.db"]
+
+
+def test_an_end_is_stored_where_no_thread_is_to_be_had(
+    log: EmbeddedEventLogStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the end of a process: what is stored is stored, and the caller hears of no error."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    log.store_event(event("run-1", Kind.RUN_SUCCESS))
+
+    assert len(log.get_logs_for_run("run-1")) == 1
 
 
 def configured(home: Path, synchronous: str) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The embedded storages of runs and of schedules are Dagster's own, on the same files."""
 
+import multiprocessing
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
@@ -15,8 +17,12 @@ from dagster._core.storage.schedules import SqliteScheduleStorage
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.run_storage import EmbeddedRunStorage, EmbeddedScheduleStorage
 from flag_pipeline.settings import project_root
-from flag_pipeline.shards import instance_folder
+from flag_pipeline.sqlite_files import instance_folder
 
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Barrier
+
+TIMEOUT_S = 30.0
 RUN_STORAGES = [EmbeddedRunStorage, SqliteRunStorage]
 SCHEDULE_STORAGES = [EmbeddedScheduleStorage, SqliteScheduleStorage]
 TICK = TickData(
@@ -105,8 +111,32 @@ def test_the_folder_is_given_or_the_homes(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("DAGSTER_HOME", "/home")
     assert instance_folder({}, "history") == str(Path("/home/history"))
     assert instance_folder({"base_dir": "/there"}, "history") == "/there"
+    monkeypatch.setenv("DAGSTER_HOME", "~/home")
+    assert instance_folder({}, "history") == str(Path.home() / "home" / "history")
 
     monkeypatch.delenv("DAGSTER_HOME")
     assert instance_folder({"base_dir": "/there"}, "history") == "/there"
-    with pytest.raises(ConfigurationError, match="base_dir"):
-        instance_folder({}, "history")
+    for nothing in ({}, {"base_dir": ""}):
+        with pytest.raises(ConfigurationError, match="base_dir"):
+            instance_folder(nothing, "history")
+
+
+def open_at_once(home: str, at_once: "Barrier") -> None:
+    """Open both storages of a home that does not exist yet."""
+    at_once.wait(TIMEOUT_S)
+    EmbeddedRunStorage.from_local(home).get_runs_count()
+    EmbeddedScheduleStorage.from_local(home).all_instigator_state()
+
+
+def test_processes_may_open_a_new_home_at_once(tmp_path: Path) -> None:
+    """Whoever is first makes the files, the others wait for it."""
+    spawn = multiprocessing.get_context("spawn")
+    at_once = spawn.Barrier(3)
+    processes = [spawn.Process(target=open_at_once, args=(str(tmp_path / "new"), at_once)) for _ in range(3)]
+
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(TIMEOUT_S)
+
+    assert [process.exitcode for process in processes] == [0, 0, 0]
