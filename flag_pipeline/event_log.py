@@ -10,6 +10,7 @@ import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, _GeneratorContextManager, closing, suppress
+from datetime import UTC, datetime
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any, Self
@@ -32,8 +33,13 @@ from flag_pipeline.sqlite_files import driver_of, instance_folder, is_stamped
 __all__ = ["EmbeddedEventLogStorage"]
 
 _DIALECT = sqlite.dialect(paramstyle="named")
-_MIRRORED_EVENTS = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS}
-_ENDS_OF_RUNS = {kind for kind, status in EVENT_TYPE_TO_PIPELINE_RUN_STATUS.items() if status in FINISHED_STATUSES}
+# Dagster's properties of an event make its type anew from this text at each question.
+_MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION.value
+_OBSERVATION = dg.DagsterEventType.ASSET_OBSERVATION.value
+_ASSET_EVENTS = {kind.value for kind in ASSET_EVENTS}
+_CHECK_EVENTS = {kind.value for kind in ASSET_CHECK_EVENTS}
+_RUN_EVENTS = {kind.value: status for kind, status in EVENT_TYPE_TO_PIPELINE_RUN_STATUS.items()}
+_MIRRORED_EVENTS = {*_ASSET_EVENTS, *_CHECK_EVENTS, *_RUN_EVENTS}
 _ANSWERS = "flag_pipeline.answers"
 _Row = dict[str, Any]
 # Each statement lets go of Python's lock and waits to get it back, so it takes many rows; SQLite 3.32 and later take
@@ -102,28 +108,21 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         if not is_made:  # the index itself, or a file that somebody else has not finished
             self._initdb(create_engine("sqlite://", creator=lambda: self._shards.open_file(path), poolclass=NullPool))
 
-    def _remembered(self, question: str, ask: Callable[[], bool]) -> bool:
-        # Only a yes is kept: a migration may turn a no into a yes at any time, and wiping drops no table.
-        # It is kept with the connection, which does not outlive its file.
-        with self.index_connection() as connection:
-            answers: set[str] = connection.info.setdefault(_ANSWERS, set())
-            if question not in answers and ask():
-                answers.add(question)
-            return question in answers
-
     def has_table(self, table_name: str) -> bool:
         """Say whether the index has that table."""
         ask = super().has_table
-        return self._remembered(f"table {table_name}", lambda: ask(table_name))
+        with self.index_connection() as index:
+            return _remembered(index, f"table {table_name}", lambda: ask(table_name))
 
     def has_secondary_index(self, name: str) -> bool:
         """Say whether that data migration is done."""
         ask = super().has_secondary_index
-        return self._remembered(f"migration {name}", lambda: ask(name))
+        with self.index_connection() as index:
+            return _remembered(index, f"migration {name}", lambda: ask(name))
 
     def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
         ask = super()._has_asset_key_col_on_connection
-        return self._remembered(f"asset key column {column_name}", lambda: ask(conn, column_name))
+        return _remembered(conn, f"asset key column {column_name}", lambda: ask(conn, column_name))
 
     def store_event(self, event: dg.EventLogEntry) -> None:
         """Store one event: one transaction in its run's file and, if it concerns it, one in the index."""
@@ -131,13 +130,11 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Store all of them or, on an error, none: one transaction a file."""
-        rows = [self._event_to_row(event) for event in events]
-        for row in rows:
-            row["timestamp"] = row["timestamp"].isoformat(" ", "microseconds")  # as SQLAlchemy stores it
+        rows = [_row_of(event) for event in events]
         mirrored = [
             (event, row)
             for event, row in zip(events, rows, strict=True)
-            if event.dagster_event_type in _MIRRORED_EVENTS
+            if row["dagster_event_type"] in _MIRRORED_EVENTS
         ]
         run_ids = sorted({event.run_id for event in events})
         with ExitStack() as transactions:
@@ -152,7 +149,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
             # Watchers wait for the file itself to change; a commit changes only its write-ahead log.
             with suppress(OSError):
                 os.utime(self.path_for_shard(run_id))
-        ended = {event.run_id for event in events if event.dagster_event_type in _ENDS_OF_RUNS}
+        ended = {row["run_id"] for row in rows if _RUN_EVENTS.get(row["dagster_event_type"]) in FINISHED_STATUSES}
         if ended:
             self._shards.settle(*ended, INDEX)
 
@@ -162,9 +159,9 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         assets: dict[str, _Row] = {}
         tags: list[_Row] = []
         for (event, row), event_id in zip(mirrored, event_ids, strict=True):
-            if event.dagster_event_type in ASSET_CHECK_EVENTS:
+            if row["dagster_event_type"] in _CHECK_EVENTS:
                 self.store_asset_check_event(event, event_id)
-            elif event.dagster_event_type in ASSET_EVENTS and row["asset_key"] is not None:
+            elif row["dagster_event_type"] in _ASSET_EVENTS and row["asset_key"] is not None:
                 tags += self._tag_rows(event, row, event_id)
                 values = self._asset_values(event, row, event_id, has_time=has_time)
                 assets.setdefault(row["asset_key"], {}).update(values)
@@ -176,11 +173,13 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
 
     def _tag_rows(self, event: dg.EventLogEntry, row: _Row, event_id: int) -> list[_Row]:
         shared = {"event_id": event_id, "asset_key": row["asset_key"], "event_timestamp": row["timestamp"]}
-        return [{**shared, "key": key, "value": value} for key, value in self._tags_for_asset_event(event).items()]
+        tags = _tags_of(event)
+        indexed = self.get_asset_tags_to_index(set(tags))
+        return [{**shared, "key": key, "value": value} for key, value in tags.items() if key in indexed]
 
     def _asset_values(self, event: dg.EventLogEntry, row: _Row, event_id: int, *, has_time: bool) -> _Row:
         time = {"last_materialization_timestamp": row["timestamp"]} if has_time else {}
-        if event.get_dagster_event().is_step_materialization:
+        if row["dagster_event_type"] == _MATERIALIZATION:
             # What Dagster's method gives, without serialising the event a second time.
             return {
                 "last_materialization": _record(row["event"], event_id),
@@ -199,6 +198,39 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         """Close everything; what is used again is opened again."""
         super().dispose()
         self._shards.close()
+
+
+def _remembered(index: Connection, question: str, ask: Callable[[], bool]) -> bool:
+    # Only a yes is kept: a migration may turn a no into a yes at any time, and wiping drops no table.
+    # It is kept with the connection, which does not outlive its file.
+    answers: set[str] = index.info.setdefault(_ANSWERS, set())
+    if question not in answers and ask():
+        answers.add(question)
+    return question in answers
+
+
+def _row_of(event: dg.EventLogEntry) -> _Row:
+    """Return what Dagster's `_event_to_row` gives, with the time as SQLAlchemy stores it in SQLite."""
+    told = event.dagster_event
+    asset_key = told.asset_key if told else None
+    return {
+        "run_id": event.run_id,
+        "event": serialize_value(event),
+        "dagster_event_type": told.event_type_value if told else None,
+        "timestamp": datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None).isoformat(" ", "microseconds"),
+        "step_key": told.step_key if told else event.step_key,
+        "asset_key": asset_key.to_string() if asset_key else None,
+        "partition": (told.partition or None) if told else None,
+    }
+
+
+def _tags_of(event: dg.EventLogEntry) -> Mapping[str, str]:
+    told = event.get_dagster_event()
+    if told.event_type_value == _MATERIALIZATION:
+        return told.step_materialization_data.materialization.tags or {}
+    if told.event_type_value == _OBSERVATION:
+        return told.asset_observation_data.asset_observation.tags
+    return {}
 
 
 def _insert(connection: Connection, table: Table, rows: Sequence[_Row]) -> list[int]:
