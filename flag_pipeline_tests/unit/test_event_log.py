@@ -21,6 +21,7 @@ from dagster._core.event_api import EventLogCursor, PartitionKeyFilter
 from dagster._core.events import (
     AssetMaterializationPlannedData,
     AssetObservationData,
+    AssetWipedData,
     DagsterEvent,
     StepMaterializationData,
 )
@@ -124,6 +125,7 @@ def script() -> list[dg.EventLogEntry]:
         ("", Kind.ASSET_OBSERVATION, observed(None, "dd")),
         ("", Kind.ASSET_CHECK_EVALUATION, evaluated(GALLERY_CHECK, passed=False)),
         ("", Kind.FRESHNESS_STATE_CHANGE, change),
+        ("", Kind.ASSET_WIPED, AssetWipedData(asset_key=GALLERY, partition_keys=None)),
         ("run-2", Kind.RUN_START, None),
         ("run-2", Kind.ASSET_MATERIALIZATION_PLANNED, planned(GALLERY)),
         ("run-2", Kind.ASSET_MATERIALIZATION_PLANNED, planned(FLAG, "US")),
