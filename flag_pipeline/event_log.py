@@ -35,7 +35,6 @@ __all__ = ["EmbeddedEventLogStorage"]
 _DIALECT = sqlite.dialect(paramstyle="named")
 # Dagster's properties of an event make its type anew from this text at each question.
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION.value
-_OBSERVATION = dg.DagsterEventType.ASSET_OBSERVATION.value
 _ASSET_EVENTS = {kind.value for kind in ASSET_EVENTS}
 _CHECK_EVENTS = {kind.value for kind in ASSET_CHECK_EVENTS}
 _RUN_EVENTS = {kind.value: status for kind, status in EVENT_TYPE_TO_PIPELINE_RUN_STATUS.items()}
@@ -173,9 +172,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
 
     def _tag_rows(self, event: dg.EventLogEntry, row: _Row, event_id: int) -> list[_Row]:
         shared = {"event_id": event_id, "asset_key": row["asset_key"], "event_timestamp": row["timestamp"]}
-        tags = _tags_of(event)
-        indexed = self.get_asset_tags_to_index(set(tags))
-        return [{**shared, "key": key, "value": value} for key, value in tags.items() if key in indexed]
+        return [{**shared, "key": key, "value": value} for key, value in self._tags_for_asset_event(event).items()]
 
     def _asset_values(self, event: dg.EventLogEntry, row: _Row, event_id: int, *, has_time: bool) -> _Row:
         time = {"last_materialization_timestamp": row["timestamp"]} if has_time else {}
@@ -222,15 +219,6 @@ def _row_of(event: dg.EventLogEntry) -> _Row:
         "asset_key": asset_key.to_string() if asset_key else None,
         "partition": (told.partition or None) if told else None,
     }
-
-
-def _tags_of(event: dg.EventLogEntry) -> Mapping[str, str]:
-    told = event.get_dagster_event()
-    if told.event_type_value == _MATERIALIZATION:
-        return told.step_materialization_data.materialization.tags or {}
-    if told.event_type_value == _OBSERVATION:
-        return told.asset_observation_data.asset_observation.tags
-    return {}
 
 
 def _insert(connection: Connection, table: Table, rows: Sequence[_Row]) -> list[int]:
