@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 from collections.abc import Iterable
-from functools import cache
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
@@ -11,6 +10,9 @@ from pydantic_core import from_json, to_json
 from flag_pipeline.models import Country, FlagRecord
 
 SCHEMA = 1
+
+# Made here and not at first use, which several threads come to at once.
+_RECORD = TypeAdapter(FlagRecord)
 
 
 def dump_json(document: object) -> bytes:
@@ -44,12 +46,7 @@ def country_sha256(country: Country) -> str:
 
 def dump_record(record: FlagRecord) -> bytes:
     """Return *record* as it is stored; `load_record` reads it back."""
-    return to_json({"schema": SCHEMA, **_record_type().dump_python(record)}, indent=2) + b"\n"
-
-
-@cache
-def _record_type() -> TypeAdapter[FlagRecord]:
-    return TypeAdapter(FlagRecord)
+    return to_json({"schema": SCHEMA, **_RECORD.dump_python(record)}, indent=2) + b"\n"
 
 
 def load_record(content: bytes) -> FlagRecord:
@@ -60,4 +57,4 @@ def load_record(content: bytes) -> FlagRecord:
     document = from_json(content)
     if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
         raise ValueError("not a flag record of schema 1")
-    return _record_type().validate_python(document)
+    return _RECORD.validate_python(document)
