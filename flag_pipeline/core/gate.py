@@ -70,9 +70,11 @@ class Circuit:
     def failed(self, started_at: float) -> float:
         """Note that an attempt begun at *started_at* got no connection; give the seconds to leave the host alone for.
 
-        Opens the circuit when that has gone on for too long.
+        Opens the circuit when that has gone on for too long. An attempt during which somebody was answered proves
+        nothing: the silence since may be ours, for the answer may have asked for it.
         """
-        self._failing_since = min(self._failing_since, max(started_at, self._answered_at))
+        if started_at >= self._answered_at:
+            self._failing_since = min(self._failing_since, started_at)
         failing_s = _now() - self._failing_since
         self.is_open = self.is_open or failing_s >= self._down_after_s
         return min(max(FIRST_PAUSE_S, failing_s), max(0.0, self._down_after_s - failing_s))

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import client_exceptions, web
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.source import FlagSource, Meter, open_session, translating
@@ -426,6 +426,44 @@ async def test_one_silent_file_is_not_a_host_that_is_down(flag_server: FlagServe
 
         assert (await client.failure()).kind is ErrorKind.TIMEOUT
         assert await client.fetch("/good") == b"GIF"
+
+
+class LateNames(Names):
+    """Says nothing until *is_late* is set; then that it does not know the name, and knows it from there on."""
+
+    def __init__(self, addresses: dict[str, list[str]]) -> None:
+        super().__init__(addresses)
+        self.asked = asyncio.Event()
+        self.is_late = asyncio.Event()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Give no address the first time."""
+        if not self.is_late.is_set():
+            self.asked.set()
+            await self.is_late.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return await super().resolve(host, port, family)
+
+
+async def test_host_that_asked_to_be_left_alone_is_not_down(flag_server: FlagServer) -> None:
+    """One finds no connection while the others wait as the host told them to: nobody else could be answered."""
+    port = flag_server.url.rpartition(":")[2]
+    flag_server.script(PATH, [answer(302, Location=f"http://cdn.example:{port}/b")])
+    flag_server.script("/b", [answer(200, b"GIF")])
+    flag_server.script("/busy", [answer(429, Retry_After="60"), answer(200, b"GIF")])
+    names = LateNames({"cdn.example": ["127.0.0.1"]})
+    async with client_of(
+        flag_server.url, names, source_down_s=1e-6, connect_timeout_s=50, timeout_s=50, redirect_hosts=["cdn.example"]
+    ) as client:
+        unconnected = asyncio.create_task(client.fetch())
+        await names.asked.wait()
+        busy = asyncio.create_task(client.fetch("/busy"))
+        await client.waits.begun.wait()
+        names.is_late.set()
+
+        assert [await unconnected, await busy] == [b"GIF", b"GIF"]
 
 
 async def test_restarting_server_is_waited_for() -> None:

@@ -99,13 +99,26 @@ async def test_circuit_opens_when_connections_failed_for_long_enough() -> None:
 
 
 async def test_answer_ends_the_count() -> None:
-    """A failure counts from the last answer, however early its attempt had begun."""
-    circuit, now = Circuit(down_after_s=100), asyncio.get_running_loop().time()
-    circuit.failed(now - 99)
+    """What failed before it counts no longer."""
+    circuit, loop = Circuit(down_after_s=100), asyncio.get_running_loop()
+    circuit.failed(loop.time() - 99)
     assert not circuit.has_answered
 
     circuit.answered()
-    circuit.failed(now - 500)
+    circuit.failed(loop.time())
 
     assert circuit.has_answered
     assert not circuit.is_open
+
+
+async def test_attempt_during_which_somebody_was_answered_proves_nothing() -> None:
+    """However long it took; one that began after the answer does."""
+    circuit, loop = Circuit(down_after_s=0), asyncio.get_running_loop()
+    began_at = loop.time()
+    circuit.answered()
+
+    circuit.failed(began_at - 500)
+    assert not circuit.is_open
+
+    circuit.failed(loop.time())
+    assert circuit.is_open
