@@ -1,9 +1,11 @@
-"""The gate in front of a host: how many requests at once, when to leave it alone, when to give it up."""
+"""The gate in front of a host: how many requests at once and a second, when to leave it alone, when to give it up."""
 
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+
+from aiolimiter import AsyncLimiter
 
 # The shortest time for which a host is left alone after a connection to it failed.
 FIRST_PAUSE_S = 0.1
@@ -16,13 +18,18 @@ class Gate:
     they drop waits seconds to be sent again. So *first* requests may be under way in the beginning, and one more with
     each answer on a connection that the host keeps open, up to *most*: twice as many with each round trip, as in TCP's
     slow start, and each new connection beside one that has just been found to work.
+
+    Where *per_second* is given, attempts that keep the pace are that far apart.
     """
 
-    def __init__(self, *, first: int, most: int) -> None:
+    def __init__(self, *, first: int, most: int, per_second: float | None = None) -> None:
         self._most = most
         self._width = min(first, most)
         self._slots = asyncio.Semaphore(self._width)
         self._paused_until = 0.0
+        # One request a bucket: a fuller one would let as many through at once.
+        pace = AsyncLimiter(1, 1 / per_second) if per_second else nullcontext()
+        self._pace: AbstractAsyncContextManager[None] = pace
 
     def pause(self, pause_s: float) -> None:
         """Hold every further attempt back for *pause_s* seconds."""
@@ -42,6 +49,11 @@ class Gate:
             while (wait_s := self._paused_until - _now()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(wait_s)
             yield
+
+    async def keep_pace(self) -> None:
+        """Wait until the last attempt is long enough ago."""
+        async with self._pace:
+            pass
 
 
 class Circuit:

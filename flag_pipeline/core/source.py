@@ -4,14 +4,13 @@ import asyncio
 import email.utils
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
-from aiolimiter import AsyncLimiter
 
 from flag_pipeline.core.gate import Circuit, Gate
 from flag_pipeline.core.guard import Guard, GuardedResolver
@@ -102,8 +101,9 @@ class FlagSource:
         self._origin = origin or preset.base_url
         self.settings = settings
         self._session = session
-        self._gate = Gate(first=settings.first_requests, most=settings.max_requests)
-        self._pace = _pace(settings.requests_per_second)
+        self._gate = Gate(
+            first=settings.first_requests, most=settings.max_requests, per_second=settings.requests_per_second
+        )
         self._circuit = Circuit(down_after_s=settings.source_down_s)
         self._retry = RetryPolicy.from_settings(settings)
         self._sleep = sleep
@@ -118,10 +118,10 @@ class FlagSource:
             async with self._gate.slot():
                 if self._circuit.is_open:
                     raise SourceDownError(f"{self.preset.name} cannot be reached", code=code, url=url)
-                async with self._pace:
-                    meter.request_sent(again=tries > 1)
-                    with self._watching(code=code, url=url), translating(code=code, url=url):
-                        return await self._attempt(url, code=code, known=known, meter=meter)
+                await self._gate.keep_pace()
+                meter.request_sent(again=tries > 1)
+                with self._watching(code=code, url=url), translating(code=code, url=url):
+                    return await self._attempt(url, code=code, known=known, meter=meter)
 
         return await self._retry.call(attempt, sleep=self._sleep)
 
@@ -191,11 +191,6 @@ class FlagSource:
                 f"{url} answered {status}", code=code, url=url, kind=kind, retry_after_s=retry_after_s
             )
         return SourceContractError(f"{url} answered {status}", code=code, url=url)
-
-
-def _pace(requests_per_second: float | None) -> AbstractAsyncContextManager[None]:
-    # One request a bucket: a fuller one would let as many through at once.
-    return AsyncLimiter(1, 1 / requests_per_second) if requests_per_second else nullcontext()
 
 
 @asynccontextmanager
