@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from flag_pipeline.settings import SourceSettings
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
+Turn = Callable[[], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +49,28 @@ class RetryPolicy:
             retry_after_max_s=settings.retry_after_max_s,
         )
 
-    async def call(self, attempt: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.sleep) -> T:
+    async def call(
+        self, attempt: Callable[[], Awaitable[T]], *, turn: Turn = nullcontext, sleep: Sleep = asyncio.sleep
+    ) -> T:
         """Return what *attempt* returns, calling it again while it raises TransientSourceError.
 
-        The last error leaves as it is; a SourceError has `attempts` set to the number of calls made.
+        Each call waits for its *turn* and keeps it; the time runs from the first one, for a file that waits long
+        behind others has not been asked for yet. The last error leaves as it is; a SourceError has `attempts` set to
+        the number of calls made.
         """
-        started_at = asyncio.get_running_loop().time()
         try:
             # Nearly every file needs no more, and entering tenacity's loop costs as much as sending the request.
-            return await attempt()
+            async with turn():
+                started_at = asyncio.get_running_loop().time()
+                return await attempt()
         except TransientSourceError as exc:
             first = [exc]
 
         async def next_attempt() -> T:
             if first:
                 raise first.pop()
-            return await attempt()
+            async with turn():
+                return await attempt()
 
         retrying = AsyncRetrying(
             sleep=sleep,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 
 import aiohttp
@@ -115,15 +116,20 @@ class FlagSource:
         async def attempt() -> Answer:
             nonlocal tries
             tries += 1
-            async with self._gate.slot():
-                if self._circuit.is_open:
-                    raise SourceDownError(f"{self.preset.name} cannot be reached", code=code, url=url)
-                await self._gate.keep_pace()
-                meter.request_sent(again=tries > 1)
-                with self._watching(code=code, url=url), translating(code=code, url=url):
-                    return await self._attempt(url, code=code, known=known, meter=meter)
+            meter.request_sent(again=tries > 1)
+            with self._watching(code=code, url=url), translating(code=code, url=url):
+                return await self._attempt(url, code=code, known=known, meter=meter)
 
-        return await self._retry.call(attempt, sleep=self._sleep)
+        return await self._retry.call(attempt, turn=partial(self._turn, code=code, url=url), sleep=self._sleep)
+
+    @asynccontextmanager
+    async def _turn(self, *, code: str, url: str) -> AsyncIterator[None]:
+        """Wait until a request may be sent, and hold its slot inside the block."""
+        async with self._gate.slot():
+            if self._circuit.is_open:
+                raise SourceDownError(f"{self.preset.name} cannot be reached", code=code, url=url)
+            await self._gate.keep_pace()
+            yield
 
     @contextmanager
     def _watching(self, *, code: str, url: str) -> Iterator[None]:

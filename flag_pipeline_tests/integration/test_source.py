@@ -213,6 +213,16 @@ async def test_hint_holds_the_whole_host_back(flag_server: FlagServer) -> None:
     assert second - first >= 0.3
 
 
+async def test_wait_for_the_pace_is_not_held_against_a_file(flag_server: FlagServer) -> None:
+    """The sixth file waits for half a second, longer than its retries may take, and still has its second attempt."""
+    paths = [f"/{number}" for number in range(6)]
+    for path in paths:
+        flag_server.script(path, [answer(200, b"GIF")])
+    flag_server.script(paths[-1], [answer(503), answer(200, b"GIF")])
+    async with client_of(flag_server.url, requests_per_second=10, retry_total_s=0.4) as client:
+        assert await asyncio.gather(*map(client.fetch, paths)) == [b"GIF"] * 6
+
+
 SILENT = raw(then=Ending.STALL)
 SILENT_IN_THE_MIDDLE = raw(head(Content_Length="10"), b"abc", then=Ending.STALL)
 DRIPPING = raw(head(Content_Length="4000"), *[b"x"] * 4000, every_s=0.01)

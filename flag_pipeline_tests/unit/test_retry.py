@@ -1,5 +1,8 @@
 """The back-off policy, with time in hand: the waits are recorded, nobody sleeps."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 from flag_pipeline.core.retry import RetryPolicy
@@ -94,6 +97,26 @@ async def test_total_time_ends_it_too() -> None:
         await policy.call(attempts, sleep=attempts.sleep)
 
     assert attempts.waits == []
+
+
+async def test_each_attempt_has_a_turn_of_its_own() -> None:
+    """And gives it back before the wait, so that others may go meanwhile."""
+    attempts, turns = Attempts(busy(), busy()), list[str]()
+
+    @asynccontextmanager
+    async def turn() -> AsyncIterator[None]:
+        turns.append("taken")
+        try:
+            yield
+        finally:
+            turns.append("given back")
+
+    async def sleep(_wait_s: float) -> None:
+        turns.append("wait")
+
+    assert await POLICY.call(attempts, turn=turn, sleep=sleep) == 42
+
+    assert turns == ["taken", "given back", "wait"] * 2 + ["taken", "given back"]
 
 
 def test_policy_is_what_the_settings_say() -> None:
