@@ -45,15 +45,25 @@ class Gate:
     async def slot(self) -> AsyncIterator[None]:
         """Wait for a slot and for the end of a pause; hold the slot inside the block."""
         async with self._slots:
-            # Another answer may prolong the pause while this one waits.
-            while (wait_s := self._paused_until - _now()) > 0:  # noqa: ASYNC110
-                await asyncio.sleep(wait_s)
+            await self._pause_over()
             yield
 
     async def keep_pace(self) -> None:
-        """Wait until the last attempt is long enough ago."""
-        async with self._pace:
-            pass
+        """Wait until the last attempt is long enough ago, and for the end of a pause that began meanwhile."""
+        is_held_back = True
+        while is_held_back:
+            async with self._pace:
+                # Who waited for the end of a pause waits for the pace again: else all of them would go at once.
+                is_held_back = await self._pause_over()
+
+    async def _pause_over(self) -> bool:
+        """Wait for the end of a pause, and return whether there was one."""
+        was_paused = False
+        # Another answer may prolong the pause while this one waits.
+        while (wait_s := self._paused_until - _now()) > 0:
+            was_paused = True
+            await asyncio.sleep(wait_s)
+        return was_paused
 
 
 class Circuit:

@@ -126,9 +126,10 @@ class FlagSource:
     async def _turn(self, *, code: str, url: str) -> AsyncIterator[None]:
         """Wait until a request may be sent, and hold its slot inside the block."""
         async with self._gate.slot():
+            if not self._circuit.is_open:
+                await self._gate.keep_pace()
             if self._circuit.is_open:
                 raise SourceDownError(f"{self.preset.name} cannot be reached", code=code, url=url)
-            await self._gate.keep_pace()
             yield
 
     @contextmanager

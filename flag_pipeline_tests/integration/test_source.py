@@ -223,6 +223,21 @@ async def test_wait_for_the_pace_is_not_held_against_a_file(flag_server: FlagSer
         assert await asyncio.gather(*map(client.fetch, paths)) == [b"GIF"] * 6
 
 
+async def test_hint_holds_those_back_who_wait_for_the_pace(flag_server: FlagServer) -> None:
+    """They wait until the pause is over, and go one by one then."""
+    paths = ["/a", "/b", "/c"]
+    for path in paths:
+        flag_server.script(path, [answer(200, b"GIF")])
+    flag_server.script("/a", [answer(429, Retry_After="60"), answer(200, b"GIF")])
+    async with client_of(flag_server.url, requests_per_second=5, retry_after_max_s=0.5) as client:
+        assert await asyncio.gather(*map(client.fetch, paths)) == [b"GIF"] * 3
+
+    first, second, *_, last = flag_server.arrivals
+    assert len(flag_server.requests) == 4
+    assert second - first >= 0.5
+    assert last - second >= 0.2
+
+
 SILENT = raw(then=Ending.STALL)
 SILENT_IN_THE_MIDDLE = raw(head(Content_Length="10"), b"abc", then=Ending.STALL)
 DRIPPING = raw(head(Content_Length="4000"), *[b"x"] * 4000, every_s=0.01)
@@ -414,6 +429,16 @@ async def test_host_that_is_down_is_given_up_at_once(names: Names | None, caplog
     assert client.meter.effort().requests <= 6 * 8
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "cannot be reached; nothing more is asked of it" in caplog.text
+
+
+async def test_who_waits_for_the_pace_learns_that_the_host_is_down() -> None:
+    """One request is sent; the one behind it sends none after all, and the rest does not even wait for the pace."""
+    url = f"http://127.0.0.1:{unused_port()}"
+    async with client_of(url, source_down_s=1e-6, max_requests=2, requests_per_second=2) as client:
+        failures = await asyncio.gather(*[client.failure(f"/{number}") for number in range(249)])
+
+    assert {failure.kind for failure in failures} == {ErrorKind.SOURCE_DOWN}
+    assert client.meter.effort().requests == 1
 
 
 async def test_host_that_never_answers_is_given_up_too(flag_server: FlagServer) -> None:
