@@ -3,8 +3,11 @@
 import hashlib
 import io
 import struct
+import sys
+import threading
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from PIL import Image
 
@@ -33,11 +36,38 @@ _BROKEN = (
     OverflowError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
     # Where warnings are errors: a bomb, and what Pillow otherwise prints about files that it puts up with.
     Image.DecompressionBombWarning,
     UserWarning,
 )
+
+
+class _Limit(int):
+    """Pillow's limit, of which it refuses the double; in a thread that has a cap of its own, the cap is that double.
+
+    Pillow knows one limit for all. To lower it for a moment would refuse what other threads open meanwhile, and half
+    a cap would have it warn of pictures that are within.
+    """
+
+    def __rmul__(self, factor: int) -> int:
+        double: int = getattr(_own, "max_pixels", factor * int(self))
+        return double
+
+
+_own = threading.local()
+Image.MAX_IMAGE_PIXELS = _Limit(Image.MAX_IMAGE_PIXELS or sys.maxsize)
+
+
+@contextmanager
+def _at_most(max_pixels: int) -> Iterator[None]:
+    """Have Pillow itself refuse what is larger, in this thread: it makes room for a frame before we see its size."""
+    _own.max_pixels = max_pixels
+    try:
+        yield
+    except Image.DecompressionBombError as exc:
+        raise ValueError(f"more than {max_pixels} pixels") from exc
+    finally:
+        del _own.max_pixels
 
 
 def is_own_thumbnail(content: bytes) -> bool:
@@ -49,10 +79,10 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
     """Return *content* as the image that it is, after decoding all of it. Blocks; run it in a thread.
 
     The format is what the bytes say, one of *formats*; *max_pixels* bounds width x height x frames and is checked
-    before each frame is decoded. Raises SourceContractError for anything else: HTML, a truncated file, a bomb.
+    before room is made for a frame. Raises SourceContractError for anything else: HTML, a truncated file, a bomb.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=[name.upper() for name in formats]) as image:
+        with _at_most(max_pixels), Image.open(io.BytesIO(content), formats=[name.upper() for name in formats]) as image:
             kind, (width_px, height_px) = (image.format or "").lower(), image.size
             _decode(image, max_pixels)
             image.seek(0)

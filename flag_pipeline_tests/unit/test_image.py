@@ -2,6 +2,8 @@
 
 import base64
 import io
+import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
@@ -107,6 +109,63 @@ def test_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
 
     with pytest.raises(SourceContractError, match="not a whole image"):
         inspect(bomb)
+
+
+def growing_gif(size: tuple[int, int], *, disposal: int) -> bytes:
+    """A GIF of one pixel, whose second frame is larger, transparent, and disposed of in this way."""
+    first = b"\x2c" + struct.pack("<4HB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
+    control = b"\x21\xf9\x04" + bytes([disposal << 2 | 1, 0, 0, 0]) + b"\0"
+    second = b"\x2c" + struct.pack("<4HB", 0, 0, *size, 0) + b"\x02\x02\x44\x01\0"
+    return b"GIF89a" + struct.pack("<2H3B", 1, 1, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff" + first + control + second + b";"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        growing_gif((400, 300), disposal=2),
+        growing_gif((400, 300), disposal=3),
+        picture("WEBP", size=(400, 300)),
+    ],
+    ids=["cleared", "put back", "webp"],
+)
+def test_pillow_makes_no_room_for_what_is_too_large(content: bytes) -> None:
+    """It would before we see the size: 60 bytes of a GIF cost 700 MB."""
+    with pytest.raises(SourceContractError, match="more than 100000 pixels") as caught:
+        inspect(content)
+
+    refusal = caught.value.__cause__
+    assert refusal is not None
+    assert isinstance(refusal.__cause__, Image.DecompressionBombError)
+
+
+@pytest.mark.parametrize("n_pixels", [1, 2, 3, 120_000])
+def test_image_of_exactly_the_cap_is_accepted(n_pixels: int) -> None:
+    """Without a warning from Pillow, which would be an error here."""
+    content = picture("GIF", size=(n_pixels, 1) if n_pixels < 9 else (400, 300))
+
+    assert inspect(content, max_pixels=n_pixels).format == "gif"
+    with pytest.raises(SourceContractError):
+        inspect(content, max_pixels=n_pixels - 1)
+
+
+def test_cap_is_no_other_threads() -> None:
+    """One refuses a picture again and again, while others accept it or just open it."""
+    content = picture("PNG", size=(400, 300))
+
+    def refuse() -> None:
+        with pytest.raises(SourceContractError):
+            inspect(content, max_pixels=100)
+
+    def accept() -> None:
+        inspect(content, max_pixels=120_000)
+
+    def reopen() -> None:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+
+    with ThreadPoolExecutor(3) as threads:
+        for done in [threads.submit(work) for _ in range(100) for work in (refuse, accept, reopen)]:
+            done.result()
 
 
 def test_frames_are_bounded() -> None:
