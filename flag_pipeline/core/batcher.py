@@ -81,19 +81,22 @@ class Batcher(Generic[T, R]):
         """Return what came of *given*, or raise what it failed with."""
         piece = Piece[T, R](given)
         with self._lock:
+            # In this order: where no thread can be started, nobody is counted on, and the piece does not wait.
+            if self._n_queued < self._threads:
+                self._executor.submit(self._do_share, asyncio.get_running_loop())
+                self._n_queued += 1
             self._waiting.append(piece)
-            is_one_more_needed = self._n_queued < self._threads
-            self._n_queued += is_one_more_needed
-        if is_one_more_needed:
-            self._executor.submit(self._do_share, asyncio.get_running_loop())
         return await piece.outcome()
 
     def _do_share(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
-            # Those that are queued behind take the rest.
-            size = -(-len(self._waiting) // self._n_queued)
-            self._n_queued -= 1
-            pieces = [self._waiting.popleft() for _ in range(size)]
+            # Those that are queued behind take the rest. The executor also keeps what it could not start a thread for:
+            # then there is one more than was counted, and nothing left for the last.
+            n_sharing = max(1, self._n_queued)
+            self._n_queued = n_sharing - 1
+            pieces = [self._waiting.popleft() for _ in range(-(-len(self._waiting) // n_sharing))]
+        if not pieces:
+            return
         with Failure() as of_all:
             self._work(pieces)
         for piece in pieces:

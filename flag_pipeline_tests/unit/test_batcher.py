@@ -127,3 +127,26 @@ async def test_cancelled_caller_leaves_its_piece_to_be_done(executor: ThreadPool
     assert await kept == 4
     assert given_up.cancelled()
     assert sorted(number for batch in workshop.batches for number in batch) == [1, 2]
+
+
+async def test_thread_that_cannot_be_started_costs_one_piece(
+    executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller learns why, and those behind find a thread again; what the executor kept finds nothing to do."""
+    workshop = Workshop()
+    workshop.gate.set()
+    batcher = Batcher(workshop, executor)
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            await batcher.do(1)
+
+    async with asyncio.timeout(5):
+        assert await batcher.do(2) == 4
+        assert await batcher.do(3) == 6
+    await asyncio.to_thread(executor.shutdown)
+    assert workshop.batches == [[2], [3]]
