@@ -9,10 +9,11 @@ import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.defs.ledger import FLAG_IMAGE, fetched_before
+from flag_pipeline.defs.freshness import fetched_before
+from flag_pipeline.defs.ledger import FLAG_IMAGE
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer
-from flag_pipeline_tests.integration.test_partitions import launch, listed, ranged
+from flag_pipeline_tests.integration.test_partitions import launch, listed, ranged, retrying
 
 
 @pytest.fixture
@@ -135,6 +136,24 @@ def test_catalog_follows_states_where_no_content_changed(
     assert isinstance(failed, dg.RunRequest)
     assert isinstance(again, dg.SkipReason)
     assert isinstance(healed, dg.RunRequest)
+
+
+def test_catalog_does_not_follow_what_a_reexecution_carries_over(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """AE's recovery was followed with the run in which AD failed; the retry of that run brings nothing new."""
+    launch(instance, settings, tags=ranged("AD", "AF"))
+    flag_server.break_country("AE", answer(500))
+    launch(instance, settings, tags=ranged("AE", "AE"))
+    flag_server.break_country("AE")
+    flag_server.break_country("AD", answer(500))
+    retried = launch(instance, settings, tags=ranged("AD", "AF"))
+
+    first = follow(instance, settings, retried)
+    again = follow(instance, settings, launch(instance, settings, tags={**ranged("AD", "AF"), **retrying(retried)}))
+
+    assert isinstance(first, dg.RunRequest)
+    assert isinstance(again, dg.SkipReason)
 
 
 def test_catalog_is_left_to_the_automation_where_content_changed_too(
