@@ -94,7 +94,7 @@ def healing(codes: list[str], policy: HealingPolicy) -> dg.SensorDefinition:
 
 def _request(plan: HealingPlan) -> dg.RunRequest:
     return dg.RunRequest(
-        # The same failures are asked about once, even if the cursor of the tick that asked got lost.
+        # Each attempt is made once, even if the cursor of the tick that asked for it got lost.
         run_key=plan.key,
         run_config={"ops": {STEP: {"config": {"countries": plan.codes}}}},
         tags={"flag_pipeline/healing": ",".join(plan.codes)[:200]},

@@ -73,6 +73,20 @@ def test_healing_gives_up_and_says_so(
     assert "FR" in (last.skip_message or "")
 
 
+def test_healing_goes_on_after_a_run_that_recorded_nothing(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """The next tick asks for a new run, not for the one that has ended; with the cursor lost, for the same one."""
+    flag_server.break_country("FR", answer(500))
+    launch(instance, settings, ops=listed("FR"))
+    first = tick("healing", instance, settings)
+
+    second, lost = (tick("healing", instance, settings, cursor) for cursor in (first.cursor, None))
+
+    keys = [request.run_key for ticked in (first, second, lost) for request in ticked.run_requests or []]
+    assert keys[0] == keys[2] != keys[1]
+
+
 def test_healing_leaves_what_will_not_pass_by_itself(
     instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
 ) -> None:
