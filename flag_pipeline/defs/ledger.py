@@ -246,6 +246,20 @@ def _read_misses(instance: DagsterInstance, asset_key: dg.AssetKey, storage_ids:
     return misses
 
 
+def has_new_content(instance: DagsterInstance, run_id: str) -> bool:
+    """Whether a country that the run recorded has another data version than before: what Dagster's condition asks.
+
+    That a file was written says less: it may have been damaged, and be as it was.
+    """
+    storage = instance.event_log_storage
+    recorded = storage.get_asset_event_summary_records(DagsterEventType.ASSET_MATERIALIZATION, run_id=run_id)
+    for key in FETCHED_ASSETS:
+        ids = {event.partition: event.storage_id for event in recorded if event.asset_key == key and event.partition}
+        if ids and storage.get_updated_data_version_partitions(key, ids, min(ids.values()) - 1):
+            return True
+    return False
+
+
 def latest_materializations(
     instance: DagsterInstance, asset_key: dg.AssetKey, codes: Iterable[str]
 ) -> dict[str, dg.EventLogRecord]:

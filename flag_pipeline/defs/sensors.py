@@ -13,7 +13,7 @@ from flag_pipeline.defs.ledger import (
     FLAG_CATALOG,
     FLAG_CHANGES,
     FLAG_GALLERY,
-    RecordedOutcome,
+    has_new_content,
     read_event,
     read_ledger,
 )
@@ -58,7 +58,7 @@ def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
         changed = [country for country in said if country and country.only_row_changed]
         if not changed:
             return dg.SkipReason(f"No row of the catalog changed by state alone in run {run_id}.")
-        if any(c and c.outcome is RecordedOutcome.SAVED and not c.only_row_changed for c in said):
+        if has_new_content(context.instance, run_id):
             return dg.SkipReason(f"Content changed in run {run_id} too: the automation condition rebuilds the catalog.")
         return dg.RunRequest(run_key=run_id)
 
