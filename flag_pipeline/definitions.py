@@ -32,6 +32,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             catalog_automation,
             catalog_follows(dg.DagsterRunStatus.SUCCESS),
             catalog_follows(dg.DagsterRunStatus.FAILURE),
+            catalog_follows(dg.DagsterRunStatus.CANCELED),
             healing(codes, HealingPolicy.from_settings(settings)),
         ],
         resources={

@@ -44,8 +44,9 @@ class _Shard:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def close(self) -> None:
-        while self.idle:
-            self.idle.pop().close()
+        # Whoever starts to use one takes it meanwhile, without waiting for whoever closes the others.
+        while (connection := _pop(self.idle)) is not None:
+            connection.close()
 
 
 class Shards:

@@ -8,7 +8,8 @@ import dagster as dg
 
 from flag_pipeline.core.audit import unaccounted, unexpected_duplicates
 from flag_pipeline.core.catalog import CatalogRow
-from flag_pipeline.defs.ledger import FLAG_CATALOG, FLAG_IMAGE, fetched_before
+from flag_pipeline.defs.freshness import fetched_before
+from flag_pipeline.defs.ledger import FLAG_CATALOG, FLAG_IMAGE
 from flag_pipeline.settings import Settings
 
 COMPLETE = "complete"

@@ -34,7 +34,7 @@ class HealingPlan:
     Attributes:
         codes: countries to fetch now, sorted; empty for none.
         attempts: how often each country that still fails has been fetched again, these included.
-        key: the same for the same failures.
+        key: the same for the same attempt at the same failures.
         explanation: why the others, or all, are left alone.
     """
 
@@ -62,13 +62,15 @@ def plan_healing(
     return HealingPlan(
         codes=codes,
         attempts={code: number + (code in codes) for code, number in sorted(done.items()) if number or code in codes},
-        key=_key({code: failed[code].storage_id for code in codes}),
+        key=_key({code: (failed[code].storage_id, done[code]) for code in codes}),
         explanation=_explain(lasting, exhausted, waiting=sorted(candidates - set(codes))),
     )
 
 
-def _key(failures: Mapping[str, int]) -> str:
-    text = " ".join(f"{code}:{storage_id}" for code, storage_id in sorted(failures.items()))
+def _key(attempted: Mapping[str, tuple[int, int]]) -> str:
+    # Of the failure alone, a run that ended without recording anything would have been the last one: Dagster starts
+    # no other run of the same key.
+    text = " ".join(f"{code}:{storage_id}:{done}" for code, (storage_id, done) in sorted(attempted.items()))
     return f"heal-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

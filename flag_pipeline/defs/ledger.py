@@ -5,10 +5,8 @@ say less than these: Dagster paints every planned and unrecorded partition of a 
 So all who need to know how a country stands ask here.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -248,6 +246,20 @@ def _read_misses(instance: DagsterInstance, asset_key: dg.AssetKey, storage_ids:
     return misses
 
 
+def has_new_content(instance: DagsterInstance, run_id: str) -> bool:
+    """Whether a country that the run recorded has another data version than before: what Dagster's condition asks.
+
+    That a file was written says less: it may have been damaged, and be as it was.
+    """
+    storage = instance.event_log_storage
+    recorded = storage.get_asset_event_summary_records(DagsterEventType.ASSET_MATERIALIZATION, run_id=run_id)
+    for key in FETCHED_ASSETS:
+        ids = {event.partition: event.storage_id for event in recorded if event.asset_key == key and event.partition}
+        if ids and storage.get_updated_data_version_partitions(key, ids, min(ids.values()) - 1):
+            return True
+    return False
+
+
 def latest_materializations(
     instance: DagsterInstance, asset_key: dg.AssetKey, codes: Iterable[str]
 ) -> dict[str, dg.EventLogRecord]:
@@ -261,23 +273,3 @@ def latest_materializations(
     wanted = dg.AssetRecordsFilter(asset_key=asset_key, storage_ids=storage_ids)
     records = instance.fetch_materializations(wanted, limit=len(storage_ids)).records
     return {record.partition_key: record for record in records if record.partition_key is not None}
-
-
-def fetched_before(
-    instance: DagsterInstance, asset_key: dg.AssetKey, codes: Iterable[str], moment: datetime
-) -> list[str]:
-    """Return those of *codes* whose latest materialization was recorded before *moment* (aware), sorted.
-
-    Storage ids grow as time goes by, so a few events are read, however many codes there are.
-    """
-    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
-        asset_key, DagsterEventType.ASSET_MATERIALIZATION
-    )
-    by_age = sorted((latest[code], code) for code in codes if code in latest)
-
-    def recorded_at(entry: tuple[int, str]) -> float:
-        wanted = dg.AssetRecordsFilter(asset_key=asset_key, storage_ids=[entry[0]])
-        return instance.fetch_materializations(wanted, limit=1).records[0].timestamp
-
-    n_before = bisect_left(by_age, moment.timestamp(), key=recorded_at)
-    return sorted(code for _, code in by_age[:n_before])

@@ -1,12 +1,19 @@
 """Re-execution of a run in which some countries failed: only those are fetched again.
 
 Dagster plans the whole range again, and paints what a failed run planned and did not record red. So what the retried
-run had recorded is recorded once more, without asking the source.
+run had recorded, and still stands, is recorded once more, without asking the source.
 """
 
 import dagster as dg
 
-from flag_pipeline.defs.ledger import OUTCOME_TAG, RecordedOutcome, latest_materializations
+from flag_pipeline.defs.freshness import FETCHED_AT_TAG, fetched_at
+from flag_pipeline.defs.ledger import (
+    ONLY_ROW_CHANGED_TAG,
+    OUTCOME_TAG,
+    RecordedOutcome,
+    latest_materializations,
+    read_ledger,
+)
 from flag_pipeline.defs.recording import record_events
 
 RETRIED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
@@ -15,18 +22,29 @@ RETRIED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 def carry_over(context: dg.AssetExecutionContext, codes: list[str]) -> list[str]:
     """Record again what the run that this one retries had fetched, and return the codes that are still to fetch.
 
-    Re-executing a run that succeeded fetches everything: nothing had failed, so that must be what is wanted.
+    What has failed or was wiped since then is fetched: recorded again, it would count as fetched by all who ask the
+    ledger. Re-executing a run that succeeded fetches everything: nothing had failed, so that must be what is wanted.
     """
     settled = set(codes) & _fetched_by_parent(context)
-    events = []
-    for key in sorted(context.selected_asset_keys):
-        for code, record in latest_materializations(context.instance, key, sorted(settled)).items():
-            recorded = record.asset_materialization
-            if recorded is not None:
-                tags = {**(recorded.tags or {}), OUTCOME_TAG: RecordedOutcome.CARRIED_OVER.value}
-                events.append(dg.AssetMaterialization(key, partition=code, metadata=recorded.metadata, tags=tags))
-    record_events(context, events)
+    for key in context.selected_asset_keys:
+        settled &= set(read_ledger(context.instance, key, settled).materialized)
+    records = [
+        record
+        for key in sorted(context.selected_asset_keys)
+        for record in latest_materializations(context.instance, key, sorted(settled)).values()
+    ]
+    record_events(
+        context, [_again(said, fetched_at(record)) for record in records if (said := record.asset_materialization)]
+    )
     return [code for code in codes if code not in settled]
+
+
+def _again(said: dg.AssetMaterialization, at: float) -> dg.AssetMaterialization:
+    """Return the event that says what was *said* once more, of a country that was fetched *at* that time."""
+    # A row that changed alone did so in the run that recorded it first, which the catalog follows.
+    tags = {tag: value for tag, value in (said.tags or {}).items() if tag != ONLY_ROW_CHANGED_TAG}
+    tags |= {OUTCOME_TAG: RecordedOutcome.CARRIED_OVER.value, FETCHED_AT_TAG: repr(at)}
+    return dg.AssetMaterialization(said.asset_key, partition=said.partition, metadata=said.metadata, tags=tags)
 
 
 def _fetched_by_parent(context: dg.AssetExecutionContext) -> set[str]:

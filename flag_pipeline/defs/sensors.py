@@ -13,7 +13,7 @@ from flag_pipeline.defs.ledger import (
     FLAG_CATALOG,
     FLAG_CHANGES,
     FLAG_GALLERY,
-    RecordedOutcome,
+    has_new_content,
     read_event,
     read_ledger,
 )
@@ -58,7 +58,7 @@ def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
         changed = [country for country in said if country and country.only_row_changed]
         if not changed:
             return dg.SkipReason(f"No row of the catalog changed by state alone in run {run_id}.")
-        if any(c and c.outcome is RecordedOutcome.SAVED and not c.only_row_changed for c in said):
+        if has_new_content(context.instance, run_id):
             return dg.SkipReason(f"Content changed in run {run_id} too: the automation condition rebuilds the catalog.")
         return dg.RunRequest(run_key=run_id)
 
@@ -94,7 +94,7 @@ def healing(codes: list[str], policy: HealingPolicy) -> dg.SensorDefinition:
 
 def _request(plan: HealingPlan) -> dg.RunRequest:
     return dg.RunRequest(
-        # The same failures are asked about once, even if the cursor of the tick that asked got lost.
+        # Each attempt is made once, even if the cursor of the tick that asked for it got lost.
         run_key=plan.key,
         run_config={"ops": {STEP: {"config": {"countries": plan.codes}}}},
         tags={"flag_pipeline/healing": ",".join(plan.codes)[:200]},

@@ -224,8 +224,8 @@ class Deployment:
     def settled_catalog_runs(self) -> int:
         """How many runs built the catalog, once all that watches over it has looked and its runs have ended."""
         now = time.time()
-        for sensor in ("catalog_automation", "catalog_follows_success", "catalog_follows_failure"):
-            self.ticks_after(sensor, now, 1)
+        for sensor in ("automation", "follows_success", "follows_failure", "follows_canceled"):
+            self.ticks_after(f"catalog_{sensor}", now, 1)
         for run in self.catalog_runs():
             self.finished_run(run["runId"])
         return len(self.catalog_runs())

@@ -9,10 +9,11 @@ import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.defs.ledger import FLAG_IMAGE, fetched_before
+from flag_pipeline.defs.freshness import fetched_before
+from flag_pipeline.defs.ledger import FLAG_IMAGE
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer
-from flag_pipeline_tests.integration.test_partitions import launch, listed, ranged
+from flag_pipeline_tests.integration.test_partitions import launch, listed, ranged, retrying
 
 
 @pytest.fixture
@@ -72,6 +73,20 @@ def test_healing_gives_up_and_says_so(
     assert "FR" in (last.skip_message or "")
 
 
+def test_healing_goes_on_after_a_run_that_recorded_nothing(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """The next tick asks for a new run, not for the one that has ended; with the cursor lost, for the same one."""
+    flag_server.break_country("FR", answer(500))
+    launch(instance, settings, ops=listed("FR"))
+    first = tick("healing", instance, settings)
+
+    second, lost = (tick("healing", instance, settings, cursor) for cursor in (first.cursor, None))
+
+    keys = [request.run_key for ticked in (first, second, lost) for request in ticked.run_requests or []]
+    assert keys[0] == keys[2] != keys[1]
+
+
 def test_healing_leaves_what_will_not_pass_by_itself(
     instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
 ) -> None:
@@ -107,13 +122,18 @@ def follow(
 ) -> dg.RunRequest | dg.SkipReason:
     """What the sensor that watches such runs makes of it."""
     ended = dg.DagsterEventType.RUN_SUCCESS if result.success else dg.DagsterEventType.RUN_FAILURE
-    name = f"catalog_follows_{'success' if result.success else 'failure'}"
+    event = next(event for event in result.all_events if event.event_type is ended)
+    return follow_end(instance, settings, result.dagster_run, event)
+
+
+def follow_end(
+    instance: dg.DagsterInstance, settings: Settings, run: dg.DagsterRun, event: dg.DagsterEvent
+) -> dg.RunRequest | dg.SkipReason:
+    """What the sensor that watches for such an *event* makes of it."""
+    name = f"catalog_follows_{event.event_type.value.removeprefix('PIPELINE_').lower()}"
     sensor = build_definitions(settings).resolve_sensor_def(name)
     context = dg.build_run_status_sensor_context(
-        sensor_name=name,
-        dagster_event=next(event for event in result.all_events if event.event_type is ended),
-        dagster_instance=instance,
-        dagster_run=result.dagster_run,
+        sensor_name=name, dagster_event=event, dagster_instance=instance, dagster_run=run
     )
     answered = sensor(context)
     assert isinstance(answered, dg.RunRequest | dg.SkipReason)
@@ -137,6 +157,24 @@ def test_catalog_follows_states_where_no_content_changed(
     assert isinstance(healed, dg.RunRequest)
 
 
+def test_catalog_does_not_follow_what_a_reexecution_carries_over(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """AE's recovery was followed with the run in which AD failed; the retry of that run brings nothing new."""
+    launch(instance, settings, tags=ranged("AD", "AF"))
+    flag_server.break_country("AE", answer(500))
+    launch(instance, settings, tags=ranged("AE", "AE"))
+    flag_server.break_country("AE")
+    flag_server.break_country("AD", answer(500))
+    retried = launch(instance, settings, tags=ranged("AD", "AF"))
+
+    first = follow(instance, settings, retried)
+    again = follow(instance, settings, launch(instance, settings, tags={**ranged("AD", "AF"), **retrying(retried)}))
+
+    assert isinstance(first, dg.RunRequest)
+    assert isinstance(again, dg.SkipReason)
+
+
 def test_catalog_is_left_to_the_automation_where_content_changed_too(
     instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
 ) -> None:
@@ -148,6 +186,32 @@ def test_catalog_is_left_to_the_automation_where_content_changed_too(
 
     assert isinstance(followed, dg.SkipReason)
     assert "Content changed" in (followed.skip_message or "")
+
+
+def test_catalog_follows_a_new_failure_although_a_damaged_file_was_mended(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """AF's metadata is written as it was before the damage: no data version changes, so the automation does nothing."""
+    launch(instance, settings, tags=ranged("AD", "AF"))
+    (Path(settings.store) / "metadata" / "AF.json").write_bytes(b"damaged")
+    flag_server.break_country("AE", answer(500))
+
+    followed = follow(instance, settings, launch(instance, settings, tags=ranged("AD", "AF")))
+
+    assert isinstance(followed, dg.RunRequest)
+
+
+def test_catalog_follows_a_run_that_was_canceled(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """What it had recorded by then stands, and later runs that meet the same failure say nothing new."""
+    launch(instance, settings, tags=ranged("AD", "AF"))
+    flag_server.break_country("AE", answer(500))
+    run = launch(instance, settings, tags=ranged("AD", "AF")).dagster_run
+
+    followed = follow_end(instance, settings, run, instance.report_run_canceled(run))
+
+    assert isinstance(followed, dg.RunRequest)
 
 
 @pytest.mark.parametrize(("most", "n_runs"), [(None, 1), (100, 3)])

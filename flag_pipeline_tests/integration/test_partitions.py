@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import dagster as dg
 import pytest
 
 from flag_pipeline.definitions import build_definitions
+from flag_pipeline.defs.freshness import fetched_before
 from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE, read_ledger
 from flag_pipeline.defs.recording import Recorder
 from flag_pipeline.models import Outcome
@@ -47,6 +49,11 @@ def launch(
 def ranged(first: str, last: str) -> dict[str, str]:
     """The tags by which Dagster asks for a range."""
     return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+
+
+def retrying(run: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """The tags of a re-execution of *run*."""
+    return {"dagster/parent_run_id": run.run_id, "dagster/root_run_id": run.run_id}
 
 
 def listed(*codes: str) -> dict[str, Any]:
@@ -203,15 +210,7 @@ def test_a_reexecution_fetches_only_what_had_failed(
     before = {key: latest_versions(instance, key) for key in BOTH}
     flag_server.requests.clear()
 
-    second = launch(
-        instance,
-        settings,
-        tags={
-            **ranged("AD", "AR"),
-            "dagster/parent_run_id": first.run_id,
-            "dagster/root_run_id": first.run_id,
-        },
-    )
+    second = launch(instance, settings, tags={**ranged("AD", "AR"), **retrying(first)})
 
     assert not second.success
     assert set(flag_server.codes_asked_for()) == {"AL"}
@@ -223,6 +222,54 @@ def test_a_reexecution_fetches_only_what_had_failed(
         }
         assert recorded == {*A_TO_AR} - {"AL"}
         assert latest_versions(instance, key) == before[key]
+
+
+def test_a_reexecution_fetches_what_has_failed_since(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """AD came in the retried run and failed in a later one: it is asked for, and that it fails is not forgotten."""
+    flag_server.break_country("AL", answer(500))
+    first = launch(instance, settings, tags=ranged("AD", "AR"))
+    flag_server.break_country("AD", answer(500))
+    launch(instance, settings, tags=ranged("AD", "AD"))
+    flag_server.requests.clear()
+
+    launch(instance, settings, tags={**ranged("AD", "AR"), **retrying(first)})
+
+    assert set(flag_server.codes_asked_for()) == {"AD", "AL"}
+    assert [set(read_ledger(instance, key, A_TO_AR).failed) for key in BOTH] == [{"AD", "AL"}] * 2
+
+
+def test_a_reexecution_fetches_what_was_wiped_since(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """The flags' materializations were wiped after the retried run: every country is recorded again."""
+    flag_server.break_country("AL", answer(500))
+    first = launch(instance, settings, tags=ranged("AD", "AR"))
+    instance.wipe_assets([FLAG_IMAGE])
+    flag_server.break_country("AL")
+
+    second = launch(instance, settings, tags={**ranged("AD", "AR"), **retrying(first)})
+
+    assert second.success
+    assert all(instance.get_materialized_partitions(key) == {*A_TO_AR} for key in BOTH)
+
+
+def test_a_reexecution_makes_no_country_fresh_that_it_did_not_fetch(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """What is carried over, twice even, counts as fetched when it was; AL, fetched in the end, as fetched then."""
+    flag_server.break_country("AL", answer(500))
+    first = launch(instance, settings, tags=ranged("AD", "AR"))
+    then = datetime.now(UTC)
+    second = launch(instance, settings, tags={**ranged("AD", "AR"), **retrying(first)})
+    flag_server.break_country("AL")
+
+    third = launch(instance, settings, tags={**ranged("AD", "AR"), **retrying(second)})
+
+    assert third.success
+    assert fetched_before(instance, FLAG_IMAGE, A_TO_AR, then) == sorted({*A_TO_AR} - {"AL"})
+    assert fetched_before(instance, FLAG_IMAGE, A_TO_AR, datetime.now(UTC)) == A_TO_AR
 
 
 def latest_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:

@@ -57,10 +57,20 @@ def test_lasting_failures_are_left_alone_and_named(kind: ErrorKind) -> None:
     assert "FR" in plan.explanation
 
 
-def test_the_same_failures_have_the_same_key() -> None:
-    """The key names the failures, so that a lost cursor does not make the sensor ask twice."""
-    first = plan_healing({"FR": failed_at(1000), "BR": failed_at(1001)}, {}, POLICY, now=2000)
+def test_the_same_attempt_has_the_same_key() -> None:
+    """The key names failures and attempts, so that a lost cursor does not make the sensor start one twice."""
+    first = plan_healing({"FR": failed_at(1000), "BR": failed_at(1001)}, {"FR": 1}, POLICY, now=2000)
     again = plan_healing({"BR": failed_at(1001), "FR": failed_at(1000)}, {"FR": 1}, POLICY, now=3000)
-    later = plan_healing({"BR": failed_at(1001), "FR": failed_at(1500)}, {}, POLICY, now=3000)
+    later = plan_healing({"BR": failed_at(1001), "FR": failed_at(1500)}, {"FR": 1}, POLICY, now=3000)
 
     assert first.key == again.key != later.key
+
+
+def test_the_next_attempt_at_the_same_failures_has_another_key() -> None:
+    """The run before it may have ended without recording anything."""
+    failed = {"FR": failed_at(1000), "BR": failed_at(1001)}
+    first = plan_healing(failed, {}, POLICY, now=2000)
+    second = plan_healing(failed, first.attempts, POLICY, now=3000)
+
+    assert first.codes == second.codes
+    assert first.key != second.key
