@@ -92,15 +92,12 @@ class Refresher:
 
     async def _remember(self, missed: Missed) -> Missed:
         """Note the miss in the country's record, for the catalog; its last good files stay."""
-        miss = Miss(missed.kind, missed.reason)
         try:
-            known = await self.sink.record(missed.code) or FlagRecord(missed.code)
-            if known.miss == miss:
-                return replace(missed, only_row_changed=False)
-            await self.sink.save(replace(known, miss=miss))
+            is_new = await self.sink.note(missed.code, Miss(missed.kind, missed.reason))
         except SinkError as exc:
             logger.warning("%s: the catalog will not know that it failed: %s", missed.code, exc)
-        return missed
+            return missed
+        return replace(missed, only_row_changed=is_new)
 
     async def _fetch_and_save(self, code: str, meter: Meter) -> Outcome:
         stored = await self.sink.load(code)
@@ -113,7 +110,9 @@ class Refresher:
             record, image, is_new = await self._refresh_image(record, meter, stored.flag)
             new_image = image if is_new else None
         if record != known or new_country or new_image or self.sink.has_strays(record):
-            await self.sink.save(record, image=new_image, country=new_country)
+            # Intact a moment ago and gone now: another run has renamed it, and its record is the right one.
+            needs_flag = stored.flag is not None
+            await self.sink.save(record, image=new_image, country=new_country, needs_flag=needs_flag)
         if record.changes != known.changes:
             await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
         outcome = FlagSaved if new_country or new_image else FlagUnchanged

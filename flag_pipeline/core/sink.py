@@ -12,15 +12,17 @@ import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from operator import call
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flag_pipeline.core.batcher import Batcher, Piece, one_by_one
 from flag_pipeline.core.places import open_store
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.errors import SinkError
-from flag_pipeline.models import Country, FlagImage, FlagRecord
+from flag_pipeline.models import Country, FlagImage, FlagRecord, Miss
 
 if TYPE_CHECKING:
     from flag_pipeline.core.store import Store
@@ -73,13 +75,6 @@ class StoredCountry:
     record: FlagRecord
     flag: bytes | None = None
     metadata_is_intact: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Save:
-    record: FlagRecord
-    image: FlagImage | None
-    country: Country | None
 
 
 class FileSink:
@@ -166,9 +161,25 @@ class FileSink:
         """Put *content* at *path* below the root, whole or not at all; identical content is not rewritten."""
         await self._run(self._write, path, content)
 
-    async def save(self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None) -> None:
-        """Put a country's new image and metadata in place, then its record, then drop its renamed old image."""
-        await self._saves.do(_Save(record, image, country))
+    async def save(
+        self,
+        record: FlagRecord,
+        *,
+        image: FlagImage | None = None,
+        country: Country | None = None,
+        needs_flag: bool = True,
+    ) -> None:
+        """Put a country's new image and metadata in place, then its record, then drop its renamed old image.
+
+        Without a new image the one that the record names has to be there. Who has found it lost says so by
+        *needs_flag*: then it may be missing, and no other image is dropped.
+        """
+        await self._saves.do(partial(self._save, record, image, country, needs_flag=needs_flag))
+
+    async def note(self, code: str, miss: Miss) -> bool:
+        """Put *miss* into the country's record, whatever else is stored or lost; return whether it is new."""
+        is_new: bool = await self._saves.do(partial(self._note, code, miss))
+        return is_new
 
     def has_strays(self, record: FlagRecord) -> bool:
         """Whether the country has images that its record does not name: a run was killed while it saved them."""
@@ -190,27 +201,44 @@ class FileSink:
             self._recorded.update(name.removesuffix(".json") for name in self._store.names(RECORDS))
         return flags_of
 
-    def _save_all(self, pieces: Sequence[Piece[_Save, None]]) -> None:
+    def _save_all(self, pieces: Sequence[Piece[Callable[[], Any], Any]]) -> None:
         with refusing(self.root), self._store.together():
-            one_by_one(self._save)(pieces)
+            one_by_one(call)(pieces)
 
-    def _save(self, given: _Save) -> None:
-        record, image, country = given.record, given.image, given.country
+    def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None, *, needs_flag: bool) -> None:
         with refusing(record_path(record.code)), self._store.alone(record.code):
-            if record.image is not None:
-                self._ensure(record.image.file, image)
+            file = self._flag_in_place(record, image, is_needed=needs_flag)
             if country is not None:
                 self._write(metadata_path(record.code), dump_country(country))
-            self._write(record_path(record.code), dump_record(record))
-            self._recorded.add(record.code)
-            if record.image is not None:
-                self._drop_others(record.code, record.image.file)
+            self._write_record(record)
+            if file is not None:
+                self._drop_others(record.code, file)
 
-    def _ensure(self, path: str, image: FlagImage | None) -> None:
+    def _note(self, code: str, miss: Miss) -> bool:
+        path = record_path(code)
+        with refusing(path), self._store.alone(code):
+            known = self._read_record(path) or FlagRecord(code)
+            if known.miss == miss:
+                return False
+            self._write_record(replace(known, miss=miss))
+            return True
+
+    def _flag_in_place(self, record: FlagRecord, image: FlagImage | None, *, is_needed: bool) -> str | None:
+        """Return the path of the record's image once it is there, None if it has none or has lost it."""
+        if record.image is None:
+            return None
+        path = record.image.file
         if image is not None:
             self._write(path, image.content)
         elif not self._store.exists(path):
-            raise SinkError(f"{path} vanished meanwhile; another run may have renamed it", path=path)
+            if is_needed:
+                raise SinkError(f"{path} vanished meanwhile; another run may have renamed it", path=path)
+            return None
+        return path
+
+    def _write_record(self, record: FlagRecord) -> None:
+        self._write(record_path(record.code), dump_record(record))
+        self._recorded.add(record.code)
 
     def _drop_others(self, code: str, current: str) -> None:
         for other in self._flags_of.get(code, set()) - {current}:

@@ -15,8 +15,8 @@ from flag_pipeline.core.records import dump_country, dump_record
 from flag_pipeline.core.sink import CATALOG, FLAGS, HISTORY, METADATA, RECORDS, FileSink, record_path
 from flag_pipeline.core.store import Store
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.errors import SinkError
-from flag_pipeline.models import FlagRecord
+from flag_pipeline.errors import ErrorKind, SinkError
+from flag_pipeline.models import FlagRecord, Miss
 from flag_pipeline.settings import load_settings
 from flag_pipeline_tests.e2e.deployment import free_port
 from flag_pipeline_tests.flag_server import FlagServer, answer
@@ -157,6 +157,29 @@ async def test_record_is_not_written_for_a_flag_that_is_gone(sink: FileSink, bes
         await sink.save(record())
 
     assert await files_of(beside) == set()
+
+
+async def test_record_of_a_lost_flag_is_written_on_demand(place: str, beside: Store) -> None:
+    """The only image there is stays, whatever its name: perhaps another run has just put it there."""
+    known = record()
+    await asyncio.to_thread(beside.write, "flags/CN-Cathay.gif", gif())
+
+    async with FileSink(place) as sink:
+        await sink.save(known, country=known.country, needs_flag=False)
+
+        assert await sink.record("CN") == known
+    assert await files_of(beside) == {"flags/CN-Cathay.gif", "metadata/CN.json", "records/CN.json"}
+
+
+async def test_miss_is_noted_beside_what_is_known(sink: FileSink, beside: Store) -> None:
+    """With the flag or without it, once."""
+    miss = Miss(ErrorKind.TIMEOUT, "slow")
+    await sink.save(record(), image=flag())
+    await asyncio.to_thread(beside.delete, "flags/CN-China.gif")
+
+    assert [await sink.note(code, miss) for code in ("CN", "CN", "FR")] == [True, False, True]
+
+    assert await sink.records() == {"CN": replace(record(), miss=miss), "FR": FlagRecord("FR", miss=miss)}
 
 
 async def test_only_what_is_kept_stays_in_a_folder(sink: FileSink, beside: Store) -> None:

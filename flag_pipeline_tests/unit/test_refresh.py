@@ -15,8 +15,8 @@ from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceContractError
-from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Validators
+from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceContractError, SourceError, TransientSourceError
+from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Miss, Validators
 from flag_pipeline_tests.fakes import FakeSource
 from flag_pipeline_tests.samples import gif, large_gif, picture
 
@@ -262,6 +262,47 @@ async def test_failure_keeps_the_last_good_files(source: FakeSource, sink: FileS
     assert failed.only_row_changed
     assert isinstance(healed, FlagUnchanged)
     assert (healed.record.miss, healed.only_row_changed) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FlagNotFoundError("404", code="CN", url="u"),
+        TransientSourceError("503", code="CN", url="u", kind=ErrorKind.SERVER_ERROR),
+    ],
+)
+async def test_failure_is_remembered_although_the_flag_is_lost(
+    source: FakeSource, sink: FileSink, tmp_path: Path, error: SourceError
+) -> None:
+    """The catalog's row has the reason, once: the same failure again changes nothing."""
+    saved = await refresher(source, sink).refresh("CN")
+    (tmp_path / "flags/CN-China.gif").unlink()
+    source.files["cn/metadata.json"] = error
+
+    failed = await refresher(source, sink).refresh("CN")
+    again = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(saved, FlagSaved)
+    assert await sink.record("CN") == replace(saved.record, miss=Miss(error.kind, str(error)))
+    assert (failed.only_row_changed, again.only_row_changed) == (True, False)
+
+
+async def test_metadata_is_stored_although_the_flag_is_lost(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
+    """A run that asks for no flag has none to mend it with; the next that does knows what to compare it to."""
+    saved = await refresher(source, sink).refresh("CN")
+    (tmp_path / "flags/CN-China.gif").unlink()
+    source.files["cn/metadata.json"] = document("Zhongguo")
+
+    renamed = await refresher(source, sink, image=False).refresh("CN")
+    mended = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(saved, FlagSaved)
+    assert isinstance(renamed, FlagSaved)
+    assert renamed.record.image == saved.record.image
+    assert json.loads((tmp_path / "metadata/CN.json").read_bytes())["name"] == "Zhongguo"
+    assert isinstance(mended, FlagSaved)
+    assert (mended.record.changes, mended.only_row_changed) == ((), True)
+    assert [path.name for path in (tmp_path / "flags").iterdir()] == ["CN-Zhongguo.gif"]
 
 
 @pytest.mark.parametrize(
