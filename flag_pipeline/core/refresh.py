@@ -88,10 +88,10 @@ class Refresher:
         except Exception as exc:  # A bug in one country must not cost the other 248; its kind says so
             logger.exception("unexpected error for %s", code)
             miss = FlagFailed(code, ErrorKind.UNEXPECTED, printable(repr(exc)), "", 1, meter.effort())
-        return await self._remember(miss)
+        return await self.remember(miss)
 
-    async def _remember(self, missed: Missed) -> Missed:
-        """Note the miss in the country's record, for the catalog; its last good files stay."""
+    async def remember(self, missed: Missed) -> Missed:
+        """Note the miss in the country's record, for the catalog, and say whether it is new; its good files stay."""
         try:
             is_new = await self.sink.note(missed.code, Miss(missed.kind, missed.reason))
         except SinkError as exc:
@@ -110,9 +110,8 @@ class Refresher:
             record, image, is_new = await self._refresh_image(record, meter, stored.flag)
             new_image = image if is_new else None
         if record != known or new_country or new_image or self.sink.has_strays(record):
-            # Intact a moment ago and gone now: another run has renamed it, and its record is the right one.
-            needs_flag = stored.flag is not None
-            await self.sink.save(record, image=new_image, country=new_country, needs_flag=needs_flag)
+            # A flag that is gone since has been renamed by another run, whose record is the right one.
+            await self.sink.save(record, image=new_image, country=new_country, lost=stored.flag is None)
         if record.changes != known.changes:
             await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
         outcome = FlagSaved if new_country or new_image else FlagUnchanged

@@ -94,6 +94,7 @@ class FileSink:
         # overwritten, as by any later run.
         self._flags_of: dict[str, set[str]] = {}
         self._recorded: set[str] = set()
+        self._turns: dict[str, threading.Lock] = {}
         self._closing = ExitStack()
         self._store: Store  # from `_prepare` on
 
@@ -162,24 +163,18 @@ class FileSink:
         await self._run(self._write, path, content)
 
     async def save(
-        self,
-        record: FlagRecord,
-        *,
-        image: FlagImage | None = None,
-        country: Country | None = None,
-        needs_flag: bool = True,
+        self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None, lost: bool = False
     ) -> None:
         """Put a country's new image and metadata in place, then its record, then drop its renamed old image.
 
-        Without a new image the one that the record names has to be there. Who has found it lost says so by
-        *needs_flag*: then it may be missing, and no other image is dropped.
+        Without a new image the one that the record names has to be there, unless it was found lost before: *lost*.
+        For a record without its image no other one is dropped.
         """
-        await self._saves.do(partial(self._save, record, image, country, needs_flag=needs_flag))
+        await self._saves.do(partial(self._save, record, image, country, lost=lost))
 
     async def note(self, code: str, miss: Miss) -> bool:
         """Put *miss* into the country's record, whatever else is stored or lost; return whether it is new."""
-        is_new: bool = await self._saves.do(partial(self._note, code, miss))
-        return is_new
+        return bool(await self._saves.do(partial(self._note, code, miss)))
 
     def has_strays(self, record: FlagRecord) -> bool:
         """Whether the country has images that its record does not name: a run was killed while it saved them."""
@@ -205,25 +200,32 @@ class FileSink:
         with refusing(self.root), self._store.together():
             one_by_one(call)(pieces)
 
-    def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None, *, needs_flag: bool) -> None:
-        with refusing(record_path(record.code)), self._store.alone(record.code):
-            file = self._flag_in_place(record, image, is_needed=needs_flag)
+    @contextmanager
+    def _alone(self, code: str) -> Iterator[None]:
+        """Keep others from saving the country: where the store can, and our threads, which finish what was given up."""
+        with self._turns.setdefault(code, threading.Lock()), refusing(record_path(code)), self._store.alone(code):
+            yield
+
+    def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None, *, lost: bool) -> None:
+        with self._alone(record.code):
+            file = self._flag_in_place(record, image, lost=lost)
             if country is not None:
                 self._write(metadata_path(record.code), dump_country(country))
-            self._write_record(record)
+            self._write(record_path(record.code), dump_record(record))
+            self._recorded.add(record.code)
             if file is not None:
                 self._drop_others(record.code, file)
 
     def _note(self, code: str, miss: Miss) -> bool:
-        path = record_path(code)
-        with refusing(path), self._store.alone(code):
-            known = self._read_record(path) or FlagRecord(code)
+        with self._alone(code):
+            known = self._read_record(record_path(code)) or FlagRecord(code)
             if known.miss == miss:
                 return False
-            self._write_record(replace(known, miss=miss))
+            self._write(record_path(code), dump_record(replace(known, miss=miss)))
+            self._recorded.add(code)
             return True
 
-    def _flag_in_place(self, record: FlagRecord, image: FlagImage | None, *, is_needed: bool) -> str | None:
+    def _flag_in_place(self, record: FlagRecord, image: FlagImage | None, *, lost: bool) -> str | None:
         """Return the path of the record's image once it is there, None if it has none or has lost it."""
         if record.image is None:
             return None
@@ -231,14 +233,10 @@ class FileSink:
         if image is not None:
             self._write(path, image.content)
         elif not self._store.exists(path):
-            if is_needed:
-                raise SinkError(f"{path} vanished meanwhile; another run may have renamed it", path=path)
-            return None
+            if lost:
+                return None
+            raise SinkError(f"{path} vanished meanwhile; another run may have renamed it", path=path)
         return path
-
-    def _write_record(self, record: FlagRecord) -> None:
-        self._write(record_path(record.code), dump_record(record))
-        self._recorded.add(record.code)
 
     def _drop_others(self, code: str, current: str) -> None:
         for other in self._flags_of.get(code, set()) - {current}:

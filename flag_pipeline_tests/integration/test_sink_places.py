@@ -165,7 +165,7 @@ async def test_record_of_a_lost_flag_is_written_on_demand(place: str, beside: St
     await asyncio.to_thread(beside.write, "flags/CN-Cathay.gif", gif())
 
     async with FileSink(place) as sink:
-        await sink.save(known, country=known.country, needs_flag=False)
+        await sink.save(known, country=known.country, lost=True)
 
         assert await sink.record("CN") == known
     assert await files_of(beside) == {"flags/CN-Cathay.gif", "metadata/CN.json", "records/CN.json"}
