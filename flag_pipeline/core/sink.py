@@ -186,10 +186,10 @@ class FileSink:
 
     def _prepare(self) -> dict[str, set[str]]:
         # Here and not in __init__: a store's client takes long to import, and this is a thread of our own.
-        self._store = open_store(self.root)
-        self._closing.callback(self._store.close)
         flags_of: dict[str, set[str]] = {}
         with refusing(self.root):
+            self._store = open_store(self.root)
+            self._closing.callback(self._store.close)
             self._store.prepare((FLAGS, METADATA, RECORDS, CATALOG, HISTORY))
             for name in self._store.names(FLAGS):
                 flags_of.setdefault(name.split("-", 1)[0], set()).add(f"{FLAGS}/{name}")

@@ -360,6 +360,21 @@ async def test_store_that_refuses_is_an_outcome_too(
     assert "the catalog will not know" in caplog.text
 
 
+async def test_store_that_fails_in_no_known_way_is_an_outcome_too(
+    source: FakeSource, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What its threads refuse is no error of the store's; neither the country nor its miss can be saved."""
+    async with FileSink(str(tmp_path)) as closed:
+        pass
+
+    outcome = await refresher(source, closed).refresh("CN")
+
+    assert isinstance(outcome, FlagFailed)
+    assert outcome.kind is ErrorKind.UNEXPECTED
+    assert "shutdown" in outcome.reason
+    assert "the catalog will not know" in caplog.text
+
+
 async def test_standard_completes_what_the_source_leaves_out(source: FakeSource, sink: FileSink) -> None:
     """The stored metadata has both."""
     outcome = await refresher(source, sink).refresh("CN")
