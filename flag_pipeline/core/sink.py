@@ -119,10 +119,6 @@ class FileSink:
         done = await asyncio.gather(*(self._run(lambda share: [work(one) for one in share], share) for share in shares))
         return [result for results in done for result in results]
 
-    async def record(self, code: str) -> FlagRecord | None:
-        """Return what is stored about *code*, None if nothing is or if it cannot be read as a record."""
-        return await self._run(self._read_record, record_path(code))
-
     async def load(self, code: str) -> StoredCountry:
         """Return what is stored of *code*, everything that a refresh wants to know, read at once."""
         if code not in self._recorded:
@@ -130,7 +126,7 @@ class FileSink:
         return await self._loads.do(code)
 
     async def records(self) -> dict[str, FlagRecord]:
-        """Return every stored record by code, sorted by code."""
+        """Return every stored record by code, sorted by code; what cannot be read as a record is left out."""
         paths = await self._run(self._record_paths)
         found = await self._shared_out(self._read_record, paths)
         return {record.code: record for record in found if record is not None}

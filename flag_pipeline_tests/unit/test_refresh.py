@@ -62,7 +62,7 @@ async def test_new_country_is_saved(source: FakeSource, sink: FileSink, tmp_path
         image.fetched_at,
         image.fetched_at,
     )
-    assert await sink.record("CN") == outcome.record
+    assert (await sink.records()).get("CN") == outcome.record
 
 
 async def test_unchanged_country_is_not_downloaded_again(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ async def test_damaged_record_means_a_full_fetch(source: FakeSource, sink: FileS
 
     assert isinstance(outcome, FlagSaved)
     assert source.n_unchanged == 0
-    assert await sink.record("CN") == outcome.record
+    assert (await sink.records()).get("CN") == outcome.record
 
 
 async def test_record_that_has_lost_its_country_means_the_whole_document(source: FakeSource, sink: FileSink) -> None:
@@ -184,7 +184,7 @@ async def test_thumbnail_of_a_large_flag_is_made_once(source: FakeSource, sink: 
     second = await refresher(source, sink).refresh("CN")
 
     assert isinstance(second, FlagUnchanged)
-    assert second.record == first.record == await sink.record("CN")
+    assert second.record == first.record == (await sink.records()).get("CN")
     assert not second.only_row_changed
 
 
@@ -208,7 +208,7 @@ async def test_new_validators_alone_change_no_content(source: FakeSource, sink: 
     outcome = await refresher(source, sink).refresh("CN")
 
     assert isinstance(outcome, FlagUnchanged)
-    assert outcome.record == await sink.record("CN")
+    assert outcome.record == (await sink.records()).get("CN")
     assert not outcome.only_row_changed
 
 
@@ -246,7 +246,7 @@ async def test_failure_keeps_the_last_good_files(source: FakeSource, sink: FileS
     source.files["cn/cn.gif"] = b"<html>"
 
     failed = await refresher(source, sink).refresh("CN")
-    stale = await sink.record("CN")
+    stale = (await sink.records()).get("CN")
     again = await refresher(source, sink).refresh("CN")
     source.files["cn/cn.gif"] = gif()
     healed = await refresher(source, sink).refresh("CN")
@@ -283,7 +283,7 @@ async def test_failure_is_remembered_although_the_flag_is_lost(
     again = await refresher(source, sink).refresh("CN")
 
     assert isinstance(saved, FlagSaved)
-    assert await sink.record("CN") == replace(saved.record, miss=Miss(error.kind, str(error)))
+    assert (await sink.records()).get("CN") == replace(saved.record, miss=Miss(error.kind, str(error)))
     assert (failed.only_row_changed, again.only_row_changed) == (True, False)
 
 
