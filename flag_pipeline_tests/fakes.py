@@ -3,12 +3,15 @@
 import asyncio
 import socket
 import zlib
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from flag_pipeline.core.presets import SourcePreset
 from flag_pipeline.core.source import Answer, Meter
-from flag_pipeline.models import Validators
+from flag_pipeline.models import Missed, Outcome, Validators
 from flag_pipeline.settings import SourceSettings, load_settings
 
 
@@ -55,6 +58,27 @@ class Waits(list[float]):
         self.append(wait_s)
         self.begun.set()
         await asyncio.sleep(0)
+
+
+class FakeRefresher:
+    """Refreshes by a function.
+
+    Attributes:
+        remembered: what a store would know about countries that brought nothing.
+    """
+
+    def __init__(self, refresh: Callable[[str], Coroutine[Any, Any, Outcome]]) -> None:
+        self._refresh = refresh
+        self.remembered: list[Missed] = []
+
+    async def refresh(self, code: str) -> Outcome:
+        """What the function says."""
+        return await self._refresh(code)
+
+    async def remember(self, missed: Missed) -> Missed:
+        """Note the miss, as one that the store knew already."""
+        self.remembered.append(missed)
+        return replace(missed, only_row_changed=False)
 
 
 class Names(AbstractResolver):

@@ -7,6 +7,7 @@ from itertools import product
 from string import ascii_uppercase
 
 from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.core.image import inspect_image
 from flag_pipeline.core.source import FlagSource, Meter
 from flag_pipeline.errors import FlagNotFoundError, SourceError
 from flag_pipeline.models import Validators
@@ -45,14 +46,24 @@ def codes_to_ask(*, every: bool) -> list[str]:
 async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) -> Coverage:
     """Ask the source for the flag of each of *codes*, politely, and return what it has.
 
-    Codes that are not answered after *timeout_s* seconds are unknown.
+    Codes that are not answered after *timeout_s* seconds, or by what is no image, are unknown.
     """
     wanted = list(codes)
     answers: dict[str, bool | str] = {}
 
     async def ask(code: str) -> None:
+        url = source.preset.flag_url(code)
         try:
-            await source.fetch(source.preset.flag_url(code), code=code, known=Validators(), meter=Meter())
+            answer = await source.fetch(url, code=code, known=Validators(), meter=Meter())
+            # Some servers answer 200 with a page for whatever they lack.
+            await asyncio.to_thread(
+                inspect_image,
+                answer.content or b"",
+                code=code,
+                url=url,
+                formats=source.preset.formats,
+                max_pixels=source.settings.max_pixels,
+            )
             answers[code] = True
         except FlagNotFoundError:
             answers[code] = False

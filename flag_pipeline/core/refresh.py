@@ -1,7 +1,7 @@
 """One country's way through the pipeline: ask, check, store; and the boundary that keeps its failure its own."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,9 +17,10 @@ from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.shared_metadata import SharedMetadata
 from flag_pipeline.core.sink import FileSink, flag_path
 from flag_pipeline.core.source import Answer, FlagSource, Meter
-from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, SinkError, SourceError, printable
+from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, SourceError, printable
 from flag_pipeline.models import (
     Country,
+    Fetched,
     FlagFailed,
     FlagImage,
     FlagNotFound,
@@ -78,31 +79,22 @@ class Refresher:
     async def refresh(self, code: str) -> Outcome:
         """Bring the stored files of *code* up to date and say what came of it; never raises for a country's sake."""
         meter = Meter()
-        try:
-            return await self._fetch_and_save(code, meter)
-        except FlagNotFoundError as exc:
-            miss: Missed = FlagNotFound(code, str(exc), exc.url, exc.attempts, meter.effort())
-        except FlagPipelineError as exc:
-            url, attempts = (exc.url, exc.attempts) if isinstance(exc, SourceError) else ("", 1)
-            miss = FlagFailed(code, exc.kind, str(exc), url, attempts, meter.effort())
-        except Exception as exc:  # A bug in one country must not cost the other 248; its kind says so
-            logger.exception("unexpected error for %s", code)
-            miss = FlagFailed(code, ErrorKind.UNEXPECTED, printable(repr(exc)), "", 1, meter.effort())
-        return await self._remember(miss)
+        outcome = await _contained(self._fetch_and_save(code, meter), code, meter)
+        return outcome if isinstance(outcome, Fetched) else await self.remember(outcome)
 
-    async def _remember(self, missed: Missed) -> Missed:
-        """Note the miss in the country's record, for the catalog; its last good files stay."""
-        miss = Miss(missed.kind, missed.reason)
-        try:
-            known = await self.sink.record(missed.code) or FlagRecord(missed.code)
-            if known.miss == miss:
-                return replace(missed, only_row_changed=False)
-            await self.sink.save(replace(known, miss=miss))
-        except SinkError as exc:
-            logger.warning("%s: the catalog will not know that it failed: %s", missed.code, exc)
+    async def remember(self, missed: Missed) -> Missed:
+        """Note the miss in the country's record, for the catalog, and say whether it is new; its good files stay.
+
+        Never raises for a country's sake: one whose miss cannot be noted either has missed all the same.
+        """
+        noting = self.sink.note(missed.code, Miss(missed.kind, missed.reason))
+        is_new = await _contained(noting, missed.code, Meter())
+        if isinstance(is_new, bool):
+            return replace(missed, only_row_changed=is_new)
+        logger.warning("%s: the catalog will not know that it failed: %s", missed.code, is_new.reason)
         return missed
 
-    async def _fetch_and_save(self, code: str, meter: Meter) -> Outcome:
+    async def _fetch_and_save(self, code: str, meter: Meter) -> Fetched:
         stored = await self.sink.load(code)
         known = stored.record
         record = replace(known, miss=None)
@@ -113,7 +105,8 @@ class Refresher:
             record, image, is_new = await self._refresh_image(record, meter, stored.flag)
             new_image = image if is_new else None
         if record != known or new_country or new_image or self.sink.has_strays(record):
-            await self.sink.save(record, image=new_image, country=new_country)
+            # A flag that is gone since has been renamed by another run, whose record is the right one.
+            await self.sink.save(record, image=new_image, country=new_country, lost=stored.flag is None)
         if record.changes != known.changes:
             await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
         outcome = FlagSaved if new_country or new_image else FlagUnchanged
@@ -190,6 +183,20 @@ class Refresher:
         if old is not None and changes:
             await self.sink.write(change.old_file, old)
         return replace(record, changes=changes)
+
+
+async def _contained(work: Awaitable[T], code: str, meter: Meter) -> T | Missed:
+    """Return what *work* on a country gives, or the miss that its failure is: here it stays the country's own."""
+    try:
+        return await work
+    except FlagNotFoundError as exc:
+        return FlagNotFound(code, str(exc), exc.url, exc.attempts, meter.effort())
+    except FlagPipelineError as exc:
+        url, attempts = (exc.url, exc.attempts) if isinstance(exc, SourceError) else ("", 1)
+        return FlagFailed(code, exc.kind, str(exc), url, attempts, meter.effort())
+    except Exception as exc:  # A bug in one country must not cost the other 248; its kind says so
+        logger.exception("unexpected error for %s", code)
+        return FlagFailed(code, ErrorKind.UNEXPECTED, printable(repr(exc)), "", 1, meter.effort())
 
 
 def _only_row_changed(before: FlagRecord, after: FlagRecord) -> bool:

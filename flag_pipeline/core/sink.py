@@ -12,15 +12,17 @@ import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from operator import call
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flag_pipeline.core.batcher import Batcher, Piece, one_by_one
 from flag_pipeline.core.places import open_store
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.errors import SinkError
-from flag_pipeline.models import Country, FlagImage, FlagRecord
+from flag_pipeline.models import Country, FlagImage, FlagRecord, Miss
 
 if TYPE_CHECKING:
     from flag_pipeline.core.store import Store
@@ -75,13 +77,6 @@ class StoredCountry:
     metadata_is_intact: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Save:
-    record: FlagRecord
-    image: FlagImage | None
-    country: Country | None
-
-
 class FileSink:
     """Reads and writes files below one root. Every method raises SinkError when the store refuses.
 
@@ -99,6 +94,7 @@ class FileSink:
         # overwritten, as by any later run.
         self._flags_of: dict[str, set[str]] = {}
         self._recorded: set[str] = set()
+        self._turns: dict[str, threading.Lock] = {}
         self._closing = ExitStack()
         self._store: Store  # from `_prepare` on
 
@@ -123,10 +119,6 @@ class FileSink:
         done = await asyncio.gather(*(self._run(lambda share: [work(one) for one in share], share) for share in shares))
         return [result for results in done for result in results]
 
-    async def record(self, code: str) -> FlagRecord | None:
-        """Return what is stored about *code*, None if nothing is or if it cannot be read as a record."""
-        return await self._run(self._read_record, record_path(code))
-
     async def load(self, code: str) -> StoredCountry:
         """Return what is stored of *code*, everything that a refresh wants to know, read at once."""
         if code not in self._recorded:
@@ -134,7 +126,7 @@ class FileSink:
         return await self._loads.do(code)
 
     async def records(self) -> dict[str, FlagRecord]:
-        """Return every stored record by code, sorted by code."""
+        """Return every stored record by code, sorted by code; what cannot be read as a record is left out."""
         paths = await self._run(self._record_paths)
         found = await self._shared_out(self._read_record, paths)
         return {record.code: record for record in found if record is not None}
@@ -166,9 +158,19 @@ class FileSink:
         """Put *content* at *path* below the root, whole or not at all; identical content is not rewritten."""
         await self._run(self._write, path, content)
 
-    async def save(self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None) -> None:
-        """Put a country's new image and metadata in place, then its record, then drop its renamed old image."""
-        await self._saves.do(_Save(record, image, country))
+    async def save(
+        self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None, lost: bool = False
+    ) -> None:
+        """Put a country's new image and metadata in place, then its record, then drop its renamed old image.
+
+        Without a new image the one that the record names has to be there, unless it was found lost before: *lost*.
+        For a record without its image no other one is dropped.
+        """
+        await self._saves.do(partial(self._save, record, image, country, lost=lost))
+
+    async def note(self, code: str, miss: Miss) -> bool:
+        """Put *miss* into the country's record, whatever else is stored or lost; return whether it is new."""
+        return bool(await self._saves.do(partial(self._note, code, miss)))
 
     def has_strays(self, record: FlagRecord) -> bool:
         """Whether the country has images that its record does not name: a run was killed while it saved them."""
@@ -180,37 +182,57 @@ class FileSink:
 
     def _prepare(self) -> dict[str, set[str]]:
         # Here and not in __init__: a store's client takes long to import, and this is a thread of our own.
-        self._store = open_store(self.root)
-        self._closing.callback(self._store.close)
         flags_of: dict[str, set[str]] = {}
         with refusing(self.root):
+            self._store = open_store(self.root)
+            self._closing.callback(self._store.close)
             self._store.prepare((FLAGS, METADATA, RECORDS, CATALOG, HISTORY))
             for name in self._store.names(FLAGS):
                 flags_of.setdefault(name.split("-", 1)[0], set()).add(f"{FLAGS}/{name}")
             self._recorded.update(name.removesuffix(".json") for name in self._store.names(RECORDS))
         return flags_of
 
-    def _save_all(self, pieces: Sequence[Piece[_Save, None]]) -> None:
+    def _save_all(self, pieces: Sequence[Piece[Callable[[], Any], Any]]) -> None:
         with refusing(self.root), self._store.together():
-            one_by_one(self._save)(pieces)
+            one_by_one(call)(pieces)
 
-    def _save(self, given: _Save) -> None:
-        record, image, country = given.record, given.image, given.country
-        with refusing(record_path(record.code)), self._store.alone(record.code):
-            if record.image is not None:
-                self._ensure(record.image.file, image)
+    @contextmanager
+    def _alone(self, code: str) -> Iterator[None]:
+        """Keep others from saving the country: where the store can, and our threads, which finish what was given up."""
+        with self._turns.setdefault(code, threading.Lock()), refusing(record_path(code)), self._store.alone(code):
+            yield
+
+    def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None, *, lost: bool) -> None:
+        with self._alone(record.code):
+            file = self._flag_in_place(record, image, lost=lost)
             if country is not None:
                 self._write(metadata_path(record.code), dump_country(country))
             self._write(record_path(record.code), dump_record(record))
             self._recorded.add(record.code)
-            if record.image is not None:
-                self._drop_others(record.code, record.image.file)
+            if file is not None:
+                self._drop_others(record.code, file)
 
-    def _ensure(self, path: str, image: FlagImage | None) -> None:
+    def _note(self, code: str, miss: Miss) -> bool:
+        with self._alone(code):
+            known = self._read_record(record_path(code)) or FlagRecord(code)
+            if known.miss == miss:
+                return False
+            self._write(record_path(code), dump_record(replace(known, miss=miss)))
+            self._recorded.add(code)
+            return True
+
+    def _flag_in_place(self, record: FlagRecord, image: FlagImage | None, *, lost: bool) -> str | None:
+        """Return the path of the record's image once it is there, None if it has none or has lost it."""
+        if record.image is None:
+            return None
+        path = record.image.file
         if image is not None:
             self._write(path, image.content)
         elif not self._store.exists(path):
+            if lost:
+                return None
             raise SinkError(f"{path} vanished meanwhile; another run may have renamed it", path=path)
+        return path
 
     def _drop_others(self, code: str, current: str) -> None:
         for other in self._flags_of.get(code, set()) - {current}:

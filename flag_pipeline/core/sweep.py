@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import Effort, FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
+from flag_pipeline.models import Effort, FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Missed, Outcome
 
 # Countries under way for each request that may be: while some are asked for, others are checked, stored and recorded.
 UNDER_WAY = 2
+# A small file for each country that is given up takes a moment; a store that hangs may be why there was no more time.
+NOTING_S = 10.0
 
 
 @dataclass(slots=True)
@@ -37,9 +40,19 @@ class SweepSummary:
                 assert_never(outcome)
 
 
+class Refreshing(Protocol):
+    """What is done for one country; neither raises for a country's sake."""
+
+    async def refresh(self, code: str) -> Outcome:
+        """Bring the country up to date and say what came of it."""
+
+    async def remember(self, missed: Missed) -> Missed:
+        """Note in the store that the country brought nothing, and say whether that is new."""
+
+
 async def sweep(
     codes: Iterable[str],
-    refresh: Callable[[str], Awaitable[Outcome]],
+    refresher: Refreshing,
     record: Callable[[Outcome], Awaitable[None]],
     *,
     max_requests: int,
@@ -47,28 +60,35 @@ async def sweep(
 ) -> SweepSummary:
     """Refresh every code, record each outcome as soon as it is known, and return the summary.
 
-    Countries that are not done after *timeout_s* seconds fail with kind `timeout`. Memory is bounded by
-    *max_requests*, not by the number of codes. When cancelled, it waits for nothing more and records nothing more.
+    Countries that are not done after *timeout_s* seconds fail with kind `timeout`, which the store is given NOTING_S
+    more to note. Memory is bounded by *max_requests*, not by the number of codes. When cancelled, it waits for nothing
+    more and records nothing more.
     """
     waiting = dict.fromkeys(codes)
     summary = SweepSummary(requested=len(waiting))
-    todo = iter(list(waiting))
 
     async def settle(outcome: Outcome) -> None:
         del waiting[outcome.code]
         summary.add(outcome)
         await record(outcome)
 
-    async def work() -> None:
-        for code in todo:
-            await settle(await refresh(code))
+    async def settle_all(obtain: Callable[[str], Awaitable[Outcome]], within_s: float) -> None:
+        todo = iter(list(waiting))
 
-    try:
-        async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
-            for number in range(min(len(waiting), UNDER_WAY * max_requests)):
-                group.create_task(work(), name=f"sweep-{number}")
-    except TimeoutError:
-        reason = f"the sweep was ended after {timeout_s:g} s"
-        for code in list(waiting):
-            await settle(FlagFailed(code, ErrorKind.TIMEOUT, reason, "", 0, Effort()))
+        async def work() -> None:
+            for code in todo:
+                await settle(await obtain(code))
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s), asyncio.TaskGroup() as group:
+                for number in range(min(len(waiting), UNDER_WAY * max_requests)):
+                    group.create_task(work(), name=f"sweep-{number}")
+
+    def too_late(code: str) -> FlagFailed:
+        return FlagFailed(code, ErrorKind.TIMEOUT, f"the sweep was ended after {timeout_s:g} s", "", 0, Effort())
+
+    await settle_all(refresher.refresh, timeout_s)
+    await settle_all(lambda code: refresher.remember(too_late(code)), NOTING_S)
+    for code in list(waiting):
+        await settle(too_late(code))
     return summary

@@ -99,7 +99,7 @@ async def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
         async with Recorder(context) as recorder:
             summary = await sweep(
                 codes,
-                refresher.refresh,
+                refresher,
                 recorder.record,
                 max_requests=flag_source.max_requests,
                 timeout_s=flag_source.sweep_timeout_s,

@@ -37,7 +37,7 @@ async def main(settings):
     preset = find_preset(settings.source)
     async with open_session(preset.base_url, settings) as session, FileSink(settings.store) as sink:
         refresher = Refresher(FlagSource(session, preset, settings), sink)
-        await sweep(iso_codes(), refresher.refresh, record, max_requests=settings.max_requests, timeout_s=600)
+        await sweep(iso_codes(), refresher, record, max_requests=settings.max_requests, timeout_s=600)
     return outcomes
 
 settings = load_settings(source=sys.argv[1], store=sys.argv[2], timeout_s=150, read_timeout_s=150)

@@ -15,8 +15,8 @@ from flag_pipeline.core.records import dump_country, dump_record
 from flag_pipeline.core.sink import CATALOG, FLAGS, HISTORY, METADATA, RECORDS, FileSink, record_path
 from flag_pipeline.core.store import Store
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.errors import SinkError
-from flag_pipeline.models import FlagRecord
+from flag_pipeline.errors import ErrorKind, SinkError
+from flag_pipeline.models import FlagRecord, Miss
 from flag_pipeline.settings import load_settings
 from flag_pipeline_tests.e2e.deployment import free_port
 from flag_pipeline_tests.flag_server import FlagServer, answer
@@ -70,7 +70,7 @@ async def test_saved_country_is_read_back(sink: FileSink, beside: Store) -> None
     await sink.save(known, image=flag(), country=known.country)
 
     assert await files_of(beside) == {"flags/CN-China.gif", "metadata/CN.json", "records/CN.json"}
-    assert await sink.record("CN") == known
+    assert (await sink.records()).get("CN") == known
     assert await sink.records() == {"CN": known}
     assert await sink.read("flags/CN-China.gif") == gif()
     assert await sink.read("metadata/CN.json") == dump_country(known.country)
@@ -79,7 +79,6 @@ async def test_saved_country_is_read_back(sink: FileSink, beside: Store) -> None
 async def test_what_is_not_there_is_none(sink: FileSink) -> None:
     """Absence is a value, no error."""
     assert await sink.read("flags/none.gif") is None
-    assert await sink.record("CN") is None
     assert await sink.records() == {}
     await sink.keep_only("history/CN", [])
 
@@ -159,6 +158,29 @@ async def test_record_is_not_written_for_a_flag_that_is_gone(sink: FileSink, bes
     assert await files_of(beside) == set()
 
 
+async def test_record_of_a_lost_flag_is_written_on_demand(place: str, beside: Store) -> None:
+    """The only image there is stays, whatever its name: perhaps another run has just put it there."""
+    known = record()
+    await asyncio.to_thread(beside.write, "flags/CN-Cathay.gif", gif())
+
+    async with FileSink(place) as sink:
+        await sink.save(known, country=known.country, lost=True)
+
+        assert (await sink.records()).get("CN") == known
+    assert await files_of(beside) == {"flags/CN-Cathay.gif", "metadata/CN.json", "records/CN.json"}
+
+
+async def test_miss_is_noted_beside_what_is_known(sink: FileSink, beside: Store) -> None:
+    """With the flag or without it, once."""
+    miss = Miss(ErrorKind.TIMEOUT, "slow")
+    await sink.save(record(), image=flag())
+    await asyncio.to_thread(beside.delete, "flags/CN-China.gif")
+
+    assert [await sink.note(code, miss) for code in ("CN", "CN", "FR")] == [True, False, True]
+
+    assert await sink.records() == {"CN": replace(record(), miss=miss), "FR": FlagRecord("FR", miss=miss)}
+
+
 async def test_only_what_is_kept_stays_in_a_folder(sink: FileSink, beside: Store) -> None:
     """Files of a folder go; those of folders beside it stay."""
     for path in ("history/CN/a.png", "history/CN/b.png", "history/CNX/a.png"):
@@ -185,7 +207,6 @@ async def test_damaged_record_is_as_good_as_none(sink: FileSink, beside: Store, 
     """Cut, empty, another country's, or leading elsewhere: the country is fetched anew."""
     await asyncio.to_thread(beside.write, record_path("CN"), content)
 
-    assert await sink.record("CN") is None
     assert await sink.records() == {}
 
 
@@ -205,13 +226,13 @@ async def test_two_sinks_leave_one_whole_state(place: str, beside: Store) -> Non
             await asyncio.gather(
                 one.save(record(name=f"A{number}"), image=flag()), other.save(record(name=f"B{number}"), image=flag())
             )
-            known = await one.record("CN")
+            known = (await one.records()).get("CN")
             assert known is not None
             assert known.image is not None
             assert await other.read(known.image.file) == gif()
 
     async with FileSink(place) as sink:
-        last = await sink.record("CN")
+        last = (await sink.records()).get("CN")
         assert last is not None
         assert last.image is not None
         await sink.save(last, image=flag())
@@ -240,7 +261,7 @@ async def test_miss_of_a_country_without_flag_is_kept(sink: FileSink) -> None:
     """A record without an image is a record."""
     await sink.save(replace(FlagRecord("FR")))
 
-    assert await sink.record("FR") == FlagRecord("FR")
+    assert (await sink.records()).get("FR") == FlagRecord("FR")
 
 
 def test_run_over_many_countries_ends_up_in_the_place(place: str, flag_server: FlagServer) -> None:

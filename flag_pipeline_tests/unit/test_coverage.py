@@ -7,6 +7,7 @@ from flag_pipeline.core.coverage import Coverage, codes_to_ask, survey
 from flag_pipeline.core.source import Answer
 from flag_pipeline.errors import FlagNotFoundError, SourceContractError
 from flag_pipeline_tests.fakes import FakeSource
+from flag_pipeline_tests.samples import gif
 
 
 class HalfSilentSource(FakeSource):
@@ -24,7 +25,7 @@ def test_answers_are_told_apart() -> None:
     missing = FlagNotFoundError("404", code="AQ", url="")
     broken = SourceContractError("teapot", code="FR", url="")
     source = FakeSource(
-        {"cn/cn.gif": b"", "aq/aq.gif": missing, "fr/fr.gif": broken, "xk/xk.gif": b"", "zz/zz.gif": missing}
+        {"cn/cn.gif": gif(), "aq/aq.gif": missing, "fr/fr.gif": broken, "xk/xk.gif": gif(), "zz/zz.gif": missing}
     )
 
     found = asyncio.run(survey(source, ["ZZ", "XK", "FR", "CN", "AQ"], timeout_s=60))  # type: ignore[arg-type]
@@ -33,13 +34,24 @@ def test_answers_are_told_apart() -> None:
     assert (found.lacks, found.beyond) == (["AQ"], ["XK"])
 
 
+def test_a_page_is_no_flag() -> None:
+    """Some servers answer 200 with a page for whatever they lack: that is no answer to the question."""
+    source = FakeSource({"cn/cn.gif": gif(), "zz/zz.gif": b"<html>Not found</html>"})
+
+    found = asyncio.run(survey(source, ["CN", "ZZ"], timeout_s=60))  # type: ignore[arg-type]
+
+    assert found.has == ["CN"]
+    assert list(found.unknown) == ["ZZ"]
+    assert found.unknown["ZZ"].startswith("not a whole image")
+
+
 def test_a_deadline_leaves_the_rest_unknown() -> None:
     """What was answered in time counts."""
-    source = HalfSilentSource({"cn/cn.gif": b""})
+    source = HalfSilentSource({"cn/cn.gif": gif()})
 
-    found = asyncio.run(survey(source, ["CN", "FR"], timeout_s=0.05))  # type: ignore[arg-type]
+    found = asyncio.run(survey(source, ["CN", "FR"], timeout_s=0.5))  # type: ignore[arg-type]
 
-    assert found == Coverage(has=["CN"], unknown={"FR": "not answered after 0.05 s"})
+    assert found == Coverage(has=["CN"], unknown={"FR": "not answered after 0.5 s"})
 
 
 def test_every_pair_includes_the_standard() -> None:

@@ -30,6 +30,7 @@ from flag_pipeline.core.sweep import sweep
 from flag_pipeline.core.table import render_csv, render_json
 from flag_pipeline.errors import ErrorKind, SourceContractError, printable
 from flag_pipeline.models import Country, Effort, FlagFailed, FlagImage, FlagRecord, Miss, Outcome
+from flag_pipeline_tests.fakes import FakeRefresher
 from flag_pipeline_tests.samples import flag, gif, picture, record
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=120)
@@ -205,7 +206,7 @@ def test_saved_flag_is_read_back(name: str) -> None:
         async with FileSink(root) as sink:
             await sink.save(saved, image=flag())
             assert saved.image is not None
-            return await sink.read(saved.image.file), await sink.record("CN")
+            return await sink.read(saved.image.file), (await sink.records()).get("CN")
 
     saved = record(name=name.encode(errors="ignore").decode())
     with tempfile.TemporaryDirectory() as root:
@@ -225,7 +226,8 @@ def test_any_codes_get_one_outcome_each(codes: list[str], max_requests: int) -> 
     async def record_outcome(outcome: Outcome) -> None:
         recorded.append(outcome.code)
 
-    summary = asyncio.run(sweep(codes, refresh, record_outcome, max_requests=max_requests, timeout_s=60))
+    refresher = FakeRefresher(refresh)
+    summary = asyncio.run(sweep(codes, refresher, record_outcome, max_requests=max_requests, timeout_s=60))
 
     assert sorted(recorded) == sorted(set(codes))
     assert summary.requested == len(summary.failed) == len(set(codes))

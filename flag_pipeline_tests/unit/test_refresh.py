@@ -15,8 +15,8 @@ from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceContractError
-from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Validators
+from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceContractError, SourceError, TransientSourceError
+from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Miss, Validators
 from flag_pipeline_tests.fakes import FakeSource
 from flag_pipeline_tests.samples import gif, large_gif, picture
 
@@ -62,7 +62,7 @@ async def test_new_country_is_saved(source: FakeSource, sink: FileSink, tmp_path
         image.fetched_at,
         image.fetched_at,
     )
-    assert await sink.record("CN") == outcome.record
+    assert (await sink.records()).get("CN") == outcome.record
 
 
 async def test_unchanged_country_is_not_downloaded_again(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ async def test_damaged_record_means_a_full_fetch(source: FakeSource, sink: FileS
 
     assert isinstance(outcome, FlagSaved)
     assert source.n_unchanged == 0
-    assert await sink.record("CN") == outcome.record
+    assert (await sink.records()).get("CN") == outcome.record
 
 
 async def test_record_that_has_lost_its_country_means_the_whole_document(source: FakeSource, sink: FileSink) -> None:
@@ -184,7 +184,7 @@ async def test_thumbnail_of_a_large_flag_is_made_once(source: FakeSource, sink: 
     second = await refresher(source, sink).refresh("CN")
 
     assert isinstance(second, FlagUnchanged)
-    assert second.record == first.record == await sink.record("CN")
+    assert second.record == first.record == (await sink.records()).get("CN")
     assert not second.only_row_changed
 
 
@@ -208,7 +208,7 @@ async def test_new_validators_alone_change_no_content(source: FakeSource, sink: 
     outcome = await refresher(source, sink).refresh("CN")
 
     assert isinstance(outcome, FlagUnchanged)
-    assert outcome.record == await sink.record("CN")
+    assert outcome.record == (await sink.records()).get("CN")
     assert not outcome.only_row_changed
 
 
@@ -246,7 +246,7 @@ async def test_failure_keeps_the_last_good_files(source: FakeSource, sink: FileS
     source.files["cn/cn.gif"] = b"<html>"
 
     failed = await refresher(source, sink).refresh("CN")
-    stale = await sink.record("CN")
+    stale = (await sink.records()).get("CN")
     again = await refresher(source, sink).refresh("CN")
     source.files["cn/cn.gif"] = gif()
     healed = await refresher(source, sink).refresh("CN")
@@ -262,6 +262,47 @@ async def test_failure_keeps_the_last_good_files(source: FakeSource, sink: FileS
     assert failed.only_row_changed
     assert isinstance(healed, FlagUnchanged)
     assert (healed.record.miss, healed.only_row_changed) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FlagNotFoundError("404", code="CN", url="u"),
+        TransientSourceError("503", code="CN", url="u", kind=ErrorKind.SERVER_ERROR),
+    ],
+)
+async def test_failure_is_remembered_although_the_flag_is_lost(
+    source: FakeSource, sink: FileSink, tmp_path: Path, error: SourceError
+) -> None:
+    """The catalog's row has the reason, once: the same failure again changes nothing."""
+    saved = await refresher(source, sink).refresh("CN")
+    (tmp_path / "flags/CN-China.gif").unlink()
+    source.files["cn/metadata.json"] = error
+
+    failed = await refresher(source, sink).refresh("CN")
+    again = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(saved, FlagSaved)
+    assert (await sink.records()).get("CN") == replace(saved.record, miss=Miss(error.kind, str(error)))
+    assert (failed.only_row_changed, again.only_row_changed) == (True, False)
+
+
+async def test_metadata_is_stored_although_the_flag_is_lost(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
+    """A run that asks for no flag has none to mend it with; the next that does knows what to compare it to."""
+    saved = await refresher(source, sink).refresh("CN")
+    (tmp_path / "flags/CN-China.gif").unlink()
+    source.files["cn/metadata.json"] = document("Zhongguo")
+
+    renamed = await refresher(source, sink, image=False).refresh("CN")
+    mended = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(saved, FlagSaved)
+    assert isinstance(renamed, FlagSaved)
+    assert renamed.record.image == saved.record.image
+    assert json.loads((tmp_path / "metadata/CN.json").read_bytes())["name"] == "Zhongguo"
+    assert isinstance(mended, FlagSaved)
+    assert (mended.record.changes, mended.only_row_changed) == ((), True)
+    assert [path.name for path in (tmp_path / "flags").iterdir()] == ["CN-Zhongguo.gif"]
 
 
 @pytest.mark.parametrize(
@@ -316,6 +357,21 @@ async def test_store_that_refuses_is_an_outcome_too(
 
     assert isinstance(outcome, FlagFailed)
     assert outcome.kind is ErrorKind.SINK
+    assert "the catalog will not know" in caplog.text
+
+
+async def test_store_that_fails_in_no_known_way_is_an_outcome_too(
+    source: FakeSource, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What its threads refuse is no error of the store's; neither the country nor its miss can be saved."""
+    async with FileSink(str(tmp_path)) as closed:
+        pass
+
+    outcome = await refresher(source, closed).refresh("CN")
+
+    assert isinstance(outcome, FlagFailed)
+    assert outcome.kind is ErrorKind.UNEXPECTED
+    assert "shutdown" in outcome.reason
     assert "the catalog will not know" in caplog.text
 
 

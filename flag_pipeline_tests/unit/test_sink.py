@@ -1,10 +1,13 @@
 """The sink on a local folder: links, locks, full disks. What holds anywhere is in integration/test_sink_places.py."""
 
+import asyncio
 import errno
 import os
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,8 @@ from upath import UPath
 from flag_pipeline.core.files import STALE_TEMPORARY_S, TEMPORARY_PREFIX
 from flag_pipeline.core.records import dump_record
 from flag_pipeline.core.sink import MAX_NAME_BYTES, FileSink, flag_path, record_path
-from flag_pipeline.errors import SinkError
-from flag_pipeline.models import Country, FlagRecord
+from flag_pipeline.errors import ErrorKind, SinkError
+from flag_pipeline.models import Country, FlagRecord, Miss
 from flag_pipeline_tests.samples import flag, gif, record
 
 
@@ -160,9 +163,36 @@ async def test_refused_file_costs_one_country(
     await sink.save(record(), image=flag())
 
     assert caught.value.path.startswith(part)
-    assert await sink.record("FR") is None
     assert set(await sink.records()) == {"CN"}
     assert temporaries_in(tmp_path) == []
+
+
+async def test_save_that_nobody_waits_for_and_a_miss_take_turns(
+    sink: FileSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The miss of a country that was given up while it was saved finds the record whole, not the one before."""
+    await sink.save(record(name="Cathay"), image=flag())
+    replace_on_disk, saving, noting = os.replace, threading.Event(), threading.Event()
+
+    def slowly(source: str, target: str, **folders: int) -> None:
+        if target == "CN.json" and not saving.is_set():
+            saving.set()
+            # In vain: nothing is noted before this is done.
+            noting.wait(0.2)
+        elif target == "CN.json":
+            noting.set()
+        replace_on_disk(source, target, **folders)
+
+    monkeypatch.setattr(os, "replace", slowly)
+    task = asyncio.create_task(sink.save(record(), image=flag()))
+    await asyncio.to_thread(saving.wait)
+    task.cancel()
+    miss = Miss(ErrorKind.TIMEOUT, "slow")
+
+    assert await sink.note("CN", miss)
+
+    assert (await sink.records()).get("CN") == replace(record(), miss=miss)
+    assert files_in(tmp_path) == {"flags/CN-China.gif", "records/CN.json"}
 
 
 async def test_folder_in_place_of_a_file_is_refused(sink: FileSink, tmp_path: Path) -> None:
@@ -229,7 +259,7 @@ async def test_object_store_holds_the_same_files() -> None:
         await sink.save(record(), image=flag(), country=record().country)
 
     async with FileSink(root) as sink:
-        assert await sink.record("CN") == record()
+        assert (await sink.records()).get("CN") == record()
         assert await sink.read("flags/CN-China.gif") == gif()
         assert await sink.read("flags/CN-Cathay.gif") is None
         assert not sink.has_strays(record())

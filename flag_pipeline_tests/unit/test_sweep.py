@@ -1,13 +1,30 @@
 """The sweep: one outcome a country, whatever happens."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
+from flag_pipeline.core.catalog import catalog_rows
+from flag_pipeline.core.refresh import Refresher
+from flag_pipeline.core.sink import FileSink
 from flag_pipeline.core.sweep import SweepSummary, sweep
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import Effort, FlagFailed, FlagNotFound, FlagRecord, FlagSaved, FlagUnchanged, Outcome
+from flag_pipeline.models import (
+    Effort,
+    FlagFailed,
+    FlagNotFound,
+    FlagRecord,
+    FlagSaved,
+    FlagUnchanged,
+    Outcome,
+    RowStatus,
+)
+from flag_pipeline_tests.fakes import FakeRefresher, FakeSource
+from flag_pipeline_tests.samples import flag, record
 
 CODES = [f"{number:03}" for number in range(100)]
 OUTCOMES = (
@@ -30,10 +47,20 @@ class Ledger:
 
 
 async def run(
-    refresh: Callable[[str], Awaitable[Outcome]], ledger: Ledger, *, codes: list[str] = CODES, timeout_s: float = 60
+    refresh: Callable[[str], Coroutine[Any, Any, Outcome]],
+    ledger: Ledger,
+    *,
+    codes: list[str] = CODES,
+    timeout_s: float = 60,
 ) -> SweepSummary:
     """Sweep *codes* with at most ten requests at once."""
-    return await sweep(codes, refresh, ledger.record, max_requests=10, timeout_s=timeout_s)
+    return await sweep(codes, FakeRefresher(refresh), ledger.record, max_requests=10, timeout_s=timeout_s)
+
+
+async def never(*_given: object, **_named: object) -> NoReturn:
+    """Wait for an answer that does not come."""
+    await asyncio.Future()
+    raise AssertionError
 
 
 async def test_each_code_has_exactly_one_outcome() -> None:
@@ -92,6 +119,52 @@ async def test_what_is_not_done_in_time_has_timed_out() -> None:
     assert [miss.code for miss in summary.failed] == CODES[90:]
     assert {miss.kind for miss in summary.failed} == {ErrorKind.TIMEOUT}
     assert len(ledger.outcomes) == 100
+
+
+async def test_what_is_not_done_in_time_is_remembered() -> None:
+    """As what the store makes of it: a row that says the same already need not be built again."""
+    ledger, refresher = Ledger(), FakeRefresher(never)
+
+    summary = await sweep(CODES, refresher, ledger.record, max_requests=10, timeout_s=0.05)
+
+    assert [miss.code for miss in refresher.remembered] == CODES
+    assert ledger.outcomes == summary.failed == [replace(miss, only_row_changed=False) for miss in refresher.remembered]
+
+
+async def test_store_that_hangs_does_not_hold_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time it is left to itself, and every country still has its outcome."""
+    monkeypatch.setattr("flag_pipeline.core.sweep.NOTING_S", 0.05)
+    ledger, refresher = Ledger(), FakeRefresher(never)
+    refresher.remember = never  # type: ignore[method-assign]
+
+    summary = await sweep(CODES, refresher, ledger.record, max_requests=10, timeout_s=0.05)
+
+    assert [miss.code for miss in summary.failed] == CODES
+    assert len(ledger.outcomes) == 100
+
+
+@pytest.fixture
+def silent_source() -> FakeSource:
+    """A source that never answers."""
+    source = FakeSource({})
+    source.fetch = never  # type: ignore[method-assign]
+    return source
+
+
+async def test_country_that_was_given_up_is_stale_with_the_reason(silent_source: FakeSource, tmp_path: Path) -> None:
+    """One that was never fetched has failed too; to be given up again changes no row."""
+    ledger = Ledger()
+    async with FileSink(str(tmp_path)) as sink:
+        refresher = Refresher(silent_source, sink)  # type: ignore[arg-type]
+        await sink.save(record("CN"), image=flag())
+
+        for _ in range(2):
+            await sweep(["CN", "FR"], refresher, ledger.record, max_requests=10, timeout_s=0.05)
+
+        cn, fr = await asyncio.to_thread(catalog_rows, [], await sink.records(), {})
+    assert (cn.status, cn.reason) == (RowStatus.STALE, "timeout: the sweep was ended after 0.05 s")
+    assert (fr.status, fr.has_failed) == (RowStatus.MISSING, True)
+    assert [outcome.only_row_changed for outcome in ledger.outcomes] == [True, True, False, False]
 
 
 async def test_cancelling_records_nothing_more() -> None:
