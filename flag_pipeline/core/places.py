@@ -1,7 +1,7 @@
 """The places that `FLAG_STORE` can name, and which kind of store each of them is."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,25 +26,14 @@ def open_store(root: str) -> Store:
         return open_bucket(root)
     from upath import UPath
 
-    with _refused_by_client(root):
+    try:
         place = UPath(root)
-        # Its client is another package, which may be missing, and may log in at once.
+        # Its client is another package, which may be missing.
         place.fs  # noqa: B018 - made on first use
+    except (ImportError, ValueError) as exc:
+        raise SinkError(f"cannot use {root}: {exc}", path=root) from exc
     # A local folder by another name; universal-pathlib would not write it in one step.
     return LocalFolder(Path(place.path)) if root.startswith("file://") else UrlStore(place)
-
-
-@contextmanager
-def _refused_by_client(path: str) -> Iterator[None]:
-    """Turn what a client raises inside the block into SinkError; OSError is left to whoever asked."""
-    try:
-        yield
-    except (OSError, SinkError):
-        raise
-    # The clients of the many file systems have exceptions of their own, which share no base and cannot be named here.
-    # Nothing is swallowed: whatever it is, this store does not work now.
-    except Exception as exc:
-        raise SinkError(f"cannot use {path}: {str(exc) or repr(exc)}", path=path) from exc
 
 
 class UrlStore:
@@ -55,13 +44,11 @@ class UrlStore:
 
     def prepare(self, folders: Iterable[str]) -> None:
         """Make the folders, for file systems that have such."""
-        root = str(self.root)
-        with _refused_by_client(root):
-            try:
-                for folder in folders:
-                    (self.root / folder).mkdir(parents=True, exist_ok=True)
-            except NotImplementedError as exc:
-                raise SinkError(f"cannot use {root}: it can be read, not written", path=root) from exc
+        try:
+            for folder in folders:
+                (self.root / folder).mkdir(parents=True, exist_ok=True)
+        except NotImplementedError as exc:
+            raise SinkError(f"cannot use {self.root}: it can be read, not written", path=str(self.root)) from exc
 
     def close(self) -> None:
         """Nothing was taken."""
@@ -76,32 +63,24 @@ class UrlStore:
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the visible files in *folder*."""
-        with self._at(folder) as target:
-            names = [entry.name for entry in target.iterdir()] if target.exists() else []
-        return [name for name in names if not name.startswith(".")]
+        target = self._target(folder)
+        return [entry.name for entry in target.iterdir() if not entry.name.startswith(".")] if target.exists() else []
 
     def read(self, path: str) -> bytes:
         """Return the content."""
-        with self._at(path) as target:
-            return target.read_bytes()
+        return self._target(path).read_bytes()
 
     def write(self, path: str, content: bytes) -> None:
         """Put *content* at *path* in one call."""
-        with self._at(path) as target:
-            target.write_bytes(content)
+        self._target(path).write_bytes(content)
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
-        with self._at(path) as target:
-            return target.exists()
+        return self._target(path).exists()
 
     def delete(self, path: str, *, kept: str | None = None) -> None:  # noqa: ARG002 - two names are two files here
         """Delete the file, if it is there."""
-        with self._at(path) as target:
-            target.unlink(missing_ok=True)
+        self._target(path).unlink(missing_ok=True)
 
-    @contextmanager
-    def _at(self, path: str) -> Iterator["UPath"]:
-        """Give the place of *path*; what its client raises inside the block is a SinkError, OSError aside."""
-        with _refused_by_client(path):
-            yield self.root.joinpath(*path_parts(path))
+    def _target(self, path: str) -> "UPath":
+        return self.root.joinpath(*path_parts(path))
