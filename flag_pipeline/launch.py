@@ -5,7 +5,7 @@ Such a run is like one that the daemon launches: it is stored, it shows in the U
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.utils import make_new_run_id
 from filelock import FileLock, Timeout
 
 from flag_pipeline.definitions import build_definitions
@@ -40,7 +41,7 @@ LOCATION = "flag_pipeline"
 OVERRIDES: Any = {
     "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 }
-# Only runs of this process family carry it: whose lock is free without their being finished were killed.
+# A re-execution inherits it from the run that it repeats, whoever executes it: only a lock file makes a run ours.
 LAUNCHED_BY_TAG, COMMAND_LINE = "flag_pipeline/launched_by", "command line"
 # What a run's own log prints while a progress bar is shown: nothing, for the report says it better.
 QUIET, VERBOSE = "CRITICAL", "INFO"
@@ -173,14 +174,20 @@ def _launched(
     """Create a run of the job and hold its lock, by which others see that it is alive, while it is executed."""
     _bury_dead_runs(instance)
     job = build_definitions(settings).resolve_job_def(job_name)
-    run = instance.create_run_for_job(
-        job,
-        run_config=run_config,
-        tags={**tags, LAUNCHED_BY_TAG: COMMAND_LINE},
-        remote_job_origin=_origin(job_name),
-    )
-    with _lock_of(instance, run.run_id):
+    run_id = make_new_run_id()
+    path = _lock_path(instance, run_id)
+    path.parent.mkdir(exist_ok=True)
+    with FileLock(path):
+        run = instance.create_run_for_job(
+            job,
+            run_id=run_id,
+            run_config=run_config,
+            tags={**tags, LAUNCHED_BY_TAG: COMMAND_LINE},
+            remote_job_origin=_origin(job_name),
+        )
         yield job, run
+        # Not after an error: the run may not have got as far as to be stored as finished, and is buried then.
+        path.unlink()
 
 
 def _partition_request(codes: list[str], partitions: list[str]) -> tuple[dict[str, str], dict[str, Any]]:
@@ -214,24 +221,29 @@ def _origin(job_name: str) -> RemoteJobOrigin:
     return RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job_name)
 
 
-def _lock_of(instance: DagsterInstance, run_id: str) -> FileLock:
-    folder = Path(instance.root_directory) / "command_line_runs"
-    folder.mkdir(exist_ok=True)
-    return FileLock(folder / f"{run_id}.lock", timeout=0)
+def _lock_path(instance: DagsterInstance, run_id: str) -> Path:
+    """Where the file is that the run's process keeps locked as long as it lives."""
+    return Path(instance.root_directory) / "command_line_runs" / f"{run_id}.lock"
 
 
 def _bury_dead_runs(instance: DagsterInstance) -> None:
     """Mark runs whose process was killed as failed, and free what they held: nobody else can know that they ended."""
     ours = dg.RunsFilter(tags={LAUNCHED_BY_TAG: COMMAND_LINE}, statuses=UNFINISHED)
-    for run in instance.get_runs(ours):
-        lock = _lock_of(instance, run.run_id)
-        try:
-            with lock:
-                instance.report_run_failed(run, "Its process was killed. What it had recorded stands.")
-                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        except Timeout:
-            continue
-        Path(lock.lock_file).unlink(missing_ok=True)
+    for listed in instance.get_runs(ours):
+        path = _lock_path(instance, listed.run_id)
+        # Without a file it is another machine's, or a re-execution, which looks after itself.
+        if path.exists():
+            with suppress(Timeout), FileLock(path, timeout=0):
+                # It may have ended since it was listed.
+                run = instance.get_run_by_id(listed.run_id)
+                if run is not None and not run.is_finished:
+                    _bury(instance, run)
+                path.unlink(missing_ok=True)
+
+
+def _bury(instance: DagsterInstance, run: dg.DagsterRun) -> None:
+    instance.report_run_failed(run, "Its process was killed. What it had recorded stands.")
+    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _error_of(events: Sequence[dg.DagsterEvent]) -> str:
