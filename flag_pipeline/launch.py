@@ -129,7 +129,7 @@ def fetch(
         result = execute_run(InMemoryJob(job), run, instance)
     stored = instance.get_run_by_id(run.run_id)
     report.is_canceled = stored is not None and stored.status == dg.DagsterRunStatus.CANCELED
-    if not result.success and not report.failed and not report.is_canceled:
+    if not (result.success or report.is_canceled or _is_of_countries(result.all_events, report)):
         report.error = _error_of(result.all_events)
     report.elapsed_s = time.monotonic() - started_at
     return report
@@ -244,6 +244,12 @@ def _bury_dead_runs(instance: DagsterInstance) -> None:
 def _bury(instance: DagsterInstance, run: dg.DagsterRun) -> None:
     instance.report_run_failed(run, "Its process was killed. What it had recorded stands.")
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _is_of_countries(events: Sequence[dg.DagsterEvent], report: RunReport) -> bool:
+    """Whether the run failed for nothing but its countries, which the step says with a `dg.Failure` after the last."""
+    steps = [event.step_failure_data for event in events if event.is_step_failure]
+    return bool(report.failed and steps) and all(step.user_failure_data is not None for step in steps)
 
 
 def _error_of(events: Sequence[dg.DagsterEvent]) -> str:

@@ -95,7 +95,7 @@ async def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
         image=FLAG_IMAGE in context.selected_asset_keys,
         history_keep=file_sink.history_keep,
     )
-    with canceling(context), interrupts_cancel_task():
+    with canceling(context), interrupts_cancel_task(), first_of_group():
         async with Recorder(context) as recorder:
             summary = await sweep(
                 codes,
@@ -136,6 +136,16 @@ def canceling(context: dg.AssetExecutionContext) -> Iterator[None]:
         if exc.args == (signal.SIGINT.name,):
             context.instance.report_run_canceling(context.run)
         raise
+
+
+@contextmanager
+def first_of_group() -> Iterator[None]:
+    """Raise the first error of a group in its place: a group says how many it has, not what they are."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        error = group.exceptions[0]
+        raise error from error.__cause__
 
 
 def report(context: dg.AssetExecutionContext, summary: SweepSummary) -> None:

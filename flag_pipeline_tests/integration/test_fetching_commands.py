@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -233,6 +234,27 @@ def test_a_run_that_ends_while_it_is_judged_keeps_its_end(
 
     assert runs_by_job("refresh_flags")[run.run_id] == dg.DagsterRunStatus.CANCELED
     assert list(folder.iterdir()) == []
+
+
+def test_a_failed_country_does_not_hide_why_the_run_failed(shell: Shell, flag_server: FlagServer) -> None:
+    """AL failed, and later the event log refuses to be written to: both are said, and no catalog is built of it."""
+    source = ("--source", flag_server.url, "-m", "1")
+    flag_server.break_country("AL", answer(403))
+    of_countries = shell("run", "AL", *source, expect=1).stdout
+    with sqlite3.connect(shell.store.parent / "home/history/runs/index.db") as index:
+        index.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON event_logs"
+            " WHEN new.partition = 'AZ' AND new.dagster_event_type = 'ASSET_MATERIALIZATION'"
+            " BEGIN SELECT raise(ABORT, 'database or disk is full'); END"
+        )
+    index.close()
+
+    said = shell("run", "A", *source, expect=1).stdout
+
+    assert "AL contract" in said
+    assert "The run failed: database or disk is full" in said
+    assert "The catalog is" not in said
+    assert "The run failed" not in of_countries
 
 
 def _document(code: str, name: str) -> bytes:
