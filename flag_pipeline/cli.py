@@ -199,7 +199,7 @@ def _progress(total: int, *, shown: bool) -> "AbstractContextManager[Callable[[R
 
 
 def _exit_code(report: "RunReport", catalog: "CatalogReport") -> int:
-    if report.is_canceled:
+    if report.is_canceled or catalog.is_canceled:
         return EXIT_INTERRUPTED
     return EXIT_OK if report.all_fetched and not catalog.error else EXIT_FAILED
 

@@ -127,8 +127,7 @@ def fetch(
 
         instance.add_event_listener(run.run_id, listen)
         result = execute_run(InMemoryJob(job), run, instance)
-    stored = instance.get_run_by_id(run.run_id)
-    report.is_canceled = stored is not None and stored.status == dg.DagsterRunStatus.CANCELED
+    report.is_canceled = _is_canceled(instance, run)
     if not (result.success or report.is_canceled or _is_of_countries(result.all_events, report)):
         report.error = _error_of(result.all_events)
     report.elapsed_s = time.monotonic() - started_at
@@ -145,6 +144,7 @@ class CatalogReport:
     """
 
     n_rows: int = 0
+    is_canceled: bool = False
     error: str = ""
 
 
@@ -153,6 +153,8 @@ def rebuild(instance: DagsterInstance, settings: Settings) -> CatalogReport:
     config = _run_config(settings, QUIET)
     with _launched(instance, settings, rebuild_catalog.name, tags={}, run_config=config) as (job, run):
         result = execute_run(InMemoryJob(job), run, instance)
+    if _is_canceled(instance, run):
+        return CatalogReport(is_canceled=True, error="it was interrupted")
     if not result.success:
         return CatalogReport(error=_error_of(result.all_events))
     materialized = next(
@@ -244,6 +246,11 @@ def _bury_dead_runs(instance: DagsterInstance) -> None:
 def _bury(instance: DagsterInstance, run: dg.DagsterRun) -> None:
     instance.report_run_failed(run, "Its process was killed. What it had recorded stands.")
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _is_canceled(instance: DagsterInstance, run: dg.DagsterRun) -> bool:
+    stored = instance.get_run_by_id(run.run_id)
+    return stored is not None and stored.status == dg.DagsterRunStatus.CANCELED
 
 
 def _is_of_countries(events: Sequence[dg.DagsterEvent], report: RunReport) -> bool:

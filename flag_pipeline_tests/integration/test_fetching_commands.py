@@ -1,7 +1,9 @@
 """`run`, `retry` and `status` on a persistent instance: what they cost, what they leave, what they say."""
 
+import gc
 import json
 import re
+import signal
 import socket
 import sqlite3
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typer.testing import CliRunner, Result
 from flag_pipeline import launch
 from flag_pipeline.cli import app
 from flag_pipeline.definitions import build_definitions
+from flag_pipeline.event_log import EmbeddedEventLogStorage
 from flag_pipeline.settings import load_settings, project_root
 from flag_pipeline_tests.flag_server import FlagServer, answer, head, metadata_url_path, raw
 
@@ -255,6 +258,50 @@ def test_a_failed_country_does_not_hide_why_the_run_failed(shell: Shell, flag_se
     assert "The run failed: database or disk is full" in said
     assert "The catalog is" not in said
     assert "The run failed" not in of_countries
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.parametrize(
+    "how",
+    [(signal.SIGINT, 130, dg.DagsterRunStatus.CANCELED), (signal.SIGTERM, 1, dg.DagsterRunStatus.FAILURE)],
+)
+@pytest.mark.parametrize(
+    "where",
+    [
+        ("refresh_flags", dg.DagsterEventType.RESOURCE_INIT_STARTED),
+        ("refresh_flags", dg.DagsterEventType.STEP_START),
+        ("rebuild_catalog", dg.DagsterEventType.STEP_START),
+        ("rebuild_catalog", dg.DagsterEventType.ASSET_MATERIALIZATION),
+    ],
+)
+def test_ctrl_c_cancels_a_run_wherever_it_is(
+    shell: Shell,
+    flag_server: FlagServer,
+    monkeypatch: pytest.MonkeyPatch,
+    where: tuple[str, dg.DagsterEventType],
+    how: tuple[signal.Signals, int, dg.DagsterRunStatus],
+) -> None:
+    """Before the first country and in the catalog too, where SIGTERM is a failure, which the daemon retries."""
+    number, code, status = how
+    store_event = EmbeddedEventLogStorage.store_event
+
+    def store_and_signal(storage: EmbeddedEventLogStorage, event: dg.EventLogEntry) -> None:
+        store_event(storage, event)
+        if (event.job_name, event.dagster_event_type) == where and not sent:
+            sent.append(event)
+            signal.raise_signal(number)
+
+    sent: list[dg.EventLogEntry] = []
+    with monkeypatch.context() as signalled:
+        signalled.setattr(EmbeddedEventLogStorage, "store_event", store_and_signal)
+
+        said = shell("run", "CN", "US", "--source", flag_server.url, expect=code).stdout
+
+    assert [*runs_by_job(where[0]).values()] == [status]
+    is_catalog_canceled = where[0] == "rebuild_catalog" and number == signal.SIGINT
+    assert ("The catalog was not rebuilt: it was interrupted" in said) == is_catalog_canceled
+    # Interrupted just before a step, Dagster lets go of its coroutine; what is ignored here must be collected here.
+    gc.collect()
 
 
 def _document(code: str, name: str) -> bytes:
