@@ -18,6 +18,7 @@ from flag_pipeline import launch
 from flag_pipeline.cli import app
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.event_log import EmbeddedEventLogStorage
+from flag_pipeline.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG
 from flag_pipeline.settings import load_settings, project_root
 from flag_pipeline_tests.flag_server import FlagServer, answer, head, metadata_url_path, raw
 
@@ -226,7 +227,7 @@ def test_a_run_that_ends_while_it_is_judged_keeps_its_end(
         return listed
 
     with launch.open_instance() as instance:
-        run = store_run(instance, tags={launch.LAUNCHED_BY_TAG: launch.COMMAND_LINE})
+        run = store_run(instance, tags={LAUNCHED_BY_TAG: COMMAND_LINE})
         folder = Path(instance.root_directory) / "command_line_runs"
     folder.mkdir()
     (folder / f"{run.run_id}.lock").touch()
