@@ -14,7 +14,7 @@ from flag_pipeline.errors import ConfigurationError
 # Each command imports what it uses: `--help` needs nothing, and only what has passed all checks of the arguments waits
 # for Dagster, which takes most of a second.
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
 
     from flag_pipeline.defs.ledger import AssetLedger, RecordedCountry
@@ -174,7 +174,7 @@ def _fetch(settings: "Settings", codes: list[str], *, verbose: bool, as_json: bo
     with launch.open_instance() as instance:
         if codes:
             with _progress(len(codes), shown=not (verbose or as_json)) as on_country:
-                report = launch.fetch(instance, settings, codes, on_country, log_level=log_level)
+                report = launch.fetch(instance, settings, codes, on_country, on_wait=_say_wait, log_level=log_level)
         if not (report.is_canceled or report.error):
             catalog = launch.rebuild(instance, settings)
     if as_json:
@@ -198,8 +198,13 @@ def _progress(total: int, *, shown: bool) -> "AbstractContextManager[Callable[[R
     return progress_bar(total)
 
 
+def _say_wait(run_ids: "Collection[str]") -> None:
+    runs = f"run {' '.join(sorted(run_ids))} is" if run_ids else "others are"
+    print(f"flag-pipeline: waiting, for {runs} fetching (Ctrl-C stops)", file=sys.stderr, flush=True)
+
+
 def _exit_code(report: "RunReport", catalog: "CatalogReport") -> int:
-    if report.is_canceled:
+    if report.is_canceled or catalog.is_canceled:
         return EXIT_INTERRUPTED
     return EXIT_OK if report.all_fetched and not catalog.error else EXIT_FAILED
 

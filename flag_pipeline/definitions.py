@@ -5,6 +5,7 @@ import dagster as dg
 from flag_pipeline.defs.catalog import catalog_asset
 from flag_pipeline.defs.changes import flag_changes
 from flag_pipeline.defs.checks import CheckLimits
+from flag_pipeline.defs.executor import cancelable_executor
 from flag_pipeline.defs.flags import flag_assets
 from flag_pipeline.defs.gallery import flag_gallery
 from flag_pipeline.defs.healing import HealingPolicy
@@ -40,7 +41,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             "file_sink": FileSinkResource.from_settings(settings),
         },
         # One event loop and one session serve a whole run; a process a step would only be start-up time.
-        executor=dg.in_process_executor,
+        executor=cancelable_executor,
     )
 
 

@@ -4,10 +4,9 @@ Such a run is like one that the daemon launches: it is stored, it shows in the U
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,6 +14,7 @@ from dagster import DagsterInstance
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.api import execute_run
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.instance import InstanceRef
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
@@ -27,12 +27,13 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from filelock import FileLock, Timeout
+from dagster._core.utils import make_new_run_id
 
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.defs.flags import STEP
+from flag_pipeline.defs.flags import POOL, STEP
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.ledger import FLAG_CATALOG, RecordedCountry, RecordedOutcome, read_event
+from flag_pipeline.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, bury_dead_runs, run_lock
 from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, dagster_home, partition_codes
 
 LOCATION = "flag_pipeline"
@@ -40,11 +41,10 @@ LOCATION = "flag_pipeline"
 OVERRIDES: Any = {
     "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 }
-# Only runs of this process family carry it: whose lock is free without their being finished were killed.
-LAUNCHED_BY_TAG, COMMAND_LINE = "flag_pipeline/launched_by", "command line"
 # What a run's own log prints while a progress bar is shown: nothing, for the report says it better.
 QUIET, VERBOSE = "CRITICAL", "INFO"
-UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+# Between two looks whether the pool is free; Dagster asks the database every second at first, then less often.
+WAIT_S = 0.2
 
 
 @contextmanager
@@ -106,9 +106,14 @@ def fetch(
     codes: list[str],
     on_country: Callable[[RecordedCountry], None],
     *,
+    on_wait: Callable[[Collection[str]], None],
     log_level: str = QUIET,
 ) -> RunReport:
-    """Fetch *codes* in one run; *on_country* hears of each country as soon as it is recorded."""
+    """Fetch *codes* in one run; *on_country* hears of each country as soon as it is recorded.
+
+    If others are fetching, *on_wait* hears once which runs these are. Raises KeyboardInterrupt if that comes before the
+    run's turn does; later, the report says so.
+    """
     started_at = time.monotonic()
     tags, config = _partition_request(codes, partition_codes(settings))
     config = {**_run_config(settings, log_level), **config}
@@ -125,10 +130,10 @@ def fetch(
                 on_country(country)
 
         instance.add_event_listener(run.run_id, listen)
-        result = execute_run(InMemoryJob(job), run, instance)
-    stored = instance.get_run_by_id(run.run_id)
-    report.is_canceled = stored is not None and stored.status == dg.DagsterRunStatus.CANCELED
-    if not result.success and not report.failed and not report.is_canceled:
+        with _turn_of(instance, run, on_wait):
+            result = execute_run(InMemoryJob(job), run, instance)
+    report.is_canceled = _is_canceled(instance, run)
+    if not (result.success or report.is_canceled or _is_of_countries(result.all_events, report)):
         report.error = _error_of(result.all_events)
     report.elapsed_s = time.monotonic() - started_at
     return report
@@ -144,6 +149,7 @@ class CatalogReport:
     """
 
     n_rows: int = 0
+    is_canceled: bool = False
     error: str = ""
 
 
@@ -152,6 +158,8 @@ def rebuild(instance: DagsterInstance, settings: Settings) -> CatalogReport:
     config = _run_config(settings, QUIET)
     with _launched(instance, settings, rebuild_catalog.name, tags={}, run_config=config) as (job, run):
         result = execute_run(InMemoryJob(job), run, instance)
+    if _is_canceled(instance, run):
+        return CatalogReport(is_canceled=True, error="it was interrupted")
     if not result.success:
         return CatalogReport(error=_error_of(result.all_events))
     materialized = next(
@@ -171,16 +179,47 @@ def _launched(
     run_config: Mapping[str, Any],
 ) -> Iterator[tuple[dg.JobDefinition, dg.DagsterRun]]:
     """Create a run of the job and hold its lock, by which others see that it is alive, while it is executed."""
-    _bury_dead_runs(instance)
+    bury_dead_runs(instance)
     job = build_definitions(settings).resolve_job_def(job_name)
-    run = instance.create_run_for_job(
-        job,
-        run_config=run_config,
-        tags={**tags, LAUNCHED_BY_TAG: COMMAND_LINE},
-        remote_job_origin=_origin(job_name),
-    )
-    with _lock_of(instance, run.run_id):
-        yield job, run
+    run_id = make_new_run_id()
+    with run_lock(instance, run_id):
+        run = instance.create_run_for_job(
+            job,
+            run_id=run_id,
+            run_config=run_config,
+            tags={**tags, LAUNCHED_BY_TAG: COMMAND_LINE},
+            remote_job_origin=_origin(job_name),
+        )
+        try:
+            yield job, run
+        except KeyboardInterrupt:
+            # Dagster had not begun with it, or is done with it.
+            stored = instance.get_run_by_id(run_id)
+            if stored is not None and not stored.is_finished:
+                instance.report_run_canceled(stored, "Interrupted before it was executed.")
+            raise
+
+
+@contextmanager
+def _turn_of(
+    instance: DagsterInstance, run: dg.DagsterRun, on_wait: Callable[[Collection[str]], None]
+) -> Iterator[None]:
+    """Wait until the pool lets the run fetch; *on_wait* hears once by which runs it is held, if it is.
+
+    Dagster's executor finds that the run has its place already. Where it waits itself, it is deaf to Ctrl-C and spins.
+    """
+    try:
+        with InstanceConcurrencyContext(instance, run) as pools:
+            if not pools.claim(POOL, STEP):
+                on_wait(instance.event_log_storage.get_concurrency_info(POOL).active_run_ids)
+                while not pools.claim(POOL, STEP):
+                    # The one that holds it may be killed meanwhile.
+                    bury_dead_runs(instance)
+                    time.sleep(WAIT_S)
+        yield
+    finally:
+        # Dagster does so after the step, but it may not have got there.
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _partition_request(codes: list[str], partitions: list[str]) -> tuple[dict[str, str], dict[str, Any]]:
@@ -214,24 +253,15 @@ def _origin(job_name: str) -> RemoteJobOrigin:
     return RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job_name)
 
 
-def _lock_of(instance: DagsterInstance, run_id: str) -> FileLock:
-    folder = Path(instance.root_directory) / "command_line_runs"
-    folder.mkdir(exist_ok=True)
-    return FileLock(folder / f"{run_id}.lock", timeout=0)
+def _is_canceled(instance: DagsterInstance, run: dg.DagsterRun) -> bool:
+    stored = instance.get_run_by_id(run.run_id)
+    return stored is not None and stored.status == dg.DagsterRunStatus.CANCELED
 
 
-def _bury_dead_runs(instance: DagsterInstance) -> None:
-    """Mark runs whose process was killed as failed, and free what they held: nobody else can know that they ended."""
-    ours = dg.RunsFilter(tags={LAUNCHED_BY_TAG: COMMAND_LINE}, statuses=UNFINISHED)
-    for run in instance.get_runs(ours):
-        lock = _lock_of(instance, run.run_id)
-        try:
-            with lock:
-                instance.report_run_failed(run, "Its process was killed. What it had recorded stands.")
-                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        except Timeout:
-            continue
-        Path(lock.lock_file).unlink(missing_ok=True)
+def _is_of_countries(events: Sequence[dg.DagsterEvent], report: RunReport) -> bool:
+    """Whether the run failed for nothing but its countries, which the step says with a `dg.Failure` after the last."""
+    steps = [event.step_failure_data for event in events if event.is_step_failure]
+    return bool(report.failed and steps) and all(step.user_failure_data is not None for step in steps)
 
 
 def _error_of(events: Sequence[dg.DagsterEvent]) -> str:

@@ -5,7 +5,6 @@ the step yields none, and records each country by hand as soon as its files are 
 the run: so after the last country it raises one `dg.Failure` that names all that failed.
 """
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -95,7 +94,7 @@ async def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
         image=FLAG_IMAGE in context.selected_asset_keys,
         history_keep=file_sink.history_keep,
     )
-    with canceling(context), interrupts_cancel_task():
+    with interrupts_cancel_task(), first_of_group():
         async with Recorder(context) as recorder:
             summary = await sweep(
                 codes,
@@ -128,14 +127,13 @@ def requested_codes(context: dg.AssetExecutionContext, config: FetchConfig) -> l
 
 
 @contextmanager
-def canceling(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Make Ctrl-C a cancellation of the run: as a failure, Dagster would retry what a person has just stopped."""
+def first_of_group() -> Iterator[None]:
+    """Raise the first error of a group in its place: a group says how many it has, not what they are."""
     try:
         yield
-    except KeyboardInterrupt as exc:
-        if exc.args == (signal.SIGINT.name,):
-            context.instance.report_run_canceling(context.run)
-        raise
+    except ExceptionGroup as group:
+        error = group.exceptions[0]
+        raise error from error.__cause__
 
 
 def report(context: dg.AssetExecutionContext, summary: SweepSummary) -> None:

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from flag_pipeline.core.files import TEMPORARY_PREFIX
+from flag_pipeline.launch import open_instance
 from flag_pipeline.settings import project_root
 from flag_pipeline_tests.flag_server import FlagServer, answer
 
@@ -65,6 +67,20 @@ class CommandLine:
     def store(self) -> Path:
         """Where it stores."""
         return self.folder / "store"
+
+    @contextmanager
+    def instance(self) -> Iterator[dg.DagsterInstance]:
+        """Open the instance that the commands write to."""
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("DAGSTER_HOME", self.environment["DAGSTER_HOME"])
+            with open_instance() as instance:
+                yield instance
+
+    def fetching_runs(self) -> dict[str, dg.DagsterRunStatus]:
+        """How the fetching runs stand, oldest first."""
+        with self.instance() as instance:
+            runs = instance.get_runs(dg.RunsFilter(job_name="refresh_flags"), ascending=True)
+        return {run.run_id: run.status for run in runs}
 
     def catalog(self) -> dict[str, dict[str, str]]:
         """The catalog's rows by code."""
@@ -178,15 +194,70 @@ def test_ctrl_c_keeps_what_was_recorded(flag_pipeline: CommandLine) -> None:
     assert flag_pipeline.json("status")["flag_image"]["materialized"] == 37
 
 
-def test_a_killed_run_is_marked_failed_and_blocks_nobody(flag_pipeline: CommandLine) -> None:
-    """After kill -9 the next command finds the dead run, frees the pool that it held, and goes on."""
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+def test_a_killed_run_is_marked_as_ended_and_blocks_nobody(
+    flag_pipeline: CommandLine, status: dg.DagsterRunStatus
+) -> None:
+    """After kill -9 the next command finds the dead run, frees the pool that it held, and goes on.
+
+    One that was told to terminate before has done so; any other failed.
+    """
     with flag_pipeline.mirror("--delay", "0.05") as url:
         with flag_pipeline.start("run", "A", "--source", url, "-m", "1") as process:
             until(lambda: len(list(flag_pipeline.store.glob("records/*.json"))) >= 2)
+            if status == dg.DagsterRunStatus.CANCELED:
+                with flag_pipeline.instance() as instance:
+                    instance.report_run_canceling(instance.get_runs()[0])
             process.kill()
 
         assert flag_pipeline.json("run", "A", "--source", url)["failed"] == {}
     assert flag_pipeline.json("status")["flag_image"]["failed"] == []
+    assert [*flag_pipeline.fetching_runs().values()] == [status, dg.DagsterRunStatus.SUCCESS]
+
+
+@contextmanager
+def one_fetching(flag_pipeline: CommandLine, url: str) -> Iterator[subprocess.Popen[str]]:
+    """Give a run that has begun to fetch, and would take half a minute."""
+    with flag_pipeline.start("run", "A", "B", "--source", url, "-m", "1") as process:
+        try:
+            until(lambda: len(list(flag_pipeline.store.glob("records/*.json"))) >= 1)
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_run_that_waits_for_another_says_so_and_can_be_interrupted(flag_pipeline: CommandLine) -> None:
+    """It names the run that holds the pool; Ctrl-C is 130 and a canceled run, and the other one goes on."""
+    with flag_pipeline.mirror("--delay", "0.5") as url, one_fetching(flag_pipeline, url):
+        with flag_pipeline.start("run", "CN", "--source", url) as waiting:
+            said = waiting.stderr.readline() if waiting.stderr else ""
+            waiting.send_signal(signal.SIGINT)
+            waiting.communicate()
+        runs = flag_pipeline.fetching_runs()
+
+    first, second = runs
+    assert said == f"flag-pipeline: waiting, for run {first} is fetching (Ctrl-C stops)\n"
+    assert waiting.returncode == 130
+    assert [runs[first], runs[second]] == [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELED]
+    files = (flag_pipeline.folder / "home/command_line_runs").iterdir()
+    assert [path.name for path in files] == [f"{first}.lock"]
+
+
+def test_a_run_gets_its_turn_when_the_one_before_is_killed(flag_pipeline: CommandLine) -> None:
+    """Whoever waits finds the dead run and frees the pool, and then fetches."""
+    with (
+        flag_pipeline.mirror("--delay", "0.5") as url,
+        one_fetching(flag_pipeline, url) as first,
+        flag_pipeline.start("run", "CN", "--json", "--source", url) as waiting,
+    ):
+        said = waiting.stderr.readline() if waiting.stderr else ""
+        first.kill()
+        report = json.loads(waiting.communicate()[0])
+
+    assert said.startswith("flag-pipeline: waiting")
+    assert (waiting.returncode, report["saved"]) == (0, 1)
+    statuses = [*flag_pipeline.fetching_runs().values()]
+    assert statuses == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
 
 
 def test_mirror_with_errors_is_survived(flag_pipeline: CommandLine) -> None:

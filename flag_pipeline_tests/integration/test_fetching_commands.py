@@ -1,17 +1,25 @@
 """`run`, `retry` and `status` on a persistent instance: what they cost, what they leave, what they say."""
 
+import gc
 import json
 import re
+import signal
 import socket
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import dagster as dg
 import pytest
 from typer.testing import CliRunner, Result
 
+from flag_pipeline import launch
 from flag_pipeline.cli import app
-from flag_pipeline.settings import project_root
+from flag_pipeline.definitions import build_definitions
+from flag_pipeline.event_log import EmbeddedEventLogStorage
+from flag_pipeline.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG
+from flag_pipeline.settings import load_settings, project_root
 from flag_pipeline_tests.flag_server import FlagServer, answer, head, metadata_url_path, raw
 
 pytestmark = pytest.mark.timeout(180)
@@ -155,6 +163,146 @@ def test_hostile_answers_do_not_reach_the_terminal(shell: Shell, flag_server: Fl
     if command == "catalog":
         # Shown as they are, not as bold text, a picture and a link.
         assert {"[bold]x", ":smile:", "[link=http:e]"} <= {*said.split()}
+
+
+def runs_by_job(job_name: str) -> dict[str, dg.DagsterRunStatus]:
+    """How the stored runs of a job ended, by run."""
+    with launch.open_instance() as instance:
+        runs = instance.get_runs(dg.RunsFilter(job_name=job_name))
+        return {run.run_id: run.status for run in runs}
+
+
+def store_run(instance: dg.DagsterInstance, **like: Any) -> dg.DagsterRun:
+    """Store a fetching run that is under way."""
+    job = build_definitions(load_settings()).resolve_job_def("refresh_flags")
+    return instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, **like)
+
+
+def test_a_reexecution_under_way_is_left_alone(shell: Shell, flag_server: FlagServer) -> None:
+    """It carries the tags of the command line's run that it repeats, but another process executes it."""
+    flag_server.break_country("CN", answer(500))
+    parent_id = shell.json("run", "CN", "--source", flag_server.url, expect=1)["run_id"]
+    with launch.open_instance() as instance:
+        parent = instance.get_run_by_id(parent_id)
+        assert parent is not None
+        child = store_run(instance, tags=parent.tags, parent_run_id=parent_id, root_run_id=parent_id)
+
+    shell("run", "US", "--source", flag_server.url)
+
+    assert runs_by_job("refresh_flags")[child.run_id] == dg.DagsterRunStatus.STARTED
+
+
+def test_a_run_is_seen_to_be_alive_from_the_moment_it_is_stored(
+    shell: Shell, flag_server: FlagServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another command that comes at that very moment leaves it alone; neither leaves a file behind."""
+    create = dg.DagsterInstance.create_run_for_job
+
+    def create_and_be_looked_at(instance: dg.DagsterInstance, *given: Any, **named: Any) -> dg.DagsterRun:
+        run = create(instance, *given, **named)
+        if run.job_name == "refresh_flags":
+            launch.rebuild(instance, load_settings())
+            seen.append(runs_by_job("refresh_flags")[run.run_id])
+        return run
+
+    seen: list[dg.DagsterRunStatus] = []
+    with monkeypatch.context() as watched:
+        watched.setattr(dg.DagsterInstance, "create_run_for_job", create_and_be_looked_at)
+
+        shell("run", "CN", "--source", flag_server.url)
+
+    assert seen == [dg.DagsterRunStatus.NOT_STARTED]
+    assert list((shell.store.parent / "home/command_line_runs").iterdir()) == []
+
+
+def test_a_run_that_ends_while_it_is_judged_keeps_its_end(
+    shell: Shell, flag_server: FlagServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listed as unfinished, finished before its lock was asked for: it stays what it became."""
+    get_runs = dg.DagsterInstance.get_runs
+
+    def get_runs_and_end_one(instance: dg.DagsterInstance, *given: Any, **named: Any) -> Any:
+        listed = get_runs(instance, *given, **named)
+        instance.report_run_canceled(run)
+        return listed
+
+    with launch.open_instance() as instance:
+        run = store_run(instance, tags={LAUNCHED_BY_TAG: COMMAND_LINE})
+        folder = Path(instance.root_directory) / "command_line_runs"
+    folder.mkdir()
+    (folder / f"{run.run_id}.lock").touch()
+    with monkeypatch.context() as hurried:
+        hurried.setattr(dg.DagsterInstance, "get_runs", get_runs_and_end_one)
+
+        shell("run", "CN", "--source", flag_server.url)
+
+    assert runs_by_job("refresh_flags")[run.run_id] == dg.DagsterRunStatus.CANCELED
+    assert list(folder.iterdir()) == []
+
+
+def test_a_failed_country_does_not_hide_why_the_run_failed(shell: Shell, flag_server: FlagServer) -> None:
+    """AL failed, and later the event log refuses to be written to: both are said, and no catalog is built of it."""
+    source = ("--source", flag_server.url, "-m", "1")
+    flag_server.break_country("AL", answer(403))
+    of_countries = shell("run", "AL", *source, expect=1).stdout
+    with sqlite3.connect(shell.store.parent / "home/history/runs/index.db") as index:
+        index.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON event_logs"
+            " WHEN new.partition = 'AZ' AND new.dagster_event_type = 'ASSET_MATERIALIZATION'"
+            " BEGIN SELECT raise(ABORT, 'database or disk is full'); END"
+        )
+    index.close()
+
+    said = shell("run", "A", *source, expect=1).stdout
+
+    assert "AL contract" in said
+    assert "The run failed: database or disk is full" in said
+    assert "The catalog is" not in said
+    assert "The run failed" not in of_countries
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.parametrize(
+    "how",
+    [(signal.SIGINT, 130, dg.DagsterRunStatus.CANCELED), (signal.SIGTERM, 1, dg.DagsterRunStatus.FAILURE)],
+)
+@pytest.mark.parametrize(
+    "where",
+    [
+        ("refresh_flags", dg.DagsterEventType.RESOURCE_INIT_STARTED),
+        ("refresh_flags", dg.DagsterEventType.STEP_START),
+        ("rebuild_catalog", dg.DagsterEventType.STEP_START),
+        ("rebuild_catalog", dg.DagsterEventType.ASSET_MATERIALIZATION),
+    ],
+)
+def test_ctrl_c_cancels_a_run_wherever_it_is(
+    shell: Shell,
+    flag_server: FlagServer,
+    monkeypatch: pytest.MonkeyPatch,
+    where: tuple[str, dg.DagsterEventType],
+    how: tuple[signal.Signals, int, dg.DagsterRunStatus],
+) -> None:
+    """Before the first country and in the catalog too, where SIGTERM is a failure, which the daemon retries."""
+    number, code, status = how
+    store_event = EmbeddedEventLogStorage.store_event
+
+    def store_and_signal(storage: EmbeddedEventLogStorage, event: dg.EventLogEntry) -> None:
+        store_event(storage, event)
+        if (event.job_name, event.dagster_event_type) == where and not sent:
+            sent.append(event)
+            signal.raise_signal(number)
+
+    sent: list[dg.EventLogEntry] = []
+    with monkeypatch.context() as signalled:
+        signalled.setattr(EmbeddedEventLogStorage, "store_event", store_and_signal)
+
+        said = shell("run", "CN", "US", "--source", flag_server.url, expect=code).stdout
+
+    assert [*runs_by_job(where[0]).values()] == [status]
+    is_catalog_canceled = where[0] == "rebuild_catalog" and number == signal.SIGINT
+    assert ("The catalog was not rebuilt: it was interrupted" in said) == is_catalog_canceled
+    # Interrupted just before a step, Dagster lets go of its coroutine; what is ignored here must be collected here.
+    gc.collect()
 
 
 def _document(code: str, name: str) -> bytes:

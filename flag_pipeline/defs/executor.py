@@ -1,0 +1,81 @@
+"""Steps in this process, and Ctrl-C as a cancellation of their run: a failure, Dagster would retry."""
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+
+
+class CancelableExecutor(dg.Executor):
+    """Executes as *inner* does, and reports a run that SIGINT ends as one that is being canceled.
+
+    Dagster asks for the run's status after its executor was interrupted: so this is the last moment, and the only one
+    that every step, every resource and all that happens in between have in common.
+    """
+
+    def __init__(self, inner: dg.Executor) -> None:
+        self._inner = inner
+
+    @property
+    def retries(self) -> RetryMode:
+        """What *inner* says."""
+        return self._inner.retries
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        """Yield the events of *inner*."""
+        with signals_noted() as received:
+            try:
+                yield from self._inner.execute(plan_context, execution_plan)
+            except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+                if signal.SIGINT in received():
+                    plan_context.instance.report_run_canceling(plan_context.dagster_run)
+                raise
+
+
+@contextmanager
+def signals_noted() -> Iterator[Callable[[], bytes]]:
+    """Give what returns the numbers of the signals received since, whoever handles them.
+
+    Dagster's handlers raise the same for each. Outside the main thread, which gets no signals, there are none.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: b""
+        return
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        writing.setblocking(False)
+        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+
+        def received() -> bytes:
+            # One more, so that there is something to read.
+            writing.send(b"\0")
+            return reading.recv(4096)
+
+        try:
+            yield received
+        finally:
+            signal.set_wakeup_fd(before)
+
+
+def _cancelable(context: dg.InitExecutorContext) -> CancelableExecutor:
+    create: Any = dg.in_process_executor.executor_creation_fn
+    return CancelableExecutor(create(context))
+
+
+# With the name and the configuration of Dagster's own, so that what was written for that one goes on.
+cancelable_executor = dg.ExecutorDefinition(
+    dg.in_process_executor.name,
+    dg.in_process_executor.config_schema.as_field(),
+    executor_creation_fn=_cancelable,
+    description="Executes all steps in one process; Ctrl-C cancels the run.",
+)
