@@ -5,7 +5,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from flag_pipeline.defs.ledger import latest_materializations
+from flag_pipeline.defs.ledger import materializations_at
 
 # Of an event that stands for the fetch of an earlier run. Its own time is that of its recording, for the UI draws a run
 # from its earliest event on.
@@ -34,9 +34,9 @@ def fetched_before(
         dg.DagsterEventType.ASSET_MATERIALIZATION, asset_key, storage_ids=storage_ids
     )
     reexecuted = _reexecuted(instance, {event.run_id for event in recorded if event.run_id})
-    suspects = [event.partition for event in recorded if event.partition and event.run_id in reexecuted]
+    suspects = [event.storage_id for event in recorded if event.run_id in reexecuted]
     times = {event.partition: event.timestamp for event in recorded if event.partition}
-    for code, record in latest_materializations(instance, asset_key, suspects).items():
+    for code, record in materializations_at(instance, asset_key, suspects).items():
         times[code] = fetched_at(record)
     return sorted(code for code, at in times.items() if at < moment.timestamp())
 

@@ -5,7 +5,7 @@ say less than these: Dagster paints every planned and unrecorded partition of a 
 So all who need to know how a country stands ask here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -267,7 +267,13 @@ def latest_materializations(
     latest = instance.event_log_storage.get_latest_storage_id_by_partition(
         asset_key, DagsterEventType.ASSET_MATERIALIZATION
     )
-    storage_ids = [latest[code] for code in codes if code in latest]
+    return materializations_at(instance, asset_key, [latest[code] for code in codes if code in latest])
+
+
+def materializations_at(
+    instance: DagsterInstance, asset_key: dg.AssetKey, storage_ids: Sequence[int]
+) -> dict[str, dg.EventLogRecord]:
+    """Return by partition the materializations that are stored under these ids; one query, and none for none."""
     if not storage_ids:
         return {}
     wanted = dg.AssetRecordsFilter(asset_key=asset_key, storage_ids=storage_ids)
