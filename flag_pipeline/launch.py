@@ -33,7 +33,7 @@ from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.flags import POOL, STEP
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.ledger import FLAG_CATALOG, RecordedCountry, RecordedOutcome, read_event
-from flag_pipeline.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, bury_dead_runs, run_lock
+from flag_pipeline.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, bury_dead_runs, run_lock, unfinished_run
 from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, dagster_home, partition_codes
 
 LOCATION = "flag_pipeline"
@@ -145,6 +145,7 @@ class CatalogReport:
 
     Attributes:
         n_rows: of the new catalog; 0 when it was not rebuilt.
+        is_canceled: whether somebody interrupted it.
         error: why it was not rebuilt, else empty.
     """
 
@@ -194,9 +195,8 @@ def _launched(
             yield job, run
         except KeyboardInterrupt:
             # Dagster had not begun with it, or is done with it.
-            stored = instance.get_run_by_id(run_id)
-            if stored is not None and not stored.is_finished:
-                instance.report_run_canceled(stored, "Interrupted before it was executed.")
+            if (unfinished := unfinished_run(instance, run_id)) is not None:
+                instance.report_run_canceled(unfinished, "Interrupted before it was executed.")
             raise
 
 

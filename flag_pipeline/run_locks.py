@@ -30,7 +30,7 @@ def run_lock(instance: DagsterInstance, run_id: str) -> Iterator[None]:
         try:
             yield
         finally:
-            if _unfinished(instance, run_id) is None:
+            if unfinished_run(instance, run_id) is None:
                 path.unlink()
 
 
@@ -43,7 +43,7 @@ def bury_dead_runs(instance: DagsterInstance) -> None:
         if path.exists():
             with suppress(Timeout), FileLock(path, timeout=0):
                 # It may have ended since it was listed.
-                run = _unfinished(instance, listed.run_id)
+                run = unfinished_run(instance, listed.run_id)
                 if run is not None:
                     _bury(instance, run)
                 path.unlink(missing_ok=True)
@@ -53,7 +53,7 @@ def _path(instance: DagsterInstance, run_id: str) -> Path:
     return Path(instance.root_directory) / "command_line_runs" / f"{run_id}.lock"
 
 
-def _unfinished(instance: DagsterInstance, run_id: str) -> dg.DagsterRun | None:
+def unfinished_run(instance: DagsterInstance, run_id: str) -> dg.DagsterRun | None:
     """Return the run as it is stored now, unless it has ended or was not even stored."""
     run = instance.get_run_by_id(run_id)
     return None if run is None or run.is_finished else run
