@@ -33,6 +33,7 @@ def main() -> None:
             print(line(result), flush=True)
     output = given.output or (None if given.quick else HERE)
     if output:
+        output.mkdir(parents=True, exist_ok=True)
         scaled = results.get(SECTIONS["d"][0], [])
         if scaled:
             draw(scaled, output / PLOT)

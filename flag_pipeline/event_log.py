@@ -21,12 +21,13 @@ from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetEventTagsTable, AssetKeyTable, SqlEventLogStorageTable
-from dagster._serdes import ConfigurableClassData, serialize_value
+from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Table, create_engine
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
+from flag_pipeline.event_json import event_json, record_json
 from flag_pipeline.shards import INDEX, Shards
 from flag_pipeline.sqlite_files import driver_of, instance_folder, is_stamped
 
@@ -179,7 +180,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         if row["dagster_event_type"] == _MATERIALIZATION:
             # What Dagster's method gives, without serialising the event a second time.
             return {
-                "last_materialization": _record(row["event"], event_id),
+                "last_materialization": record_json(row["event"], event_id),
                 "last_run_id": event.run_id,
                 **time,
             }
@@ -212,7 +213,7 @@ def _row_of(event: dg.EventLogEntry) -> _Row:
     asset_key = told.asset_key if told else None
     return {
         "run_id": event.run_id,
-        "event": serialize_value(event),
+        "event": event_json(event),
         "dagster_event_type": told.event_type_value if told else None,
         "timestamp": datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None).isoformat(" ", "microseconds"),
         "step_key": told.step_key if told else event.step_key,
@@ -248,22 +249,6 @@ def _upsert_asset(*columns: str) -> str:
     changes = {column: insert.excluded[column] for column in columns}
     upsert = insert.on_conflict_do_update(index_elements=["asset_key"], set_=changes)
     return str(upsert.compile(dialect=_DIALECT, column_keys=["asset_key", *columns]))
-
-
-@cache
-def _record_frame() -> tuple[str, str, str]:
-    # Dagster's own serialisation of a record, cut where the event and its id stand.
-    event_id = 987654321
-    event = dg.EventLogEntry(None, "debug", "", "", 0.0)  # type: ignore[no-untyped-call]
-    record = serialize_value(dg.EventLogRecord(storage_id=event_id, event_log_entry=event))
-    before, after = record.split(serialize_value(event))
-    between, end = after.split(str(event_id))
-    return before, between, end
-
-
-def _record(event_json: str, event_id: int) -> str:
-    before, between, end = _record_frame()
-    return f"{before}{event_json}{between}{event_id}{end}"
 
 
 def _beside_writers(name: str) -> Callable[..., Any]:

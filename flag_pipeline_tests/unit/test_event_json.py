@@ -1,0 +1,80 @@
+"""An event's text is Dagster's own, whichever event came before."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.dependency import NodeHandle
+from dagster._core.events import DagsterEvent, StepMaterializationData
+from dagster._core.execution.plan.handle import StepHandle
+from dagster._serdes import serialize_value
+from dagster_shared.error import SerializableErrorInfo
+
+from flag_pipeline.event_json import event_json, record_json
+
+DATA = StepMaterializationData(dg.AssetMaterialization("flag_image", partition="CN", metadata={"sha256": "0" * 64}))
+TOLD = DagsterEvent(
+    event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+    job_name="refresh_flags",
+    step_handle=StepHandle(NodeHandle("fetch_flags", None), "fetch_flags"),
+    logging_tags={"run": "1"},
+    event_specific_data=DATA,
+    message="Materialized value.",
+    pid=1,
+)
+EVENT = dg.EventLogEntry(None, "debug", "", "run", 1.5, "fetch_flags", "refresh_flags", TOLD)  # type: ignore[no-untyped-call]
+OTHER_DATA = StepMaterializationData(dg.AssetMaterialization("flag_image", description='"timestamp": 1.5'))
+
+
+def others() -> Iterator[dg.EventLogEntry]:
+    """Events that differ from `EVENT` in one thing each, or try to be taken for what they are not."""
+    changed: dict[str, Any]
+    for changed in (
+        {"error_info": SerializableErrorInfo("no", [], "Error")},
+        {"level": 20},
+        {"user_message": f'"timestamp": 1.5, {serialize_value(DATA)}'},
+        {"run_id": "another"},
+        {"timestamp": 1732530000.123456},
+        {"timestamp": 0.0},
+        {"step_key": None},
+        {"job_name": None},
+        {"dagster_event": None},
+    ):
+        yield EVENT._replace(**changed)
+    for changed in (
+        {"event_type_value": dg.DagsterEventType.ASSET_OBSERVATION.value},
+        {"job_name": serialize_value(DATA)},
+        {"step_handle": None},
+        {"step_handle": StepHandle(NodeHandle("fetch_flags", None), serialize_value(DATA))},
+        {"logging_tags": {"run": "2", "timestamp": "1.5"}},
+        {"event_specific_data": OTHER_DATA},
+        {"event_specific_data": None},
+        {"message": None},
+        {"message": '"event_specific_data": null'},
+        {"pid": None},
+    ):
+        yield EVENT._replace(dagster_event=TOLD._replace(**changed))
+
+
+@pytest.mark.parametrize("other", list(others()))
+def test_text_is_dagsters_whatever_came_before(other: dg.EventLogEntry) -> None:
+    """Alike events in a row, and the change from one kind to another and back."""
+    for event in (EVENT, other, other, EVENT):
+        assert event_json(event) == serialize_value(event)
+
+
+def test_tags_may_change_meanwhile() -> None:
+    """What was remembered of an event is not what its maker makes of the tags later."""
+    tags = {"run": "1"}
+    event = EVENT._replace(dagster_event=TOLD._replace(logging_tags=tags))
+    event_json(event)
+    tags["run"] = "2"
+    assert event_json(event) == serialize_value(event)
+
+
+def test_record_is_dagsters() -> None:
+    """The record around an event, whatever its id."""
+    for storage_id in (1, 987654321, 2**53):
+        record = dg.EventLogRecord(storage_id, EVENT)
+        assert record_json(event_json(EVENT), storage_id) == serialize_value(record)
