@@ -44,21 +44,24 @@ def markdown(results: Mapping[str, Sequence[Result]], *, plot: str) -> str:
         "processes of their own, on an instance that exists and has no runs yet, with an empty store; alternatives "
         "take turns, so compare lines of one section, not of two. Our whole command is `flag-pipeline run --json`, "
         "which makes a catalog too: its target is set against the script that does the same work, catalog included. "
-        "Until 2026-11-24 there was only the script without one, and the target stood there. Seconds also depend on how "
-        "the interpreter was built: one without Python's own optimisations, as pyenv builds it by default, took a "
+        "Until 2026-11-24 there was only the script without one, and the target stood there. Seconds also depend on "
+        "how the interpreter was built: one without Python's own optimisations, as pyenv builds it by default, took a "
         "quarter longer for our whole command in the same minutes."
     )
     parts = [
         "# Benchmark results",
         method,
-        f"{_machine()}. Python {platform.python_version()} of {platform.python_build()[1]}, "
-        f"{platform.python_compiler()}, {versions}.",
+        f"{_machine()}. {_python()}, {versions}.",
         *(
             f"## {title}\n\n{HEADER}\n" + "\n".join(_row(result) for result in lines)
             for title, lines in results.items()
         ),
     ]
     return "\n\n".join([*parts, f"![partitions against seconds and memory]({plot})"] if plot else parts) + "\n"
+
+
+def _python() -> str:
+    return f"Python {platform.python_version()} of {platform.python_build()[1]}, {platform.python_compiler()}"
 
 
 def _row(result: Result) -> str:

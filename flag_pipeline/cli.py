@@ -1,8 +1,9 @@
 """The command line: parses, prints and chooses the exit code. The work is done elsewhere."""
 
+import gc
 import json
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,10 @@ from flag_pipeline.errors import ConfigurationError
 # Each command imports what it uses: `--help` needs nothing, and only what has passed all checks of the arguments waits
 # for Dagster, which takes most of a second.
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from contextlib import AbstractContextManager
+
+    from dagster import DagsterInstance
 
     from flag_pipeline.defs.ledger import AssetLedger, RecordedCountry
     from flag_pipeline.launch import CatalogReport, RunReport
@@ -167,11 +170,11 @@ def ui(
 
 def _fetch(settings: "Settings", codes: list[str], *, verbose: bool, as_json: bool) -> None:
     """Fetch, rebuild the catalog, print, and exit with the code that says how it went."""
-    from flag_pipeline import launch
+    with _open_instance() as instance:
+        from flag_pipeline import launch
 
-    report, catalog = launch.RunReport(), launch.CatalogReport()
-    log_level = launch.VERBOSE if verbose else launch.QUIET
-    with launch.open_instance() as instance:
+        report, catalog = launch.RunReport(), launch.CatalogReport()
+        log_level = launch.VERBOSE if verbose else launch.QUIET
         if codes:
             with _progress(len(codes), shown=not (verbose or as_json)) as on_country:
                 report = launch.fetch(instance, settings, codes, on_country, on_wait=_say_wait, log_level=log_level)
@@ -187,6 +190,21 @@ def _fetch(settings: "Settings", codes: list[str], *, verbose: bool, as_json: bo
 
         print_report(report, catalog, settings)
     raise typer.Exit(_exit_code(report, catalog))
+
+
+@contextmanager
+def _open_instance() -> "Iterator[DagsterInstance]":
+    """Import Dagster and open its instance, without the garbage collector: a million objects are made, and all stay."""
+    with ExitStack() as opened:
+        gc.disable()
+        try:
+            from flag_pipeline.launch import open_instance
+
+            instance = opened.enter_context(open_instance())
+            gc.freeze()
+        finally:
+            gc.enable()
+        yield instance
 
 
 def _progress(total: int, *, shown: bool) -> "AbstractContextManager[Callable[[RecordedCountry], None]]":
@@ -210,8 +228,7 @@ def _exit_code(report: "RunReport", catalog: "CatalogReport") -> int:
 
 
 def _read_ledgers(codes: list[str]) -> "dict[str, AssetLedger]":
-    from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE, read_ledger
-    from flag_pipeline.launch import open_instance
+    with _open_instance() as instance:
+        from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE, read_ledger
 
-    with open_instance() as instance:
         return {key.to_user_string(): read_ledger(instance, key, codes) for key in (COUNTRY_METADATA, FLAG_IMAGE)}
