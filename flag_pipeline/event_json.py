@@ -38,7 +38,7 @@ def record_json(of_event: str, event_id: int) -> str:
 def _frame_of(event: dg.EventLogEntry, told: DagsterEvent) -> _Frame:
     global _latest  # noqa: PLW0603 - one assignment: a thread finds a frame with the shape that it is of
     # The tags are copied: a later event may come with the same mapping, changed meanwhile.
-    tags = told.logging_tags and dict(told.logging_tags)
+    tags = None if told.logging_tags is None else dict(told.logging_tags)
     shape = (
         event._replace(timestamp=0.0, dagster_event=None),
         told._replace(event_specific_data=None, logging_tags=tags),
@@ -47,9 +47,9 @@ def _frame_of(event: dg.EventLogEntry, told: DagsterEvent) -> _Frame:
     if known != shape:
         # No text of either kind can come earlier: a quote inside a text is escaped.
         before, rest = serialize_value(event).split(serialize_value(told.event_specific_data), 1)
-        time = f'"timestamp": {event.timestamp!r}'
-        between, end = rest.split(time, 1)
-        frame = _Frame(before, between + time.removesuffix(repr(event.timestamp)), end)
+        name = '"timestamp": '
+        between, end = rest.split(f"{name}{event.timestamp!r}", 1)
+        frame = _Frame(before, between + name, end)
         _latest = shape, frame
     return frame
 

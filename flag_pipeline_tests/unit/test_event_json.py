@@ -64,9 +64,10 @@ def test_text_is_dagsters_whatever_came_before(other: dg.EventLogEntry) -> None:
         assert event_json(event) == serialize_value(event)
 
 
-def test_tags_may_change_meanwhile() -> None:
+@pytest.mark.parametrize("before", [{"run": "1"}, {}])
+def test_tags_may_change_meanwhile(before: dict[str, str]) -> None:
     """What was remembered of an event is not what its maker makes of the tags later."""
-    tags = {"run": "1"}
+    tags = dict(before)
     event = EVENT._replace(dagster_event=TOLD._replace(logging_tags=tags))
     event_json(event)
     tags["run"] = "2"
