@@ -2,19 +2,20 @@
 
 Dagster's class opens a connection for each statement: three to record one country of one asset, and a look into the
 schema each time. `PooledPostgresEventLogStorage` keeps up to two open a process, remembers which tables there are, and
-stores a batch in one transaction of few statements. The tables are Dagster's own: either class opens what the other
-wrote.
+stores a batch in one transaction of few statements; and it can change a pool's default limit. The tables are Dagster's
+own: either class opens what the other wrote.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.event_log.schema import AssetKeyTable, SqlEventLogStorageTable
+from dagster._core.storage.event_log.schema import AssetKeyTable, ConcurrencyLimitsTable, SqlEventLogStorageTable
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.utils import create_pg_engine, get_token_provider_from_config, pg_url_from_config
 from sqlalchemy import Select, select
+from sqlalchemy.dialects.postgresql import insert
 
 __all__ = ["PooledPostgresEventLogStorage"]
 
@@ -97,6 +98,24 @@ class PooledPostgresEventLogStorage(PostgresEventLogStorage):
             self._store_asset_event_tags(connection, events, event_ids)
             for event, event_id in _latest_of_each_asset(events, event_ids):
                 self._store_asset_event(connection, event, event_id)
+
+    def initialize_concurrency_limit_to_default(self, concurrency_key: str) -> bool:
+        """Give a pool the default limit of `dagster.yaml`, whether it had none yet or another default before.
+
+        Dagster's class inserts, and updates if that fails: by then Postgres has given up the transaction, so that a
+        changed default is an error, at which the queue lets every run pass. Source: dagster-io/dagster #33552.
+        """
+        limit = self._instance.global_op_concurrency_default_limit
+        if limit is None:
+            return bool(super().initialize_concurrency_limit_to_default(concurrency_key))
+        row = insert(ConcurrencyLimitsTable).values(
+            concurrency_key=concurrency_key, limit=limit, using_default_limit=True
+        )
+        with self.index_transaction() as connection:
+            # Whoever comes at the same time waits here, and then finds the slots.
+            connection.execute(row.on_conflict_do_update(index_elements=["concurrency_key"], set_={"limit": limit}))
+            self._allocate_concurrency_slots(connection, concurrency_key, limit)
+        return True
 
     def has_table(self, table_name: str) -> bool:
         """Say whether there is such a table. Only a yes is remembered: a migration may make what is missing."""

@@ -26,6 +26,7 @@ ROOMS = {
     "event_log": {"event_json", "shards", "sqlite_files"},
     "run_storage": {"sqlite_files"},
     "postgres_event_log": set(),
+    "run_queue": set(),
     "definitions": {"defs", "core", "settings", "models", "errors"},
     "run_locks": set(),
     "launch": {"run_locks", "definitions", "defs", "core", "settings", "models", "errors"},

@@ -211,7 +211,7 @@ class Deployment:
         """The runs of a job, or of the asset of its name where automation launched them; latest first."""
         answer = self.ask(
             """{ runsOrError(limit: 200) { ... on Runs { results {
-                runId status pipelineName assetSelection { path } tags { key value } } } } }"""
+                runId status startTime endTime pipelineName assetSelection { path } tags { key value } } } } }"""
         )
         runs: list[dict[str, Any]] = answer["runsOrError"]["results"]
         return [run for run in runs if run["pipelineName"] == job or job in _paths(run)]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,6 +85,12 @@ def codes_in(store: Store, folder: str) -> set[str]:
     return {name[:2] for name in store.names(folder)}
 
 
+def most_at_once(runs: list[dict[str, Any]]) -> int:
+    """How many of the runs were under way together, the first ones of a new instance included."""
+    spans: list[tuple[float, float]] = [(run["startTime"], run["endTime"] or math.inf) for run in runs]
+    return max(sum(start <= at < end for start, end in spans) for at, _ in spans)
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
     """The run that was lost with its worker, and the backfill that it belonged to."""
@@ -117,9 +124,11 @@ def lost(fleet: Fleet, server: FlagServer) -> Lost:
 
 def test_work_was_shared_and_the_source_spared(fleet: Fleet, lost: Lost, server: FlagServer) -> None:
     """Both workers had runs, and together they kept to the pool's limit; the killed one's last run has not ended."""
+    runs = fleet.runs_of("country_metadata")
     assert all(fleet.tasks_of(name) for name in ("one", "two"))
+    assert most_at_once(runs) == POOL_LIMIT
     assert MAX_REQUESTS < server.most_under_way <= POOL_LIMIT * MAX_REQUESTS
-    assert [run["status"] for run in fleet.runs_of("country_metadata") if run["runId"] == lost.run] == ["STARTED"]
+    assert [run["status"] for run in runs if run["runId"] == lost.run] == ["STARTED"]
 
 
 def test_lost_run_is_terminated_by_hand(fleet: Fleet, lost: Lost, server: FlagServer) -> None:
