@@ -22,8 +22,9 @@ class PoolLimitingRunCoordinator(QueuedRunCoordinator):
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
         """Queue the run, whoever asks for it: a person, a schedule, a sensor or a backfill."""
-        needs = context.dagster_run.run_op_concurrency
-        storage = self._instance.event_log_storage
-        for pool in (needs.all_pools or set()) - storage.get_concurrency_keys() if needs else ():
-            storage.initialize_concurrency_limit_to_default(pool)
+        concurrency = context.dagster_run.run_op_concurrency
+        if concurrency and concurrency.all_pools:
+            storage = self._instance.event_log_storage
+            for pool in concurrency.all_pools - storage.get_concurrency_keys():
+                storage.initialize_concurrency_limit_to_default(pool)
         return super().submit_run(context)

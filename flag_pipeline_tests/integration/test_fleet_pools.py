@@ -10,13 +10,12 @@ import dagster as dg
 import pytest
 from dagster_shared.yaml_utils import load_yaml_from_path
 
+from flag_pipeline.defs.flags import POOL
 from flag_pipeline.settings import project_root
 from flag_pipeline_tests.databases import running_postgres
 
 pytestmark = [pytest.mark.distributed, pytest.mark.e2e]
 pytest.importorskip("dagster_postgres", reason="not installed: uv run --group distributed pytest -m distributed")
-
-POOL = "flag_source"
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def test_processes_may_set_the_limit_at_once(open_instance: Callable[[int], dg.D
     storages = [open_instance(2).event_log_storage for _ in range(8)]
 
     with ThreadPoolExecutor(len(storages)) as threads:
-        set_ = list(threads.map(lambda storage: storage.initialize_concurrency_limit_to_default(POOL), storages))
+        given = list(threads.map(lambda storage: storage.initialize_concurrency_limit_to_default(POOL), storages))
 
-    assert set_ == [True] * len(storages)
+    assert given == [True] * len(storages)
     assert storages[0].get_concurrency_info(POOL).slot_count == 2
