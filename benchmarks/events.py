@@ -8,7 +8,7 @@ import dagster as dg
 from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
-from flag_pipeline.event_log import EmbeddedEventLogStorage
+from flag_pipeline.dagster_storage.sqlite_event_log import EmbeddedEventLogStorage
 
 CLASSES = {"ours": EmbeddedEventLogStorage, "stock": SqliteEventLogStorage}
 WARM_UP = 20

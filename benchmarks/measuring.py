@@ -18,7 +18,7 @@ from typing import Any
 
 from dagster import DagsterEventType
 
-from flag_pipeline.event_log import EmbeddedEventLogStorage
+from flag_pipeline.dagster_storage.sqlite_event_log import EmbeddedEventLogStorage
 from flag_pipeline.settings import project_root
 
 COMMITTED_HOME = project_root() / "dagster_home"

@@ -15,7 +15,7 @@ from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster_postgres.event_log import PostgresEventLogStorage
 from sqlalchemy import create_engine, text
 
-from flag_pipeline.postgres_event_log import PooledPostgresEventLogStorage
+from flag_pipeline.dagster_storage.postgres_event_log import PooledPostgresEventLogStorage
 from flag_pipeline_tests.databases import running_postgres
 
 ROUNDS = 5

@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 
 from flag_pipeline import launch
 from flag_pipeline.cli import app
+from flag_pipeline.dagster_storage.sqlite_event_log import EmbeddedEventLogStorage
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.event_log import EmbeddedEventLogStorage
 from flag_pipeline.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG
 from flag_pipeline.settings import load_settings, project_root
 from flag_pipeline_tests.flag_server import FlagServer, answer, head, metadata_url_path, raw

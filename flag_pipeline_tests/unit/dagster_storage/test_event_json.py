@@ -11,7 +11,7 @@ from dagster._core.execution.plan.handle import StepHandle
 from dagster._serdes import serialize_value
 from dagster_shared.error import SerializableErrorInfo
 
-from flag_pipeline.event_json import event_json, record_json
+from flag_pipeline.dagster_storage.event_json import event_json, record_json
 
 DATA = StepMaterializationData(dg.AssetMaterialization("flag_image", partition="CN", metadata={"sha256": "0" * 64}))
 TOLD = DagsterEvent(

@@ -1,9 +1,8 @@
-"""Open connections to the database files of a sharded event log, kept for reuse.
+"""The connection pool of the sharded event log.
 
-Opening a SQLite file costs more than writing an event to it. `Shards` keeps connections open: for all
-threads, one thread at a time each; beside other processes that write, delete and replace the files; never
-for a forked child, which must open its own. Source: https://www.sqlite.org/howtocorrupt.html, section 2.6,
-read 2026-11-23.
+Opening a SQLite file costs more than writing an event to it, so the pool keeps connections open. Threads share the pool
+and use a connection one at a time. Other processes may write, delete and replace the files meanwhile. A forked child
+opens its own connections. Source: https://www.sqlite.org/howtocorrupt.html, section 2.6, read 2026-11-23.
 """
 
 import os
@@ -21,63 +20,63 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
-from flag_pipeline.sqlite_files import is_stamped
+from flag_pipeline.dagster_storage.sqlite_files import is_stamped, raising_as_sqlalchemy
 
-__all__ = ["INDEX", "Shards"]
+__all__ = ["INDEX", "ConnectionPool"]
 
 INDEX = "index"
 _MAX_SHARDS = 32
-_MAX_IDLE = 4  # connections a shard; when more threads read at once, theirs are closed after use
-_BUSY_TIMEOUT_S = 30.0  # as Dagster waits
-# Every so many pages of 4 kB the write-ahead log is put into its file, which waits for the disk. An event takes about
-# 20: with SQLite's own 1,000 that wait would be a third of its cost.
+_MAX_IDLE = 4  # idle connections a shard; further ones are closed after use
+_BUSY_TIMEOUT_S = 30.0  # Dagster's own value
+# A checkpoint waits for the disk. An event takes about 20 pages of 4 kB, so with SQLite's default of 1,000 pages the
+# checkpoints would be a third of an event's cost.
 _CHECKPOINT_PAGES = 8000
 _FILE = "flag_pipeline.file"
 
 
 @dataclass(slots=True, eq=False)
 class _Shard:
-    """One file: its connections that wait for work, and the lock of whoever may write to it."""
+    """One database file, its idle connections, and the lock that a writing thread holds."""
 
     path: Path
     idle: list[Connection] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def close(self) -> None:
-        # Whoever starts to use one takes it meanwhile, without waiting for whoever closes the others.
+        # Popping one at a time lets another thread take an idle connection meanwhile.
         while (connection := _pop(self.idle)) is not None:
             connection.close()
 
 
-class Shards:
-    """The connections to the shards used last, `_MAX_SHARDS` of them, and always to the index.
+class ConnectionPool:
+    """Connections to the `_MAX_SHARDS` shards that were used last, and always to the index.
 
     Attributes:
-        base_dir: where the files are, `{name}.db` each.
+        base_dir: the folder of the files, `{name}.db` each.
         synchronous: SQLite's setting of that name, NORMAL or FULL.
 
     """
 
-    def __init__(self, base_dir: Path, synchronous: str) -> None:
+    def __init__(self, base_dir: Path, *, synchronous: str) -> None:
         self.base_dir = base_dir
         self.synchronous = synchronous
         # One engine for all files, because SQLAlchemy keeps compiled SQL by engine.
         self._engine = create_engine("sqlite://", creator=self._next_opened, poolclass=NullPool)
         self._opened: dict[int, sqlite3.Connection] = {}
         self._start()
-        _all_shards.add(self)
+        _all_pools.add(self)
 
     def _start(self) -> None:
         self._shards: OrderedDict[str, _Shard] = OrderedDict()
         self._changed = threading.Condition()
         self._forking = False
         self._reading: set[int] = set()
-        # What each thread is at work with. Not thread-local: a forked child must find what others had open.
+        # Connections in use, by thread and shard. Not thread-local, because a forked child must see all of them.
         self._in_use: dict[tuple[int, str], Connection | None] = {}
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Let this thread connect beside the writer: it gets the last committed state, and does not wait."""
+        """Let this thread read without the shard's lock: it sees the last committed state."""
         thread = threading.get_ident()
         if thread in self._reading:
             yield
@@ -90,16 +89,16 @@ class Shards:
 
     @contextmanager
     def connect(self, name: str, create: Callable[[Path], None]) -> Iterator[Connection]:
-        """Give a connection in a transaction; asked again within it, the same thread gets the same one.
+        """Give a connection in a transaction; a nested call of the same thread gets the same connection.
 
-        Unless it is reading, a thread has the shard for itself in its process. `create` makes a missing file.
+        Outside `reading`, the thread holds the shard's lock. *create* makes a missing file.
         """
         key = (threading.get_ident(), name)
         if (connection := self._in_use.get(key)) is not None:
             yield connection
             return
         shard = self._enter(key)
-        with nullcontext() if key[0] in self._reading else shard.lock:
+        with nullcontext() if key[0] in self._reading else shard.lock, raising_as_sqlalchemy():
             healthy = False
             try:
                 connection = self._in_use[key] = self._take(shard, create)
@@ -112,7 +111,7 @@ class Shards:
     def _enter(self, key: tuple[int, str]) -> _Shard:
         thread, name = key
         with self._changed:
-            # A fork waits for whoever is in the middle of something; everybody else waits for the fork.
+            # fork() waits for active connections, so a thread that has one goes on, and the others wait for fork().
             self._changed.wait_for(lambda: not self._forking or any(user == thread for user, _ in self._in_use))
             self._in_use[key] = None
             if name not in self._shards:
@@ -137,7 +136,7 @@ class Shards:
         while (connection := _pop(shard.idle)) is not None:
             if connection.info[_FILE] == _identity(shard.path):
                 return connection
-            connection.close()  # its file is gone or replaced: a wipe, by whatever process
+            connection.close()  # another process deleted or replaced the file
         while True:
             identity = _identity(shard.path)
             opened = self.open_file(shard.path)
@@ -155,29 +154,29 @@ class Shards:
         return self._opened.pop(threading.get_ident())
 
     def open_file(self, path: Path) -> sqlite3.Connection:
-        """Open a file, perhaps a new and empty one, the way all of them are opened."""
-        # One thread at a time uses a connection, but not always the same.
+        """Open the file at *path*, or make an empty one, with the pool's settings."""
+        # Different threads use the connection, one at a time.
         connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self.synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         return connection
 
-    def settle(self, *names: str) -> None:
-        """Put what was committed from the write-ahead logs into their files, on a thread of its own.
+    def checkpoint(self, *names: str) -> None:
+        """Start a thread that copies the shards' write-ahead logs into their files, which waits for the disk.
 
-        That waits for the disk. Otherwise whoever closes a file last has to do it, all of it and at the end.
+        Without it, the process that closes a file last does all of that at its end.
         """
-        # Where no thread is to be had, as at the end of a process, whoever closes the file last does do it.
+        # At the end of a process no thread can be started; then closing the file does it.
         with suppress(RuntimeError):
-            threading.Thread(target=self._settle, args=names, name="settle-shards").start()
+            threading.Thread(target=self._checkpoint, args=names, name="checkpoint-shards").start()
 
-    def _settle(self, *names: str) -> None:
+    def _checkpoint(self, *names: str) -> None:
         for name in names:
             key = (threading.get_ident(), name)
             shard = self._enter(key)
             try:
-                # A connection of its own, that makes no file: the run may have been deleted, or the log closed.
+                # A connection that makes no file, because the run may have been deleted meanwhile.
                 with (
                     suppress(sqlite3.Error),
                     closing(sqlite3.connect(f"{shard.path.as_uri()}?mode=rw", uri=True)) as connection,
@@ -187,13 +186,13 @@ class Shards:
                 self._leave(key, shard, healthy=False)
 
     def close(self) -> None:
-        """Close what waits for work; what is in use is closed after use."""
+        """Close the idle connections; those in use are closed after use."""
         with self._changed:
             while self._shards:
                 self._shards.popitem()[1].close()
 
     def before_fork(self) -> None:
-        """Wait until no other thread is at work, then close everything: a child must inherit nothing open."""
+        """Wait for the active connections of other threads, then close all: a child must inherit no open one."""
         self._changed.acquire()
         self._forking = True
         me = threading.get_ident()
@@ -201,13 +200,13 @@ class Shards:
         self.close()
 
     def after_fork_in_parent(self) -> None:
-        """Let those go on who waited for the fork."""
+        """Let the threads go on that waited for `fork()`."""
         self._forking = False
         self._changed.notify_all()
         self._changed.release()
 
     def after_fork_in_child(self) -> None:
-        """Start anew, and close nothing of the parent's: that could cost the parent its log file."""
+        """Start with an empty pool. Closing an inherited connection could delete the parent's write-ahead log."""
         _inherited.extend(self._in_use.values())
         self._start()
 
@@ -227,17 +226,17 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-_all_shards: weakref.WeakSet[Shards] = weakref.WeakSet()
-_forking: list[Shards] = []
+_all_pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
+_forking: list[ConnectionPool] = []
 _fork_lock = threading.Lock()
 _inherited: list[Connection | None] = []
 
 
 def _before_fork() -> None:
     _fork_lock.acquire()
-    _forking.extend(_all_shards)
-    for shards in _forking:
-        shards.before_fork()
+    _forking.extend(_all_pools)
+    for pool in _forking:
+        pool.before_fork()
 
 
 def _after_fork_in_parent() -> None:

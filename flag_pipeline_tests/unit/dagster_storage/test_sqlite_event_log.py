@@ -30,7 +30,7 @@ from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._utils.concurrency import ConcurrencyKeyInfo
 
-from flag_pipeline.event_log import EmbeddedEventLogStorage
+from flag_pipeline.dagster_storage.sqlite_event_log import LOCK_FREE_READS, EmbeddedEventLogStorage
 
 Kind = dg.DagsterEventType
 Log = SqliteEventLogStorage
@@ -460,3 +460,20 @@ def test_every_change_comes_to_the_same(twins: tuple[Log, Log], change: str) -> 
     assert got == expected
     homes = [Path(log.path_for_shard("index")).parent for log in (stock, ours)]
     assert tables(homes[1]) == tables(homes[0])
+
+
+def test_every_read_of_dagsters_class_was_judged() -> None:
+    """A method that a new Dagster adds holds the lock until someone has read it and listed it here or there."""
+    may_write = {
+        "get_concurrency_info",
+        "get_concurrency_infos",
+        "get_concurrency_keys",
+        "get_concurrency_run_ids",
+        "get_pool_config",
+        "get_pool_limits",
+    }
+
+    reads = {name for name in dir(SqliteEventLogStorage) if re.match("(all|fetch|get)_", name)}
+
+    assert reads == {*LOCK_FREE_READS, *may_write}
+    assert list(LOCK_FREE_READS) == sorted(set(LOCK_FREE_READS))

@@ -1,6 +1,6 @@
-"""Events as the JSON text that Dagster stores, each serialised once, and what many have in common only once for all.
+"""Events as the JSON text that Dagster stores; what successive events have in common is serialised once.
 
-The serialisation is Dagster's own, cut at the places where one event differs from the next.
+The text is Dagster's own serialisation, cut at the places where one event differs from the next.
 """
 
 from functools import cache
@@ -20,24 +20,24 @@ class _Frame(NamedTuple):
 
 
 def event_json(event: dg.EventLogEntry) -> str:
-    """Return what Dagster's `serialize_value` gives."""
+    """Return the text of Dagster's `serialize_value` for *event*."""
     told = event.dagster_event
     if told is None or told.event_specific_data is None:
         return serialize_value(event)
     before, between, end = _frame_of(event, told)
-    # The encoder writes numbers so.
+    # The JSON encoder writes a float as its repr.
     return f"{before}{serialize_value(told.event_specific_data)}{between}{event.timestamp!r}{end}"
 
 
 def record_json(of_event: str, event_id: int) -> str:
-    """Return what Dagster's `serialize_value` gives for a record of the event whose JSON is *of_event*."""
+    """Return the text of `serialize_value` for an `EventLogRecord` of the event whose JSON is *of_event*."""
     before, between, end = _record_frame()
     return f"{before}{of_event}{between}{event_id}{end}"
 
 
 def _frame_of(event: dg.EventLogEntry, told: DagsterEvent) -> _Frame:
-    global _latest  # noqa: PLW0603 - one assignment: a thread finds a frame with the shape that it is of
-    # The tags are copied: a later event may come with the same mapping, changed meanwhile.
+    global _latest  # noqa: PLW0603 - one assignment, so a thread reads a shape and the frame that belongs to it
+    # The tags are copied, because a caller may change the mapping and pass it again with a later event.
     tags = None if told.logging_tags is None else dict(told.logging_tags)
     shape = (
         event._replace(timestamp=0.0, dagster_event=None),
@@ -45,7 +45,7 @@ def _frame_of(event: dg.EventLogEntry, told: DagsterEvent) -> _Frame:
     )
     known, frame = _latest
     if known != shape:
-        # No text of either kind can come earlier: a quote inside a text is escaped.
+        # The first match is the right one: quotes inside strings are escaped.
         before, rest = serialize_value(event).split(serialize_value(told.event_specific_data), 1)
         name = '"timestamp": '
         between, end = rest.split(f"{name}{event.timestamp!r}", 1)

@@ -26,8 +26,8 @@ from dagster._core.event_api import EventLogCursor
 from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
-from flag_pipeline.event_log import EmbeddedEventLogStorage
-from flag_pipeline.shards import Shards
+from flag_pipeline.dagster_storage.connection_pool import ConnectionPool
+from flag_pipeline.dagster_storage.sqlite_event_log import EmbeddedEventLogStorage
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -409,10 +409,10 @@ def test_an_ended_watch_is_silent(log: EmbeddedEventLogStorage) -> None:
     assert ended == []
 
 
-def settled() -> None:
-    """Wait for what settles files beside their readers and writers."""
+def checkpointed() -> None:
+    """Wait for the threads that checkpoint the shards."""
     for thread in threading.enumerate():
-        if thread.name == "settle-shards":
+        if thread.name == "checkpoint-shards":
             thread.join(TIMEOUT_S)
 
 
@@ -422,7 +422,7 @@ def test_a_run_that_has_ended_is_in_its_file(log: EmbeddedEventLogStorage, home:
         log.store_event(materialized("run-1", code))
     log.store_event(event("run-1", Kind.RUN_SUCCESS))
 
-    settled()
+    checkpointed()
 
     alone = tmp_path / "alone"
     alone.mkdir()
@@ -440,10 +440,10 @@ def test_settling_makes_no_file_and_puts_up_with_damage(home: Path) -> None:
     """That of a run which was deleted meanwhile does not come back; a damaged one is for its readers to find."""
     home.mkdir()
     (home / "damaged.db").write_bytes(b"no database" * 100)
-    shards = Shards(home, "NORMAL")
+    pool = ConnectionPool(home, synchronous="NORMAL")
 
-    shards.settle("deleted", "damaged")
-    settled()
+    pool.checkpoint("deleted", "damaged")
+    checkpointed()
 
     assert [path.name for path in home.iterdir()] == ["damaged.db"]
 
@@ -466,7 +466,11 @@ def test_an_end_is_stored_where_no_thread_is_to_be_had(
 def configured(home: Path, synchronous: str) -> dict[str, Any]:
     """Give the block of `dagster.yaml` that chooses the log."""
     config = {"base_dir": str(home), "synchronous": synchronous}
-    block = {"module": "flag_pipeline.event_log", "class": "EmbeddedEventLogStorage", "config": config}
+    block = {
+        "module": "flag_pipeline.dagster_storage.sqlite_event_log",
+        "class": "EmbeddedEventLogStorage",
+        "config": config,
+    }
     return {"event_log_storage": block}
 
 

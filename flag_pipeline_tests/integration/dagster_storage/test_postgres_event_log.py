@@ -23,7 +23,7 @@ from dagster_postgres.event_log import PostgresEventLogStorage  # noqa: E402 - o
 from sqlalchemy import Table, create_engine, select, text  # noqa: E402
 from sqlalchemy import event as on  # noqa: E402
 
-from flag_pipeline.postgres_event_log import POOL_SIZE, PooledPostgresEventLogStorage  # noqa: E402
+from flag_pipeline.dagster_storage.postgres_event_log import POOL_SIZE, PooledPostgresEventLogStorage  # noqa: E402
 from flag_pipeline_tests.databases import running_postgres  # noqa: E402
 from flag_pipeline_tests.e2e.deployment import wait_for  # noqa: E402
 

@@ -14,10 +14,9 @@ from dagster._core.scheduler.instigation import TickData, TickStatus
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 
-from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.run_storage import EmbeddedRunStorage, EmbeddedScheduleStorage
+from flag_pipeline.dagster_storage.sqlite_files import instance_folder
+from flag_pipeline.dagster_storage.sqlite_runs import EmbeddedRunStorage, EmbeddedScheduleStorage
 from flag_pipeline.settings import project_root
-from flag_pipeline.sqlite_files import instance_folder
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
@@ -117,7 +116,7 @@ def test_the_folder_is_given_or_the_homes(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("DAGSTER_HOME")
     assert instance_folder({"base_dir": "/there"}, "history") == "/there"
     for nothing in ({}, {"base_dir": ""}):
-        with pytest.raises(ConfigurationError, match="base_dir"):
+        with pytest.raises(dg.DagsterInvariantViolationError, match="base_dir"):
             instance_folder(nothing, "history")
 
 
