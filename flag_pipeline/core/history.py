@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
-from flag_pipeline.core.sink import EXTENSIONS, HISTORY
+from flag_pipeline.bounds import EXTENSIONS
+from flag_pipeline.core.sink import HISTORY
 from flag_pipeline.core.table import Column, ColumnType, TableSchema
 from flag_pipeline.models import FlagChange, FlagRecord, StoredImage
 

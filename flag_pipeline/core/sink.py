@@ -18,6 +18,7 @@ from operator import call
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from flag_pipeline.bounds import EXTENSIONS
 from flag_pipeline.core.batcher import Batcher, Piece, one_by_one
 from flag_pipeline.core.places import open_store
 from flag_pipeline.core.records import dump_country, dump_record, load_record
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "catalog", "history"
-EXTENSIONS = {"gif": "gif", "png": "png", "jpeg": "jpg", "webp": "webp"}
 
 # File systems allow 255 bytes a name; code, dash, extension and the temporary's own letters fit in the rest.
 MAX_NAME_BYTES = 200
