@@ -8,7 +8,7 @@ from flag_pipeline.core import catalog, gallery, history
 from flag_pipeline.core.catalog import CatalogRow, load_rows
 from flag_pipeline.core.history import load_changes
 from flag_pipeline.core.places import open_store
-from flag_pipeline.core.sink import refusing
+from flag_pipeline.core.store import refusing
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.models import FlagChange
 

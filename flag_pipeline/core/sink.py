@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from operator import call
 from types import TracebackType
@@ -20,10 +20,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flag_pipeline.bounds import EXTENSIONS
 from flag_pipeline.core.batcher import Batcher, Piece, one_by_one
+from flag_pipeline.core.checked_store import MAX_RECORD_BYTES, CheckedStore, Reader
+from flag_pipeline.core.countries import EXTRA_CODE
 from flag_pipeline.core.places import open_store
 from flag_pipeline.core.records import dump_country, dump_record, load_record
-from flag_pipeline.errors import SinkError
-from flag_pipeline.models import Country, FlagImage, FlagRecord, Miss
+from flag_pipeline.core.store import refusing
+from flag_pipeline.errors import SinkError, UnusableFileError
+from flag_pipeline.models import Country, FlagImage, FlagRecord, Miss, StoredCountry
 
 if TYPE_CHECKING:
     from flag_pipeline.core.store import Store
@@ -62,21 +65,6 @@ def intact(content: bytes | None, sha256: str) -> bytes | None:
     return content if content is not None and hashlib.sha256(content).hexdigest() == sha256 else None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCountry:
-    """What the store has of one country, its files checked against its record.
-
-    Attributes:
-        record: an empty one where nothing is stored, or nothing that can be read as a record.
-        flag: the stored flag's bytes; None where there is none, or not the one that the record tells of.
-        metadata_is_intact: whether the metadata document still is the one that the record tells of.
-    """
-
-    record: FlagRecord
-    flag: bytes | None = None
-    metadata_is_intact: bool = False
-
-
 class FileSink:
     """Reads and writes files below one root. Every method raises SinkError when the store refuses.
 
@@ -96,7 +84,9 @@ class FileSink:
         self._recorded: set[str] = set()
         self._turns: dict[str, threading.Lock] = {}
         self._closing = ExitStack()
-        self._store: Store  # from `_prepare` on
+        # From `_prepare` on.
+        self._store: Store
+        self._files: CheckedStore
 
     async def __aenter__(self) -> Self:
         self._flags_of = await self._run(self._prepare)
@@ -121,32 +111,44 @@ class FileSink:
 
     async def load(self, code: str) -> StoredCountry:
         """Return what is stored of *code*, everything that a refresh wants to know, read at once."""
-        if code not in self._recorded:
+        if code not in self._recorded and code not in self._flags_of:
             return StoredCountry(FlagRecord(code))
         return await self._loads.do(code)
 
     async def records(self) -> dict[str, FlagRecord]:
-        """Return every stored record by code, sorted by code; what cannot be read as a record is left out."""
+        """Return every stored record by code, sorted; none for a damaged one, and for an unusable one a miss: why."""
         paths = await self._run(self._record_paths)
-        found = await self._shared_out(self._read_record, paths)
+        found = await self._shared_out(self._record_or_reason, paths)
         return {record.code: record for record in found if record is not None}
 
     async def read(self, path: str) -> bytes | None:
         """Return the content of the file at *path* below the root, None if there is no such file."""
-        return await self._run(self._read, path)
+        return await self._run(self._files.read, path)
+
+    async def read_hint(self, path: str) -> bytes | None:
+        """Return the content of a file that only saves work: None also where it cannot be read."""
+        return await self._run(self._files.read_hint, path)
+
+    async def why_unusable(self, path: str) -> str:
+        """Return why the file at *path* cannot be read; nothing if it can be, or if there is none."""
+        try:
+            await self.read(path)
+        except UnusableFileError as exc:
+            return str(exc)
+        return ""
 
     async def examine(self, files: Mapping[str, tuple[str, str]], make: Callable[[str, bytes], T]) -> dict[str, T]:
         """Return by its key what *make* makes of each of *files*, which have a path and a SHA-256 each.
 
-        Those that are gone, or no longer have that hash, are left out. *make* gets the key and the content, and may
-        block. All threads read, each one file at a time; one at a time makes something of it, for several would only
-        take Python's lock from each other.
+        Those that are gone, cannot be read, or no longer have that hash, are left out. *make* gets the key and the
+        content, and may block. All threads read, each one file at a time; one at a time makes something of it, for
+        several would only take Python's lock from each other.
         """
         turn = threading.Lock()
 
         def look(key: str) -> tuple[str, T] | None:
             path, sha256 = files[key]
-            content = intact(self._read(path), sha256)
+            content = intact(self._files.read_hint(path), sha256)
             if content is None:
                 return None
             with turn:
@@ -156,7 +158,7 @@ class FileSink:
 
     async def write(self, path: str, content: bytes) -> None:
         """Put *content* at *path* below the root, whole or not at all; identical content is not rewritten."""
-        await self._run(self._write, path, content)
+        await self._run(self._files.write, path, content)
 
     async def save(
         self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None, lost: bool = False
@@ -185,6 +187,7 @@ class FileSink:
         flags_of: dict[str, set[str]] = {}
         with refusing(self.root):
             self._store = open_store(self.root)
+            self._files = CheckedStore(self._store)
             self._closing.callback(self._store.close)
             self._store.prepare((FLAGS, METADATA, RECORDS, CATALOG, HISTORY))
             for name in self._store.names(FLAGS):
@@ -199,15 +202,18 @@ class FileSink:
     @contextmanager
     def _alone(self, code: str) -> Iterator[None]:
         """Keep others from saving the country: where the store can, and our threads, which finish what was given up."""
-        with self._turns.setdefault(code, threading.Lock()), refusing(record_path(code)), self._store.alone(code):
+        with self._turns.setdefault(code, threading.Lock()), self._files.alone(code, record_path(code)):
             yield
 
     def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None, *, lost: bool) -> None:
         with self._alone(record.code):
             file = self._flag_in_place(record, image, lost=lost)
             if country is not None:
-                self._write(metadata_path(record.code), dump_country(country))
-            self._write(record_path(record.code), dump_record(record))
+                self._files.write(metadata_path(record.code), dump_country(country))
+            if file is not None:
+                # The flag's name has to last before the record that tells of it.
+                self._files.push(FLAGS)
+            self._files.write(record_path(record.code), dump_record(record))
             self._recorded.add(record.code)
             if file is not None:
                 self._drop_others(record.code, file)
@@ -217,7 +223,7 @@ class FileSink:
             known = self._read_record(record_path(code)) or FlagRecord(code)
             if known.miss == miss:
                 return False
-            self._write(record_path(code), dump_record(replace(known, miss=miss)))
+            self._files.write(record_path(code), dump_record(replace(known, miss=miss)))
             self._recorded.add(code)
             return True
 
@@ -227,69 +233,67 @@ class FileSink:
             return None
         path = record.image.file
         if image is not None:
-            self._write(path, image.content)
-        elif not self._store.exists(path):
+            self._files.write(path, image.content)
+        elif not self._files.exists(path):
             if lost:
                 return None
             raise SinkError(f"{path} vanished meanwhile; another run may have renamed it", path=path)
         return path
 
     def _drop_others(self, code: str, current: str) -> None:
-        for other in self._flags_of.get(code, set()) - {current}:
-            with refusing(other):
-                self._store.delete(other, kept=current)
+        others = self._flags_of.get(code, set()) - {current}
+        if others:
+            # And the record before the flag that the record before it told of is gone.
+            self._files.push(RECORDS)
+        for other in others:
+            self._files.delete(other, kept=current)
         self._flags_of[code] = {current}
 
     def _keep_only(self, folder: str, paths: Collection[str]) -> None:
-        with refusing(folder):
-            present = {f"{folder}/{name}" for name in self._store.names(folder)}
-            for path in present.difference(paths):
-                self._store.delete(path)
+        for path in {f"{folder}/{name}" for name in self._files.names(folder)}.difference(paths):
+            self._files.delete(path)
 
     def _load(self, code: str) -> StoredCountry:
-        record = self._read_record(record_path(code)) or FlagRecord(code)
-        document = self._read(metadata_path(code)) if record.metadata and record.country else None
+        read = partial(self._read_or_clear, code)
+        record = self._read_record(record_path(code), read) or FlagRecord(code)
+        document, image = read(metadata_path(code)), record.image
+        for stray in self._flags_of.get(code, set()) - {image.file if image else ""}:
+            self._clear(code, stray)
+        is_intact = record.metadata is not None and intact(document, record.metadata.sha256) is not None
         return StoredCountry(
             record,
-            flag=intact(self._read(record.image.file), record.image.sha256) if record.image else None,
-            metadata_is_intact=record.metadata is not None and intact(document, record.metadata.sha256) is not None,
+            flag=intact(read(image.file, image.size_bytes), image.sha256) if image else None,
+            metadata_is_intact=is_intact and record.country is not None,
         )
 
-    def _record_paths(self) -> list[str]:
-        with refusing(RECORDS):
-            return [f"{RECORDS}/{name}" for name in sorted(self._store.names(RECORDS)) if name.endswith(".json")]
+    def _read_or_clear(self, code: str, path: str, max_bytes: int = MAX_RECORD_BYTES) -> bytes | None:
+        """Return the content; None if there is none, or if what is there gives way to the file that is saved next."""
+        try:
+            return self._files.read_small(path, max_bytes)
+        except UnusableFileError:
+            if self._clear(code, path):
+                return None
+            raise
 
-    def _read_record(self, path: str) -> FlagRecord | None:
-        content = self._read(path)
-        if content is None:
-            return None
-        # A record that nobody can read is as good as none: the country is fetched in full and it is rewritten.
+    def _clear(self, code: str, path: str) -> bool:
+        with self._alone(code):
+            return self._files.set_aside(path)
+
+    def _record_paths(self) -> list[str]:
+        return [f"{RECORDS}/{name}" for name in sorted(self._files.names(RECORDS)) if name.endswith(".json")]
+
+    def _record_or_reason(self, path: str) -> FlagRecord | None:
+        try:
+            return self._read_record(path)
+        except UnusableFileError as exc:
+            code = path.removeprefix(f"{RECORDS}/").removesuffix(".json")
+            return FlagRecord(code, miss=Miss(exc.kind, str(exc))) if EXTRA_CODE.fullmatch(code) else None
+
+    def _read_record(self, path: str, read: Reader | None = None) -> FlagRecord | None:
+        content = (read or self._files.read_small)(path)
+        # A record that is damaged is as good as none: the country is fetched in full and it is rewritten.
         with suppress(ValueError):
-            record = load_record(content)
-            if _is_consistent(record, path):
+            record = load_record(content or b"")
+            if path == record_path(record.code):
                 return record
         return None
-
-    def _read(self, path: str) -> bytes | None:
-        with refusing(path), suppress(FileNotFoundError):
-            return self._store.read(path)
-        return None
-
-    def _write(self, path: str, content: bytes) -> None:
-        with refusing(path):
-            self._store.write(path, content)
-
-
-def _is_consistent(record: FlagRecord, path: str) -> bool:
-    """Whether the record lies where it belongs and names an image of its own country."""
-    own = f"{FLAGS}/{record.code}-"
-    return path == record_path(record.code) and (record.image is None or record.image.file.startswith(own))
-
-
-@contextmanager
-def refusing(path: str) -> Iterator[None]:
-    """Turn what the operating system or an object store's client raises inside the block into SinkError."""
-    try:
-        yield
-    except OSError as exc:
-        raise SinkError(f"cannot use {path} in the store: {exc.strerror or exc}", path=path) from exc
