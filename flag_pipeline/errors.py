@@ -9,7 +9,7 @@ FlagPipelineError
 │   └── SourceContractError      an answer that breaks the source's contract
 └── SinkError                    the store refused: disk full, a bad path
     └── UnusableFileError        one file of the store, not the others: no permission, a folder in its place
-        └── FileTooLargeError    it has more bytes than are ever read of such a file
+        └── ForeignFileError     it is a folder or too large, so it gives way to the next file that is saved
 
 Every error has a `kind`, the word that reports count by. Errors of aiohttp, Pillow and the
 operating system are translated into these where they enter, with the cause chained. A message
@@ -148,5 +148,5 @@ class UnusableFileError(SinkError):
     """One file of the store cannot be read or replaced; that says nothing about the other files."""
 
 
-class FileTooLargeError(UnusableFileError):
-    """A file of the store has more bytes than are read, so it is not what the pipeline has written there."""
+class ForeignFileError(UnusableFileError):
+    """What is in the file's place is a folder, or larger than the file can be: the next save puts it right."""

@@ -175,21 +175,6 @@ class FlagRecord:
     changes: Annotated[tuple[FlagChange, ...], Field(max_length=1000)] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCountry:
-    """What the store has of one country, its files checked against its record.
-
-    Attributes:
-        record: an empty one where nothing is stored, or nothing that can be read as a record.
-        flag: the stored flag's bytes; None where there is none, or not the one that the record tells of.
-        metadata_is_intact: whether the metadata document still is the one that the record tells of.
-    """
-
-    record: FlagRecord
-    flag: bytes | None = None
-    metadata_is_intact: bool = False
-
-
 class RowStatus(StrEnum):
     """How a country stands in the catalog."""
 

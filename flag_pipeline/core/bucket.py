@@ -128,10 +128,6 @@ class Bucket:
     def push(self, folder: str) -> None:
         """Each object lasts as soon as it is put."""
 
-    def set_aside(self, path: str) -> bool:  # noqa: ARG002 - a bucket has no folders
-        """Say that no folder is in an object's place: an object and a prefix can have the same name."""
-        return False
-
     def exists(self, path: str) -> bool:
         """Whether there is such an object."""
         import obstore

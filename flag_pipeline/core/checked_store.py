@@ -1,19 +1,17 @@
 """A store whose every refusal is a SinkError, and in which a file that is not there is None."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from flag_pipeline.core.store import MAX_FILE_BYTES, refusing
-from flag_pipeline.errors import FileTooLargeError, UnusableFileError
+from flag_pipeline.errors import ForeignFileError, UnusableFileError
 
 if TYPE_CHECKING:
     from flag_pipeline.core.store import Store
 
 # Room for a thousand changes, the most that the setting `history_keep` allows.
 MAX_RECORD_BYTES = 4 * 1024 * 1024
-
-Reader = Callable[[str], bytes | None]
 
 
 class CheckedStore:
@@ -29,8 +27,8 @@ class CheckedStore:
         return None
 
     def read_small(self, path: str, max_bytes: int = MAX_RECORD_BYTES) -> bytes | None:
-        """Return the content; None also if it is too large to be what was saved."""
-        with suppress(FileTooLargeError):
+        """Return the content; None also if what is there gives way to the next file that is saved."""
+        with suppress(ForeignFileError):
             return self.read(path, max_bytes)
         return None
 
@@ -70,8 +68,3 @@ class CheckedStore:
         """Let the names in *folder* last before anything that is written from now on."""
         with refusing(folder):
             self._store.push(folder)
-
-    def set_aside(self, path: str) -> bool:
-        """Move a folder out of the way that lies where a file belongs; return whether there was one."""
-        with refusing(path):
-            return self._store.set_aside(path)

@@ -20,6 +20,7 @@ from flag_pipeline.core.store import too_large
 from flag_pipeline.errors import SinkError
 
 TEMPORARY_PREFIX = ".flag-pipeline-"
+ASIDE_PREFIX = ".set-aside-"
 # A younger temporary may belong to a run that is still writing it.
 STALE_TEMPORARY_S = 3600.0
 
@@ -123,6 +124,13 @@ def replace_file(name: str, folder: int, content: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
         raise
+
+
+def set_aside(name: str, folder: int) -> str:
+    """Give what is called *name* another, hidden name, and return that; nothing in it is lost."""
+    aside = f"{ASIDE_PREFIX}{secrets.token_hex(8)}"
+    os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
+    return aside
 
 
 def sweep_temporaries(folder: Path) -> None:

@@ -2,20 +2,27 @@
 
 import logging
 import os
-import secrets
 import stat
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from flag_pipeline.core.files import alone, holds, make_root, open_folder, read_file, replace_file, sweep_temporaries
+from flag_pipeline.core.files import (
+    alone,
+    holds,
+    make_root,
+    open_folder,
+    read_file,
+    replace_file,
+    set_aside,
+    sweep_temporaries,
+)
 from flag_pipeline.core.store import MAX_FILE_BYTES, path_parts
 
 logger = logging.getLogger(__name__)
 
 LOCK = "records/.lock"
-ASIDE_PREFIX = ".set-aside-"
 
 
 class LocalFolder:
@@ -83,26 +90,20 @@ class LocalFolder:
     def write(self, path: str, content: bytes) -> None:
         """Put *content* in place in one step, after it has reached the disk; identical content is not rewritten."""
         with self._place(path, make=True) as (name, folder):
-            if not holds(name, folder, content):
+            if holds(name, folder, content):
+                return
+            try:
                 replace_file(name, folder, content)
-                self._push(folder)
+            except IsADirectoryError:
+                logger.warning("%s was a folder; it is %s beside it now", path, set_aside(name, folder))
+                replace_file(name, folder, content)
+            self._push(folder)
 
     def push(self, folder: str) -> None:
         """Push the folder to the disk at once, also in the middle of `together`."""
         with self._folder((folder,)) as opened:
             os.fsync(opened)
             (getattr(self._batch, "written", None) or set()).discard(opened)
-
-    def set_aside(self, path: str) -> bool:
-        """Give a folder in a file's place a hidden name beside it; nothing in it is lost."""
-        found = self._stat(path)
-        if found is None or not stat.S_ISDIR(found.st_mode):
-            return False
-        aside = f"{ASIDE_PREFIX}{secrets.token_hex(8)}"
-        with self._place(path) as (name, folder):
-            os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
-        logger.warning("%s in %s was a folder; it is %s beside it now", path, self.root, aside)
-        return True
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""

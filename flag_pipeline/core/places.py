@@ -81,10 +81,6 @@ class UrlStore:
     def push(self, folder: str) -> None:
         """When a file lasts is its file system's affair."""
 
-    def set_aside(self, path: str) -> bool:  # noqa: ARG002 - not all file systems can rename a folder
-        """Leave whatever is there: the file's country fails until it is moved away."""
-        return False
-
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
         return self._target(path).exists()

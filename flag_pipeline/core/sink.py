@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import call
 from types import TracebackType
@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flag_pipeline.bounds import EXTENSIONS
 from flag_pipeline.core.batcher import Batcher, Piece, one_by_one
-from flag_pipeline.core.checked_store import MAX_RECORD_BYTES, CheckedStore, Reader
+from flag_pipeline.core.checked_store import MAX_RECORD_BYTES, CheckedStore
 from flag_pipeline.core.countries import EXTRA_CODE
 from flag_pipeline.core.places import open_store
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.core.store import refusing
 from flag_pipeline.errors import SinkError, UnusableFileError
-from flag_pipeline.models import Country, FlagImage, FlagRecord, Miss, StoredCountry
+from flag_pipeline.models import Country, FlagImage, FlagRecord, Miss
 
 if TYPE_CHECKING:
     from flag_pipeline.core.store import Store
@@ -65,6 +65,21 @@ def intact(content: bytes | None, sha256: str) -> bytes | None:
     return content if content is not None and hashlib.sha256(content).hexdigest() == sha256 else None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredCountry:
+    """What the store has of one country, its files checked against its record.
+
+    Attributes:
+        record: an empty one where nothing is stored, or nothing that can be read as a record.
+        flag: the stored flag's bytes; None where there is none, or not the one that the record tells of.
+        metadata_is_intact: whether the metadata document still is the one that the record tells of.
+    """
+
+    record: FlagRecord
+    flag: bytes | None = None
+    metadata_is_intact: bool = False
+
+
 class FileSink:
     """Reads and writes files below one root. Every method raises SinkError when the store refuses.
 
@@ -84,9 +99,8 @@ class FileSink:
         self._recorded: set[str] = set()
         self._turns: dict[str, threading.Lock] = {}
         self._closing = ExitStack()
-        # From `_prepare` on.
-        self._store: Store
-        self._files: CheckedStore
+        self._store: Store  # from `_prepare` on
+        self._files: CheckedStore  # likewise
 
     async def __aenter__(self) -> Self:
         self._flags_of = await self._run(self._prepare)
@@ -111,7 +125,7 @@ class FileSink:
 
     async def load(self, code: str) -> StoredCountry:
         """Return what is stored of *code*, everything that a refresh wants to know, read at once."""
-        if code not in self._recorded and code not in self._flags_of:
+        if code not in self._recorded:
             return StoredCountry(FlagRecord(code))
         return await self._loads.do(code)
 
@@ -241,9 +255,8 @@ class FileSink:
         return path
 
     def _drop_others(self, code: str, current: str) -> None:
-        others = self._flags_of.get(code, set()) - {current}
-        if others:
-            # And the record before the flag that the record before it told of is gone.
+        if others := self._flags_of.get(code, set()) - {current}:
+            # The record has to last before the flag goes that the record before it told of.
             self._files.push(RECORDS)
         for other in others:
             self._files.delete(other, kept=current)
@@ -254,46 +267,33 @@ class FileSink:
             self._files.delete(path)
 
     def _load(self, code: str) -> StoredCountry:
-        read = partial(self._read_or_clear, code)
-        record = self._read_record(record_path(code), read) or FlagRecord(code)
-        document, image = read(metadata_path(code)), record.image
-        for stray in self._flags_of.get(code, set()) - {image.file if image else ""}:
-            self._clear(code, stray)
-        is_intact = record.metadata is not None and intact(document, record.metadata.sha256) is not None
+        record = self._read_record(record_path(code)) or FlagRecord(code)
+        document = self._files.read_small(metadata_path(code)) if record.metadata and record.country else None
+        image = record.image
         return StoredCountry(
             record,
-            flag=intact(read(image.file, image.size_bytes), image.sha256) if image else None,
-            metadata_is_intact=is_intact and record.country is not None,
+            flag=intact(self._files.read_small(image.file, image.size_bytes), image.sha256) if image else None,
+            metadata_is_intact=record.metadata is not None and intact(document, record.metadata.sha256) is not None,
         )
-
-    def _read_or_clear(self, code: str, path: str, max_bytes: int = MAX_RECORD_BYTES) -> bytes | None:
-        """Return the content; None if there is none, or if what is there gives way to the file that is saved next."""
-        try:
-            return self._files.read_small(path, max_bytes)
-        except UnusableFileError:
-            if self._clear(code, path):
-                return None
-            raise
-
-    def _clear(self, code: str, path: str) -> bool:
-        with self._alone(code):
-            return self._files.set_aside(path)
 
     def _record_paths(self) -> list[str]:
         return [f"{RECORDS}/{name}" for name in sorted(self._files.names(RECORDS)) if name.endswith(".json")]
 
     def _record_or_reason(self, path: str) -> FlagRecord | None:
         try:
-            return self._read_record(path)
+            return _parse_record(self._files.read(path, MAX_RECORD_BYTES), path)
         except UnusableFileError as exc:
             code = path.removeprefix(f"{RECORDS}/").removesuffix(".json")
             return FlagRecord(code, miss=Miss(exc.kind, str(exc))) if EXTRA_CODE.fullmatch(code) else None
 
-    def _read_record(self, path: str, read: Reader | None = None) -> FlagRecord | None:
-        content = (read or self._files.read_small)(path)
-        # A record that is damaged is as good as none: the country is fetched in full and it is rewritten.
-        with suppress(ValueError):
-            record = load_record(content or b"")
-            if path == record_path(record.code):
-                return record
-        return None
+    def _read_record(self, path: str) -> FlagRecord | None:
+        return _parse_record(self._files.read_small(path), path)
+
+
+def _parse_record(content: bytes | None, path: str) -> FlagRecord | None:
+    """Return the record that lies at *path*; None if it is damaged: the next fetch writes it anew."""
+    with suppress(ValueError):
+        record = load_record(content or b"")
+        if path == record_path(record.code):
+            return record
+    return None

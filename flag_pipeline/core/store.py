@@ -6,16 +6,14 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from flag_pipeline.errors import FileTooLargeError, SinkError, UnusableFileError
+from flag_pipeline.errors import ForeignFileError, SinkError, UnusableFileError
 
 # More than any table of thousands of countries has, and than a flag may have.
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
 # What the system says of one file. Anything else can be the disk, the network or the process.
-_OF_ONE_FILE = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG}
-)
-_ADVICE = {errno.EISDIR: "; move it away", errno.EFBIG: "; delete it and fetch again"}
+_OF_ONE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG})
+_FOREIGN = frozenset({errno.EISDIR, errno.EFBIG})
 
 
 class Store(Protocol):
@@ -40,13 +38,10 @@ class Store(Protocol):
         """Return the content. Raises FileNotFoundError, and the error of `too_large` for more than *max_bytes*."""
 
     def write(self, path: str, content: bytes) -> None:
-        """Put *content* at *path*: readers see what was there before, or all of it."""
+        """Put *content* at *path*: readers see what was there before, or all of it; a folder there gives way."""
 
     def push(self, folder: str) -> None:
         """Let the names that were written in *folder* last before anything that is written from now on."""
-
-    def set_aside(self, path: str) -> bool:
-        """Move a folder out of the way that lies where a file belongs; return whether there was one."""
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
@@ -69,10 +64,11 @@ def refusing(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
+        reason = f"cannot use {path} in the store: {exc.strerror or exc}"
+        if exc.errno in _FOREIGN:
+            raise ForeignFileError(f"{reason}; the next fetch replaces it", path=path) from exc
         kind = UnusableFileError if exc.errno in _OF_ONE_FILE else SinkError
-        kind = FileTooLargeError if exc.errno == errno.EFBIG else kind
-        reason = f"{exc.strerror or exc}{_ADVICE.get(exc.errno or 0, '')}"
-        raise kind(f"cannot use {path} in the store: {reason}", path=path) from exc
+        raise kind(reason, path=path) from exc
 
 
 def too_large(path: str, *, max_bytes: int) -> OSError:
