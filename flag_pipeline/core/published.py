@@ -21,7 +21,7 @@ def read_catalog(store: str) -> list[CatalogRow]:
     try:
         return load_rows(_read(store, catalog.JSON_PATH))
     except ValueError as exc:
-        raise ConfigurationError(f"the catalog in {store} is of another version; fetch again") from exc
+        raise ConfigurationError(f"the catalog in {store} is damaged or of another version; fetch again") from exc
 
 
 def read_changes(store: str, *, since: datetime | None = None) -> list[FlagChange]:
@@ -32,7 +32,7 @@ def read_changes(store: str, *, since: datetime | None = None) -> list[FlagChang
     try:
         changes = load_changes(_read(store, history.JSON_PATH))
     except ValueError as exc:
-        raise ConfigurationError(f"the history in {store} is of another version; fetch again") from exc
+        raise ConfigurationError(f"the history in {store} is damaged or of another version; fetch again") from exc
     return [change for change in changes if since is None or change.changed_at >= since]
 
 
