@@ -7,7 +7,9 @@ FlagPipelineError
 │   ├── SourceDownError          the host cannot be reached: nothing more is asked of it
 │   ├── FlagNotFoundError        the source has no such country (404, 410)
 │   └── SourceContractError      an answer that breaks the source's contract
-└── SinkError                    the store refused: disk full, no permission, a bad path
+└── SinkError                    the store refused: disk full, a bad path
+    └── UnusableFileError        one file of the store, not the others: no permission, a folder in its place
+        └── ForeignFileError     it is a folder or too large, so it gives way to the next file that is saved
 
 Every error has a `kind`, the word that reports count by. Errors of aiohttp, Pillow and the
 operating system are translated into these where they enter, with the cause chained. A message
@@ -140,3 +142,11 @@ class SinkError(FlagPipelineError):
     def __init__(self, message: str, *, path: str) -> None:
         super().__init__(message)
         self.path = path
+
+
+class UnusableFileError(SinkError):
+    """One file of the store cannot be read or replaced; that says nothing about the other files."""
+
+
+class ForeignFileError(UnusableFileError):
+    """What is in the file's place is a folder, or larger than the file can be: the next save puts it right."""

@@ -1,9 +1,12 @@
 """The values that travel through the pipeline: frozen, slotted, and free of behaviour with side effects."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
+from pydantic import Field
+
+from flag_pipeline import bounds
 from flag_pipeline.errors import ErrorKind
 
 
@@ -20,12 +23,12 @@ class Country:
         tld: country-code top-level domain with its dot, `.cn`.
     """
 
-    code: str
-    name: str
-    official_name: str
-    alpha_3: str
-    numeric: str
-    tld: str
+    code: bounds.Code
+    name: bounds.Name
+    official_name: bounds.Line
+    alpha_3: bounds.Alpha3
+    numeric: bounds.Numeric
+    tld: bounds.Tld
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,8 @@ class ColourShare:
         share: of the visible pixels, 0 to 1, with three decimals.
     """
 
-    hex: str
-    share: float
+    hex: bounds.HexColour
+    share: bounds.Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,8 @@ class FlagImage:
 class Validators:
     """What HTTP gave to ask "changed since?" with (RFC 9110, section 8.8); each may be empty."""
 
-    etag: str = ""
-    last_modified: str = ""
+    etag: bounds.Validator = ""
+    last_modified: bounds.Validator = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +100,19 @@ class StoredImage:
         thumbnail: a small picture as a `data:` URI, where the flag itself is too large to be shown as one.
     """
 
-    file: str
-    format: str
-    width_px: int
-    height_px: int
-    size_bytes: int
-    sha256: str
-    source_url: str
-    fetched_at: datetime
-    changed_at: datetime
+    file: bounds.FlagFile
+    format: bounds.ImageFormat
+    width_px: bounds.Pixels
+    height_px: bounds.Pixels
+    size_bytes: bounds.SizeBytes
+    sha256: bounds.Sha256
+    source_url: bounds.Line
+    fetched_at: bounds.Moment
+    changed_at: bounds.Moment
     validators: Validators
-    first_seen_at: datetime | None = None
-    n_changes: int = 0
-    thumbnail: str = ""
+    first_seen_at: bounds.Moment | None = None
+    n_changes: bounds.Count = 0
+    thumbnail: bounds.Thumbnail = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +126,24 @@ class FlagChange:
         source_url: where its successor came from.
     """
 
-    code: str
-    changed_at: datetime
-    old_sha256: str
-    new_sha256: str
-    old_size_bytes: int
-    new_size_bytes: int
-    distance_bits: int | None
-    old_source_url: str
-    source_url: str
-    old_file: str
+    code: bounds.Code
+    changed_at: bounds.Moment
+    old_sha256: bounds.Sha256
+    new_sha256: bounds.Sha256
+    old_size_bytes: bounds.SizeBytes
+    new_size_bytes: bounds.SizeBytes
+    distance_bits: bounds.DistanceBits | None
+    old_source_url: bounds.Line
+    source_url: bounds.Line
+    old_file: bounds.HistoryFile
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMetadata:
     """A country's stored metadata document: its content hash and where it came from."""
 
-    sha256: str
-    source_url: str
+    sha256: bounds.Sha256
+    source_url: bounds.Line
     validators: Validators
 
 
@@ -149,7 +152,7 @@ class Miss:
     """Why the latest attempt brought nothing."""
 
     kind: ErrorKind
-    reason: str
+    reason: bounds.Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +167,12 @@ class FlagRecord:
         changes: the latest replacements of the flag, oldest first; how many is the setting `history_keep`.
     """
 
-    code: str
+    code: bounds.Code
     image: StoredImage | None = None
     metadata: StoredMetadata | None = None
     country: Country | None = None
     miss: Miss | None = None
-    changes: tuple[FlagChange, ...] = ()
+    changes: Annotated[tuple[FlagChange, ...], Field(max_length=1000)] = ()
 
 
 class RowStatus(StrEnum):

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from flag_pipeline.core.countries import EXTRA_CODE, iso_codes
 from flag_pipeline.core.presets import find_preset
+from flag_pipeline.core.store import MAX_FILE_BYTES
 from flag_pipeline.errors import ConfigurationError
 
 
@@ -54,7 +55,7 @@ class SourceSettings(BaseModel):
         2.0, gt=0, description="Seconds without any connection after which the source is down and all else fails."
     )
     sweep_timeout_s: float = Field(1800.0, gt=0, description="Seconds for all countries of a run together.")
-    max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest decoded body, in bytes.")
+    max_body_bytes: int = Field(1_048_576, ge=1024, le=MAX_FILE_BYTES, description="Largest decoded body, in bytes.")
     max_pixels: int = Field(4_000_000, ge=1, description="Largest image, in pixels over all its frames.")
     redirect_hosts: CommaSeparated = Field(
         default_factory=list,

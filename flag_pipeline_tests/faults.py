@@ -5,6 +5,7 @@
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ START, END = "<!-- fault matrix: start -->", "<!-- fault matrix: end -->"
 
 MAX_BODY_BYTES, MAX_PIXELS = 20_000, 200_000
 GIF = gif("CN")
-NOT_FOUND, CONTRACT, SINK = ErrorKind.NOT_FOUND, ErrorKind.CONTRACT, ErrorKind.SINK
+NOT_FOUND, CONTRACT = ErrorKind.NOT_FOUND, ErrorKind.CONTRACT
 TIMEOUT, CONNECTION = ErrorKind.TIMEOUT, ErrorKind.CONNECTION
 THROTTLED, SERVER_ERROR = ErrorKind.THROTTLED, ErrorKind.SERVER_ERROR
 
@@ -64,6 +65,18 @@ def _folder_at(path_of: Callable[[str], str]) -> Callable[[Path, str], None]:
         (root / path_of(code)).mkdir(parents=True)
 
     return prepare
+
+
+def _huge_file_at(path_of: Callable[[str], str]) -> Callable[[Path, str], None]:
+    def prepare(root: Path, code: str) -> None:
+        (root / path_of(code)).touch()
+        os.truncate(root / path_of(code), 3 * 2**30)
+
+    return prepare
+
+
+def _pipe_at(path_of: Callable[[str], str]) -> Callable[[Path, str], None]:
+    return lambda root, code: os.mkfifo(root / path_of(code))
 
 
 def _flag_path(code: str) -> str:
@@ -170,8 +183,10 @@ DOCUMENTS = (
     Fault("metadata: byte order mark", None, document=lambda code: b"\xef\xbb\xbf" + _metadata("Mark")(code)),
     Fault("name: ../../x", CONTRACT, document=_metadata("../../x")),
     Fault("name: a terminal's escape sequence", CONTRACT, document=_metadata("\x1b[31mred")),
-    Fault("name: right-to-left override", CONTRACT, document=_metadata("a\u202eb")),
-    Fault("name: zero-width space", CONTRACT, document=_metadata("a\u200bb")),
+    Fault("name: right-to-left override", None, document=_metadata("a\u202eb")),
+    Fault("name: zero-width space", None, document=_metadata("a\u200bb")),
+    Fault("name: a line feed behind it", None, document=_metadata("China\r\n")),
+    Fault("name: two names with a slash", None, document=_metadata("Myanmar/Burma")),
     Fault("name: half a character", CONTRACT, document=_metadata("a\ud800b")),
     Fault("name: 101 characters", CONTRACT, document=_metadata("x" * 101)),
     Fault("name: Arabic", None, document=_metadata("مصر")),
@@ -179,9 +194,13 @@ DOCUMENTS = (
     Fault("name: markup", None, document=_metadata("<b>x & [a](b)")),
 )
 STORES = (
-    Fault("store: a folder in place of the flag", SINK, store=_folder_at(_flag_path)),
-    Fault("store: a folder in place of the metadata", SINK, store=_folder_at(metadata_path)),
-    Fault("store: a folder in place of the record", SINK, store=_folder_at(record_path)),
+    Fault("store: a folder in place of the flag", None, store=_folder_at(_flag_path)),
+    Fault("store: a folder in place of the metadata", None, store=_folder_at(metadata_path)),
+    Fault("store: a folder in place of the record", None, store=_folder_at(record_path)),
+    Fault("store: 3 GB in place of the flag", None, store=_huge_file_at(_flag_path)),
+    Fault("store: 3 GB in place of the record", None, store=_huge_file_at(record_path)),
+    Fault("store: a pipe in place of the flag", None, store=_pipe_at(_flag_path)),
+    Fault("store: a pipe in place of the record", None, store=_pipe_at(record_path)),
     Fault("store: a damaged record", None, store=_damaged_record),
     Fault("store: a link in place of the flag", None, store=_linked_flag),
 )
@@ -221,7 +240,7 @@ def _table_row(fault: Fault) -> str:
     else:
         kind = f"`{fault.kind}`"
         recorded = "observation: not found" if fault.kind is NOT_FOUND else "observation: failed"
-        files = "the reason in the record" if fault.kind is not SINK else "none"
+        files = "the reason in the record"
     colours = " | ".join(colour_of(fault, shape) for shape in SHAPES)
     return f"| {fault.name} | {kind} | {fault.attempts} | {colours} | {recorded} | {files} |"
 

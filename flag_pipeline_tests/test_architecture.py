@@ -16,9 +16,10 @@ FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "util"}
 # Who may import whom, by the first part of the name below the package; everything may import its own room.
 ROOMS = {
     "errors": set(),
-    "models": {"errors"},
+    "bounds": set(),
+    "models": {"bounds", "errors"},
     "settings": {"errors", "core"},
-    "core": {"settings", "models", "errors"},
+    "core": {"settings", "models", "bounds", "errors"},
     "defs": {"core", "settings", "models", "errors"},
     "dagster_storage": set(),
     # Paths that existing dagster.yaml files name.

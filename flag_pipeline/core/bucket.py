@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from flag_pipeline.core.store import path_parts
+from flag_pipeline.core.store import MAX_FILE_BYTES, path_parts, too_large
 from flag_pipeline.errors import SinkError
 
 if TYPE_CHECKING:
@@ -108,12 +108,15 @@ class Bucket:
             found = obstore.list_with_delimiter(self._client, "/".join(path_parts(folder)))
             return [entry["path"].rpartition("/")[2] for entry in found["objects"]]
 
-    def read(self, path: str) -> bytes:
-        """Return the object's content."""
+    def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+        """Return the object's content; a larger one is not downloaded."""
         import obstore
 
         with self._speaking_of(path):
-            return bytes(obstore.get(self._client, "/".join(path_parts(path))).bytes())
+            found = obstore.get(self._client, "/".join(path_parts(path)))
+            if found.meta["size"] > max_bytes:
+                raise too_large(path, max_bytes=max_bytes)
+            return bytes(found.bytes())
 
     def write(self, path: str, content: bytes) -> None:
         """Put the object, in one request however large: a reader sees the old one or the new one."""
@@ -121,6 +124,9 @@ class Bucket:
 
         with self._speaking_of(path):
             obstore.put(self._client, "/".join(path_parts(path)), content, use_multipart=False)
+
+    def push(self, folder: str) -> None:
+        """Each object lasts as soon as it is put."""
 
     def exists(self, path: str) -> bool:
         """Whether there is such an object."""

@@ -4,9 +4,11 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from flag_pipeline import bounds
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.table import Column, ColumnType, TableSchema
 from flag_pipeline.errors import ErrorKind
@@ -60,36 +62,39 @@ CATALOG_SCHEMA = TableSchema(
 class CatalogRow:
     """One country's row, as `CATALOG_SCHEMA` describes it; None and empty text where nothing is known."""
 
-    code: str
-    alpha_3: str
-    numeric: str
-    name: str
-    official_name: str
-    tld: str
+    code: bounds.Code
+    alpha_3: bounds.Alpha3
+    numeric: bounds.Numeric
+    name: bounds.Line
+    official_name: bounds.Line
+    tld: bounds.Tld
     status: RowStatus
-    reason: str
-    file: str = ""
-    format: str = ""
-    width_px: int | None = None
-    height_px: int | None = None
-    aspect_ratio: str = ""
-    aspect_decimal: float | None = None
-    mode: str = ""
-    n_frames: int | None = None
+    reason: bounds.Line
+    file: bounds.FlagFileOrEmpty = ""
+    format: bounds.ImageFormatOrEmpty = ""
+    width_px: bounds.Pixels | None = None
+    height_px: bounds.Pixels | None = None
+    aspect_ratio: bounds.AspectRatio = ""
+    aspect_decimal: bounds.Decimal | None = None
+    mode: bounds.PixelMode = ""
+    n_frames: bounds.Count | None = None
     colours: tuple[ColourShare, ...] = ()
-    phash: str = ""
-    size_bytes: int | None = None
-    sha256: str = ""
-    source_url: str = ""
-    fetched_at: datetime | None = None
-    first_seen_at: datetime | None = None
-    changed_at: datetime | None = None
-    n_changes: int | None = None
+    phash: bounds.Phash = ""
+    size_bytes: bounds.SizeBytes | None = None
+    sha256: bounds.Sha256OrEmpty = ""
+    source_url: bounds.Line = ""
+    fetched_at: bounds.Moment | None = None
+    first_seen_at: bounds.Moment | None = None
+    changed_at: bounds.Moment | None = None
+    n_changes: bounds.Count | None = None
 
     @property
     def has_failed(self) -> bool:
         """Whether the latest attempt failed; that the source has no such country is no failure."""
         return self.status in {RowStatus.STALE, RowStatus.MISSING} and bool(self.reason)
+
+
+_COLOUR, _ROW = TypeAdapter(ColourShare), TypeAdapter(CatalogRow)
 
 
 def catalog_rows(
@@ -115,8 +120,8 @@ def load_rows(content: bytes) -> list[CatalogRow]:
     """
     try:
         rows = json.loads(content, object_hook=_load_object)
-    except (KeyError, TypeError) as exc:
-        raise ValueError(f"not a catalog of schema {CATALOG_SCHEMA.version}: {exc}") from exc
+    except RecursionError as exc:
+        raise ValueError(f"not a catalog of schema {CATALOG_SCHEMA.version}: it is nested too deeply") from exc
     if not isinstance(rows, list) or not all(isinstance(row, CatalogRow) for row in rows):
         raise ValueError(f"not a catalog of schema {CATALOG_SCHEMA.version}")
     return rows
@@ -124,14 +129,7 @@ def load_rows(content: bytes) -> list[CatalogRow]:
 
 def _load_object(cells: dict[str, Any]) -> CatalogRow | ColourShare:
     # Object by object, so that thousands of rows are not in memory twice.
-    if "hex" in cells:
-        return ColourShare(**cells)
-    typed = {
-        column.name: datetime.fromisoformat(cells[column.name])
-        for column in CATALOG_SCHEMA.columns
-        if column.type is MOMENT and cells[column.name]
-    }
-    return CatalogRow(**{**cells, **typed, "colours": tuple(cells["colours"]), "status": RowStatus(cells["status"])})
+    return _COLOUR.validate_python(cells) if "hex" in cells else _ROW.validate_python(cells)
 
 
 def _row(code: str, record: FlagRecord | None, looks: Mapping[str, ImageLook]) -> CatalogRow:

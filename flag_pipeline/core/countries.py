@@ -18,10 +18,13 @@ EXTRA_CODE = re.compile(r"[A-Z0-9]{2,8}")
 MAX_NAME_CHARS = 100
 
 _TLD = re.compile(r"\.[a-z]{2,63}")
-# Cc control, Cf format (zero-width, bidirectional), Cs surrogates, Co private, Cn unassigned, Zl and Zp separators.
-_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-# Arabic script and emoji sequences are spelled with these two; everything else of Cf only hides or reorders text.
+# Unicode's separators of information, U+001C to U+001F, are white space for Python, but control characters to us.
+_WHITE_SPACE = re.compile(r"[^\S\x1c-\x1f]+")
+# Cc control, Cs surrogates, Co private, Cn unassigned.
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
+# Arabic and Indic scripts and emoji are spelled with these two. All other format characters (Cf) only hide or reorder.
 _JOINERS = frozenset("\u200c\u200d")
+_STRAY_JOINERS = re.compile(r"(?<![^\x00-\xff])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\xff])")
 
 
 @cache
@@ -65,21 +68,24 @@ def parse_country(content: bytes, *, code: str, url: str) -> Country:
     """Return the country that a metadata document describes, completed from ISO 3166-1.
 
     The document is a JSON object with `country` (the name), `iso_cc` and, if it likes, `tld_cc`; other keys
-    are ignored. Raises SourceContractError when it is not that, or when the name could do harm: control or
-    invisible characters, path separators, or more than 100 characters.
+    are ignored. The name is normalised first: one space for each run of white space, no format characters.
+
+    Raises SourceContractError when the document is not that, or when its name could do harm: control characters, a
+    path, or more than 100 characters.
     """
     document = parse_json_object(content, code=code, url=url)
-    iso_cc, name, tld = document.get("iso_cc"), document.get("country"), document.get("tld_cc")
-    if not isinstance(iso_cc, str) or iso_cc.upper() != code:
+    iso_cc, raw_name, tld = document.get("iso_cc"), document.get("country"), document.get("tld_cc")
+    if not isinstance(iso_cc, str) or _normalise(iso_cc).upper() != code:
         raise SourceContractError(f"metadata is for iso_cc {iso_cc!r:.40}", code=code, url=url)
-    if not isinstance(name, str):
+    if not isinstance(raw_name, str):
         raise SourceContractError("metadata has no country name", code=code, url=url)
+    name = _normalise(raw_name)
     if problem := _name_problem(name):
-        raise SourceContractError(f"country name {ascii(name)[:60]} {problem}", code=code, url=url)
+        raise SourceContractError(f"country name {ascii(raw_name)[:60]} {problem}", code=code, url=url)
     known = iso_country(code)
     return Country(
         code=code,
-        name=_normalise(name),
+        name=name,
         official_name=known.official_name,
         alpha_3=known.alpha_3,
         numeric=known.numeric,
@@ -115,8 +121,13 @@ def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _normalise(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", name).split())
+def _normalise(text: str) -> str:
+    """Return *text* in NFC, without format characters, and with one space for each run of white space."""
+    kept = "".join(c for c in text if c in _JOINERS or unicodedata.category(c) != "Cf")
+    composed = unicodedata.normalize("NFC", _WHITE_SPACE.sub(" ", kept))
+    # Without the joiner between them, a letter and its accent can become one character.
+    joined = unicodedata.normalize("NFC", _STRAY_JOINERS.sub("", composed))
+    return _WHITE_SPACE.sub(" ", joined).strip(" ")
 
 
 def _name_problem(name: str) -> str | None:
@@ -124,9 +135,10 @@ def _name_problem(name: str) -> str | None:
         return "has no letter"
     if len(name) > MAX_NAME_CHARS:
         return f"is longer than {MAX_NAME_CHARS} characters"
-    if any(unicodedata.category(c) in _UNPRINTABLE and c not in _JOINERS for c in name):
+    if any(unicodedata.category(c) in _UNPRINTABLE for c in name):
         return "has control or invisible characters"
-    if "/" in name or "\\" in name:
+    # "Myanmar/Burma" is a name; "../x" is a path.
+    if "\\" in name or not {".", ".."}.isdisjoint(name.split("/")):
         return "has a path separator"
     return None
 

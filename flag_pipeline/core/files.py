@@ -16,9 +16,11 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+from flag_pipeline.core.store import too_large
 from flag_pipeline.errors import SinkError
 
 TEMPORARY_PREFIX = ".flag-pipeline-"
+ASIDE_PREFIX = ".set-aside-"
 # A younger temporary may belong to a run that is still writing it.
 STALE_TEMPORARY_S = 3600.0
 
@@ -27,13 +29,14 @@ _PROGRAM, _numbers = secrets.token_hex(8), count()
 
 
 def open_folder(name: str, parent: int, *, make: bool) -> int:
-    """Return a descriptor of the folder *name* in *parent*, made if need be.
+    """Return a descriptor of the folder *name* in *parent*, made if need be; the entry of a new one is on the disk.
 
     Raises SinkError when it is a symbolic link: it could lead anywhere.
     """
     if make:
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=parent)
+            os.fsync(parent)
     try:
         return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     except OSError as exc:
@@ -42,21 +45,44 @@ def open_folder(name: str, parent: int, *, make: bool) -> int:
         raise
 
 
+def make_root(root: Path) -> None:
+    """Make the folder *root* and those above it where they are missing, and push the entry of each to the disk."""
+    if not root.is_dir():
+        make_root(root.parent)
+        root.mkdir(exist_ok=True)
+        parent = os.open(root.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+
+
 def _is_link(name: str, folder: int) -> bool:
     return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
 
 
-def read_file(name: str, folder: int) -> bytes:
-    """Return the file's content. Raises FileNotFoundError also for a link, which is never followed."""
+def read_file(name: str, folder: int, *, max_bytes: int) -> bytes:
+    """Return the file's content.
+
+    Raises FileNotFoundError also for a link, a pipe or a device, which are never followed or read: the next file to be
+    written takes their place. Raises the error of `too_large` before anything of a larger file is read.
+    """
     try:
         # A pipe in its place would keep the open waiting for somebody to write to it.
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder)
     except OSError as exc:
-        if exc.errno == errno.ELOOP:
+        if exc.errno in {errno.ELOOP, errno.ENXIO, errno.ENODEV}:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from exc
         raise
     try:
-        left, chunks = os.fstat(descriptor).st_size, []
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+        if not stat.S_ISREG(found.st_mode):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        if found.st_size > max_bytes:
+            raise too_large(name, max_bytes=max_bytes)
+        left, chunks = found.st_size, []
         while left > 0 and (chunk := os.read(descriptor, left)):
             chunks.append(chunk)
             left -= len(chunk)
@@ -69,7 +95,11 @@ def holds(name: str, folder: int, content: bytes) -> bool:
     """Whether there is a file *name* of its own, no link, with exactly this content."""
     with suppress(FileNotFoundError):
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        return stat.S_ISREG(found.st_mode) and found.st_size == len(content) and read_file(name, folder) == content
+        return (
+            stat.S_ISREG(found.st_mode)
+            and found.st_size == len(content)
+            and (read_file(name, folder, max_bytes=len(content)) == content)
+        )
     return False
 
 
@@ -94,6 +124,13 @@ def replace_file(name: str, folder: int, content: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
         raise
+
+
+def set_aside(name: str, folder: int) -> str:
+    """Give what is called *name* another, hidden name, and return that; nothing in it is lost."""
+    aside = f"{ASIDE_PREFIX}{secrets.token_hex(8)}"
+    os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
+    return aside
 
 
 def sweep_temporaries(folder: Path) -> None:

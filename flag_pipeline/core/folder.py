@@ -1,5 +1,6 @@
 """The local folder as a store: every file whole or not at all, shared with other processes, never left by a link."""
 
+import logging
 import os
 import stat
 import threading
@@ -7,8 +8,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from flag_pipeline.core.files import alone, holds, open_folder, read_file, replace_file, sweep_temporaries
-from flag_pipeline.core.store import path_parts
+from flag_pipeline.core.files import (
+    alone,
+    holds,
+    make_root,
+    open_folder,
+    read_file,
+    replace_file,
+    set_aside,
+    sweep_temporaries,
+)
+from flag_pipeline.core.store import MAX_FILE_BYTES, path_parts
+
+logger = logging.getLogger(__name__)
 
 LOCK = "records/.lock"
 
@@ -25,7 +37,7 @@ class LocalFolder:
 
     def prepare(self, folders: Iterable[str]) -> None:
         """Make the folders and keep them open, sweep what killed runs left half written, and open the lock."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_root(self.root)
         for folder in folders:
             with self._folder((folder,), make=True) as opened:
                 self._kept[folder] = os.dup(opened)
@@ -70,17 +82,28 @@ class LocalFolder:
             return [name for name in os.listdir(opened) if not name.startswith(".")]  # noqa: PTH208 - see files.py
         return []
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         """Return the content; a link is replaced by the file that belongs there, never followed."""
         with self._place(path) as (name, folder):
-            return read_file(name, folder)
+            return read_file(name, folder, max_bytes=max_bytes)
 
     def write(self, path: str, content: bytes) -> None:
         """Put *content* in place in one step, after it has reached the disk; identical content is not rewritten."""
         with self._place(path, make=True) as (name, folder):
-            if not holds(name, folder, content):
+            if holds(name, folder, content):
+                return
+            try:
                 replace_file(name, folder, content)
-                self._push(folder)
+            except IsADirectoryError:
+                logger.warning("%s was a folder; it is %s beside it now", path, set_aside(name, folder))
+                replace_file(name, folder, content)
+            self._push(folder)
+
+    def push(self, folder: str) -> None:
+        """Push the folder to the disk at once, also in the middle of `together`."""
+        with self._folder((folder,)) as opened:
+            os.fsync(opened)
+            (getattr(self._batch, "written", None) or set()).discard(opened)
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
@@ -90,8 +113,10 @@ class LocalFolder:
     def delete(self, path: str, *, kept: str | None = None) -> None:
         """Delete the file, if it is there and is not *kept* by another name."""
         found, other = self._stat(path), self._stat(kept) if kept else None
+        if found is None or stat.S_ISDIR(found.st_mode):
+            return
         # Where case does not count, a name that changed only in case is still the same file.
-        if found is not None and (other is None or not os.path.samestat(found, other)):
+        if other is None or not os.path.samestat(found, other):
             with suppress(FileNotFoundError), self._place(path) as (name, folder):
                 os.unlink(name, dir_fd=folder)
 

@@ -1,10 +1,11 @@
 """The history of changes: what is kept of a flag that another has replaced."""
 
-import json
 from collections.abc import Mapping
-from datetime import datetime
 
-from flag_pipeline.core.sink import EXTENSIONS, HISTORY
+from pydantic import TypeAdapter
+
+from flag_pipeline.bounds import EXTENSIONS
+from flag_pipeline.core.sink import HISTORY
 from flag_pipeline.core.table import Column, ColumnType, TableSchema
 from flag_pipeline.models import FlagChange, FlagRecord, StoredImage
 
@@ -31,6 +32,9 @@ CHANGES_SCHEMA = TableSchema(
         Column("old_file", ColumnType.TEXT, "where the replaced flag is kept below the store's root; empty if lost"),
     ),
 )  # fmt: skip
+
+
+_CHANGES = TypeAdapter(list[FlagChange])
 
 
 def history_folder(code: str) -> str:
@@ -75,13 +79,7 @@ def load_changes(content: bytes) -> list[FlagChange]:
 
     Raises ValueError when *content* is no such file.
     """
-    try:
-        return [
-            FlagChange(**{**cells, "changed_at": datetime.fromisoformat(cells["changed_at"])})
-            for cells in json.loads(content)
-        ]
-    except (KeyError, TypeError) as exc:
-        raise ValueError(f"not a table of changes of schema {CHANGES_SCHEMA.version}: {exc}") from exc
+    return _CHANGES.validate_json(content)
 
 
 def changes_since(changes: list[FlagChange], known: bytes | None) -> list[FlagChange]:

@@ -8,8 +8,8 @@ import io
 
 from PIL import Image, ImageDraw
 
+from flag_pipeline.bounds import EXTENSIONS
 from flag_pipeline.core.look import coarse_frame
-from flag_pipeline.core.sink import EXTENSIONS
 
 Size = tuple[int, int]
 

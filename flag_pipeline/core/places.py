@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flag_pipeline.core.bucket import SCHEMES, open_bucket
 from flag_pipeline.core.folder import LocalFolder
-from flag_pipeline.core.store import Store, path_parts
+from flag_pipeline.core.store import MAX_FILE_BYTES, Store, path_parts, too_large
 from flag_pipeline.errors import SinkError
 
 if TYPE_CHECKING:
@@ -66,13 +66,20 @@ class UrlStore:
         target = self._target(folder)
         return [entry.name for entry in target.iterdir() if not entry.name.startswith(".")] if target.exists() else []
 
-    def read(self, path: str) -> bytes:
-        """Return the content."""
-        return self._target(path).read_bytes()
+    def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+        """Return the content; of a larger file only one byte too many is read."""
+        with self._target(path).open("rb") as file:
+            content: bytes = file.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise too_large(path, max_bytes=max_bytes)
+        return content
 
     def write(self, path: str, content: bytes) -> None:
         """Put *content* at *path* in one call."""
         self._target(path).write_bytes(content)
+
+    def push(self, folder: str) -> None:
+        """When a file lasts is its file system's affair."""
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""

@@ -8,7 +8,7 @@ from flag_pipeline.core import catalog, gallery, history
 from flag_pipeline.core.catalog import CatalogRow, load_rows
 from flag_pipeline.core.history import load_changes
 from flag_pipeline.core.places import open_store
-from flag_pipeline.core.sink import refusing
+from flag_pipeline.core.store import refusing
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.models import FlagChange
 
@@ -21,7 +21,7 @@ def read_catalog(store: str) -> list[CatalogRow]:
     try:
         return load_rows(_read(store, catalog.JSON_PATH))
     except ValueError as exc:
-        raise ConfigurationError(f"the catalog in {store} is of another version; fetch again") from exc
+        raise ConfigurationError(f"the catalog in {store} is damaged or of another version; fetch again") from exc
 
 
 def read_changes(store: str, *, since: datetime | None = None) -> list[FlagChange]:
@@ -32,7 +32,7 @@ def read_changes(store: str, *, since: datetime | None = None) -> list[FlagChang
     try:
         changes = load_changes(_read(store, history.JSON_PATH))
     except ValueError as exc:
-        raise ConfigurationError(f"the history in {store} is of another version; fetch again") from exc
+        raise ConfigurationError(f"the history in {store} is damaged or of another version; fetch again") from exc
     return [change for change in changes if since is None or change.changed_at >= since]
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
+from flag_pipeline.bounds import EXTENSIONS
 from flag_pipeline.models import Country, FlagRecord
 
 SCHEMA = 1
+_FIRST_LINES = b'{\n  "schema": %d,\n' % SCHEMA
 
 # Made here and not at first use, which several threads come to at once.
 _RECORD = TypeAdapter(FlagRecord)
@@ -50,11 +52,30 @@ def dump_record(record: FlagRecord) -> bytes:
 
 
 def load_record(content: bytes) -> FlagRecord:
-    """Return the record that `dump_record` wrote, every field of it checked.
+    """Return the record that `dump_record` wrote, every field of it within the bounds of its type.
 
-    Raises ValueError when *content* is no record of this schema.
+    Raises ValueError when *content* is no record of this schema, or when its parts are of several countries.
     """
-    document = from_json(content)
-    if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
-        raise ValueError("not a flag record of schema 1")
-    return _RECORD.validate_python(document)
+    # Only a record with another layout has to be parsed twice.
+    if not content.startswith(_FIRST_LINES):
+        document = from_json(content)
+        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+            raise ValueError("not a flag record of schema 1")
+    record = _RECORD.validate_json(content)
+    if not _is_consistent(record):
+        raise ValueError(f"the record of {record.code} has parts of another country or format")
+    return record
+
+
+def _is_consistent(record: FlagRecord) -> bool:
+    """Whether every part is of the record's country, and every file has the extension of its image."""
+    code, image = record.code, record.image
+    if image is not None and not (
+        image.file.startswith(f"flags/{code}-") and image.file.endswith(f".{EXTENSIONS[image.format]}")
+    ):
+        return False
+    return (record.country is None or record.country.code == code) and all(
+        change.code == code
+        and (not change.old_file or change.old_file.startswith(f"history/{code}/{change.old_sha256}."))
+        for change in record.changes
+    )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from flag_pipeline.bounds import MAX_REASON_CHARS
 from flag_pipeline.core.batcher import Batcher, one_by_one
 from flag_pipeline.core.countries import parse_country
 from flag_pipeline.core.history import describe_change, history_folder, latest_changes
@@ -87,7 +88,8 @@ class Refresher:
 
         Never raises for a country's sake: one whose miss cannot be noted either has missed all the same.
         """
-        noting = self.sink.note(missed.code, Miss(missed.kind, missed.reason))
+        # A longer one could not be read back.
+        noting = self.sink.note(missed.code, Miss(missed.kind, missed.reason[:MAX_REASON_CHARS]))
         is_new = await _contained(noting, missed.code, Meter())
         if isinstance(is_new, bool):
             return replace(missed, only_row_changed=is_new)

@@ -18,10 +18,14 @@ from operator import call
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from flag_pipeline.bounds import EXTENSIONS
 from flag_pipeline.core.batcher import Batcher, Piece, one_by_one
+from flag_pipeline.core.checked_store import MAX_RECORD_BYTES, CheckedStore
+from flag_pipeline.core.countries import EXTRA_CODE
 from flag_pipeline.core.places import open_store
 from flag_pipeline.core.records import dump_country, dump_record, load_record
-from flag_pipeline.errors import SinkError
+from flag_pipeline.core.store import refusing
+from flag_pipeline.errors import SinkError, UnusableFileError
 from flag_pipeline.models import Country, FlagImage, FlagRecord, Miss
 
 if TYPE_CHECKING:
@@ -30,7 +34,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "catalog", "history"
-EXTENSIONS = {"gif": "gif", "png": "png", "jpeg": "jpg", "webp": "webp"}
 
 # File systems allow 255 bytes a name; code, dash, extension and the temporary's own letters fit in the rest.
 MAX_NAME_BYTES = 200
@@ -97,6 +100,7 @@ class FileSink:
         self._turns: dict[str, threading.Lock] = {}
         self._closing = ExitStack()
         self._store: Store  # from `_prepare` on
+        self._files: CheckedStore  # likewise
 
     async def __aenter__(self) -> Self:
         self._flags_of = await self._run(self._prepare)
@@ -126,27 +130,39 @@ class FileSink:
         return await self._loads.do(code)
 
     async def records(self) -> dict[str, FlagRecord]:
-        """Return every stored record by code, sorted by code; what cannot be read as a record is left out."""
+        """Return every stored record by code, sorted; none for a damaged one, and for an unusable one a miss: why."""
         paths = await self._run(self._record_paths)
-        found = await self._shared_out(self._read_record, paths)
+        found = await self._shared_out(self._record_or_reason, paths)
         return {record.code: record for record in found if record is not None}
 
     async def read(self, path: str) -> bytes | None:
         """Return the content of the file at *path* below the root, None if there is no such file."""
-        return await self._run(self._read, path)
+        return await self._run(self._files.read, path)
+
+    async def read_hint(self, path: str) -> bytes | None:
+        """Return the content of a file that only saves work: None also where it cannot be read."""
+        return await self._run(self._files.read_hint, path)
+
+    async def why_unusable(self, path: str) -> str:
+        """Return why the file at *path* cannot be read; nothing if it can be, or if there is none."""
+        try:
+            await self.read(path)
+        except UnusableFileError as exc:
+            return str(exc)
+        return ""
 
     async def examine(self, files: Mapping[str, tuple[str, str]], make: Callable[[str, bytes], T]) -> dict[str, T]:
         """Return by its key what *make* makes of each of *files*, which have a path and a SHA-256 each.
 
-        Those that are gone, or no longer have that hash, are left out. *make* gets the key and the content, and may
-        block. All threads read, each one file at a time; one at a time makes something of it, for several would only
-        take Python's lock from each other.
+        Those that are gone, cannot be read, or no longer have that hash, are left out. *make* gets the key and the
+        content, and may block. All threads read, each one file at a time; one at a time makes something of it, for
+        several would only take Python's lock from each other.
         """
         turn = threading.Lock()
 
         def look(key: str) -> tuple[str, T] | None:
             path, sha256 = files[key]
-            content = intact(self._read(path), sha256)
+            content = intact(self._files.read_hint(path), sha256)
             if content is None:
                 return None
             with turn:
@@ -156,7 +172,7 @@ class FileSink:
 
     async def write(self, path: str, content: bytes) -> None:
         """Put *content* at *path* below the root, whole or not at all; identical content is not rewritten."""
-        await self._run(self._write, path, content)
+        await self._run(self._files.write, path, content)
 
     async def save(
         self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None, lost: bool = False
@@ -185,6 +201,7 @@ class FileSink:
         flags_of: dict[str, set[str]] = {}
         with refusing(self.root):
             self._store = open_store(self.root)
+            self._files = CheckedStore(self._store)
             self._closing.callback(self._store.close)
             self._store.prepare((FLAGS, METADATA, RECORDS, CATALOG, HISTORY))
             for name in self._store.names(FLAGS):
@@ -199,15 +216,18 @@ class FileSink:
     @contextmanager
     def _alone(self, code: str) -> Iterator[None]:
         """Keep others from saving the country: where the store can, and our threads, which finish what was given up."""
-        with self._turns.setdefault(code, threading.Lock()), refusing(record_path(code)), self._store.alone(code):
+        with self._turns.setdefault(code, threading.Lock()), self._files.alone(code, record_path(code)):
             yield
 
     def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None, *, lost: bool) -> None:
         with self._alone(record.code):
             file = self._flag_in_place(record, image, lost=lost)
             if country is not None:
-                self._write(metadata_path(record.code), dump_country(country))
-            self._write(record_path(record.code), dump_record(record))
+                self._files.write(metadata_path(record.code), dump_country(country))
+            if file is not None:
+                # The flag's name has to last before the record that tells of it.
+                self._files.push(FLAGS)
+            self._files.write(record_path(record.code), dump_record(record))
             self._recorded.add(record.code)
             if file is not None:
                 self._drop_others(record.code, file)
@@ -217,7 +237,7 @@ class FileSink:
             known = self._read_record(record_path(code)) or FlagRecord(code)
             if known.miss == miss:
                 return False
-            self._write(record_path(code), dump_record(replace(known, miss=miss)))
+            self._files.write(record_path(code), dump_record(replace(known, miss=miss)))
             self._recorded.add(code)
             return True
 
@@ -227,69 +247,53 @@ class FileSink:
             return None
         path = record.image.file
         if image is not None:
-            self._write(path, image.content)
-        elif not self._store.exists(path):
+            self._files.write(path, image.content)
+        elif not self._files.exists(path):
             if lost:
                 return None
             raise SinkError(f"{path} vanished meanwhile; another run may have renamed it", path=path)
         return path
 
     def _drop_others(self, code: str, current: str) -> None:
-        for other in self._flags_of.get(code, set()) - {current}:
-            with refusing(other):
-                self._store.delete(other, kept=current)
+        if others := self._flags_of.get(code, set()) - {current}:
+            # The record has to last before the flag goes that the record before it told of.
+            self._files.push(RECORDS)
+        for other in others:
+            self._files.delete(other, kept=current)
         self._flags_of[code] = {current}
 
     def _keep_only(self, folder: str, paths: Collection[str]) -> None:
-        with refusing(folder):
-            present = {f"{folder}/{name}" for name in self._store.names(folder)}
-            for path in present.difference(paths):
-                self._store.delete(path)
+        for path in {f"{folder}/{name}" for name in self._files.names(folder)}.difference(paths):
+            self._files.delete(path)
 
     def _load(self, code: str) -> StoredCountry:
         record = self._read_record(record_path(code)) or FlagRecord(code)
-        document = self._read(metadata_path(code)) if record.metadata and record.country else None
+        document = self._files.read_small(metadata_path(code)) if record.metadata and record.country else None
+        image = record.image
         return StoredCountry(
             record,
-            flag=intact(self._read(record.image.file), record.image.sha256) if record.image else None,
+            flag=intact(self._files.read_small(image.file, image.size_bytes), image.sha256) if image else None,
             metadata_is_intact=record.metadata is not None and intact(document, record.metadata.sha256) is not None,
         )
 
     def _record_paths(self) -> list[str]:
-        with refusing(RECORDS):
-            return [f"{RECORDS}/{name}" for name in sorted(self._store.names(RECORDS)) if name.endswith(".json")]
+        return [f"{RECORDS}/{name}" for name in sorted(self._files.names(RECORDS)) if name.endswith(".json")]
+
+    def _record_or_reason(self, path: str) -> FlagRecord | None:
+        try:
+            return _parse_record(self._files.read(path, MAX_RECORD_BYTES), path)
+        except UnusableFileError as exc:
+            code = path.removeprefix(f"{RECORDS}/").removesuffix(".json")
+            return FlagRecord(code, miss=Miss(exc.kind, str(exc))) if EXTRA_CODE.fullmatch(code) else None
 
     def _read_record(self, path: str) -> FlagRecord | None:
-        content = self._read(path)
-        if content is None:
-            return None
-        # A record that nobody can read is as good as none: the country is fetched in full and it is rewritten.
-        with suppress(ValueError):
-            record = load_record(content)
-            if _is_consistent(record, path):
-                return record
-        return None
-
-    def _read(self, path: str) -> bytes | None:
-        with refusing(path), suppress(FileNotFoundError):
-            return self._store.read(path)
-        return None
-
-    def _write(self, path: str, content: bytes) -> None:
-        with refusing(path):
-            self._store.write(path, content)
+        return _parse_record(self._files.read_small(path), path)
 
 
-def _is_consistent(record: FlagRecord, path: str) -> bool:
-    """Whether the record lies where it belongs and names an image of its own country."""
-    own = f"{FLAGS}/{record.code}-"
-    return path == record_path(record.code) and (record.image is None or record.image.file.startswith(own))
-
-
-@contextmanager
-def refusing(path: str) -> Iterator[None]:
-    """Turn what the operating system or an object store's client raises inside the block into SinkError."""
-    try:
-        yield
-    except OSError as exc:
-        raise SinkError(f"cannot use {path} in the store: {exc.strerror or exc}", path=path) from exc
+def _parse_record(content: bytes | None, path: str) -> FlagRecord | None:
+    """Return the record that lies at *path*; None if it is damaged: the next fetch writes it anew."""
+    with suppress(ValueError):
+        record = load_record(content or b"")
+        if path == record_path(record.code):
+            return record
+    return None

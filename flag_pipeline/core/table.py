@@ -18,9 +18,13 @@ from flag_pipeline.models import ColourShare
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# A spreadsheet takes text for a formula that starts like this, full-width signs included (OWASP, CSV injection); and
-# where it splits lines at semicolons, as in much of Europe, what follows one is the start of a cell.
-_FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
+# A spreadsheet takes text for a formula that starts with one of these (OWASP, CSV injection), or with one of their
+# full-width or small forms. Programs that split lines at another separator than ours, as spreadsheets in much of Europe
+# do at semicolons, and that ignore quotes, see the start of a cell behind each separator and each line end.
+_FORMULA = re.compile(
+    r"(^|\r\n|[,;\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029])"
+    r"""(?=[\s"\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]|[\t\r])"""
+)
 VERSION_KEY = "flag_pipeline.schema_version"
 
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dagster as dg
 from PIL import Image
@@ -28,7 +28,8 @@ from flag_pipeline.defs.checks import CheckLimits, catalog_check_specs, check_ca
 from flag_pipeline.defs.ledger import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE, OWNERS
 from flag_pipeline.defs.publishing import column_schema, publish, table_preview
 from flag_pipeline.defs.resources import FileSinkResource
-from flag_pipeline.models import FlagRecord, ImageLook, RowStatus
+from flag_pipeline.errors import ErrorKind
+from flag_pipeline.models import FlagRecord, ImageLook, Miss, RowStatus
 
 PREVIEW_ROWS = 10
 PREVIEW_COLUMNS = ("code", "name", "status", "width_px", "height_px", "aspect_ratio", "size_bytes", "changed_at")
@@ -64,6 +65,7 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
         records = await sink.records()
         known = looks_of(before)
         seen = await look_at_flags(sink, records, known=known)
+        records |= await unusable_flags(sink, {code: records[code] for code in records.keys() - seen.keys()})
         rows = catalog_rows(codes, records, {**known, **{one.sha256: one.look for one in seen.values()}})
         version = await publish(sink, render_table(CATALOG_SCHEMA, CATALOG_FOLDER, rows))
         changed = changed_codes(rows, {row.code: row.sha256 for row in before if row.sha256})
@@ -89,9 +91,9 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
 
 
 async def previous_rows(sink: FileSink) -> list[CatalogRow]:
-    """Return the rows of the catalog that is stored now; none before the first, and of another version."""
+    """Return the rows of the catalog that is stored now; none before the first, or if it cannot be read."""
     try:
-        return load_rows(await sink.read(JSON_PATH) or b"[]")
+        return load_rows(await sink.read_hint(JSON_PATH) or b"[]")
     except ValueError:
         return []
 
@@ -118,6 +120,15 @@ async def look_at_flags(
         return SeenFlag(sha256, known.get(sha256) or describe_look(content), tile)
 
     return await sink.examine(files, see)
+
+
+async def unusable_flags(sink: FileSink, records: Mapping[str, FlagRecord]) -> dict[str, FlagRecord]:
+    """Return the records whose flag cannot be read, with a miss that says why, so that their rows say it."""
+    files = {code: record.image.file for code, record in records.items() if record.image}
+    reasons = {code: await sink.why_unusable(file) for code, file in files.items()}
+    return {
+        code: replace(records[code], miss=Miss(ErrorKind.SINK, reason)) for code, reason in reasons.items() if reason
+    }
 
 
 async def show_mosaic(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image]) -> dg.MarkdownMetadataValue:

@@ -37,7 +37,7 @@ async def flag_changes(file_sink: FileSinkResource) -> dg.MaterializeResult:  # 
     """Derive the table of changes from the records, and compare it with the one before."""
     records = await file_sink.sink.records()
     changes = change_rows(records)
-    fresh = changes_since(changes, await file_sink.sink.read(JSON_PATH))
+    fresh = changes_since(changes, await file_sink.sink.read_hint(JSON_PATH))
     version = await publish(file_sink.sink, render_table(CHANGES_SCHEMA, HISTORY, changes))
     return dg.MaterializeResult(
         data_version=version,
@@ -74,7 +74,7 @@ async def describe_pictures(sink: FileSink, records: dict[str, FlagRecord], chan
     lines = ["| country | changed | before and after |", "|---|---|---|"]
     for change in changes[:SHOWN_CHANGES]:
         old, new = [
-            intact(await sink.read(paths[key]), sha256) if (key := (change.code, sha256)) in paths else None
+            intact(await sink.read_hint(paths[key]), sha256) if (key := (change.code, sha256)) in paths else None
             for sha256 in (change.old_sha256, change.new_sha256)
         ]
         country = records[change.code].country

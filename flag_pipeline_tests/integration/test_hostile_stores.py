@@ -3,16 +3,18 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from flag_pipeline.core.catalog import JSON_PATH
-from flag_pipeline.core.countries import iso_country
+from flag_pipeline.core.catalog import JSON_PATH, load_rows
+from flag_pipeline.core.countries import iso_codes, iso_country
 from flag_pipeline.core.files import STALE_TEMPORARY_S, TEMPORARY_PREFIX
+from flag_pipeline.core.history import JSON_PATH as CHANGES_PATH
 from flag_pipeline.core.records import load_record
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
@@ -29,12 +31,16 @@ from flag_pipeline_tests.flag_server import (
 )
 from flag_pipeline_tests.integration.test_bounds import padded_png
 from flag_pipeline_tests.privileges import bound_by_permissions, grow, small_disk
+from flag_pipeline_tests.records import change_of
 from flag_pipeline_tests.samples import flag, gif, picture, record
+from flag_pipeline_tests.unit.test_records import DAMAGE, changed
+from flag_pipeline_tests.unit.test_sink import OCCUPANTS, occupy
 
 pytestmark = pytest.mark.timeout(120)
 
 CODES = ["AD", "AE", "AF", "AG", "AI", "AL", "BA", "BB", "BD", "BE", "BF", "BG"]
 VICTIM = "AF"
+REPLACED = "the next fetch replaces it"
 FOLDERS = ["flags", "metadata", "records", "history", "catalog"]
 
 
@@ -45,20 +51,22 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def run(job: str, instance: dg.DagsterInstance, server: FlagServer, store: Path) -> bool:
-    """Run a job over the first countries, and say whether it succeeded."""
+def run(
+    job: str, instance: dg.DagsterInstance, server: FlagServer, store: Path, *, codes: Sequence[str] = CODES
+) -> bool:
+    """Run a job over these countries, and say whether it succeeded."""
     # On one thread: what does not fit takes all the room until it gives up, and who saves meanwhile has none.
     settings = load_settings(source=server.url, store=str(store), attempts=1, sink_threads=1)
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     if job == "refresh_flags":
-        config["ops"] = {"fetch_flags": {"config": {"countries": CODES}}}
+        config["ops"] = {"fetch_flags": {"config": {"countries": list(codes)}}}
     definition = build_definitions(settings).resolve_job_def(job)
     return definition.execute_in_process(config, instance, raise_on_error=False).success
 
 
-def ledger_of(instance: dg.DagsterInstance) -> AssetLedger:
+def ledger_of(instance: dg.DagsterInstance, codes: Sequence[str] = CODES) -> AssetLedger:
     """How the countries stand."""
-    return read_ledger(instance, FLAG_IMAGE, CODES)
+    return read_ledger(instance, FLAG_IMAGE, list(codes))
 
 
 def kinds_of(instance: dg.DagsterInstance) -> dict[str, ErrorKind]:
@@ -185,6 +193,107 @@ def test_folder_that_is_closed_to_all_fails_all_in_one_go(
     assert kinds_of(instance) == dict.fromkeys(CODES, ErrorKind.SINK)
     assert ledger_of(instance).materialized == []
     assert temporaries_in(tmp_path) == []
+
+
+def damaged_record(path: tuple[str | int, ...], value: object) -> Callable[[Path, str], None]:
+    """Give the country's record a value that is out of bounds."""
+
+    def damage(store: Path, code: str) -> None:
+        place = store / f"records/{code}.json"
+        known = replace(load_record(place.read_bytes()), changes=(change_of(code),))
+        place.write_text(json.dumps(changed(known, path, value)))
+
+    return damage
+
+
+def occupied(folder: str, kind: str) -> Callable[[Path, str], None]:
+    """Put what is no file in the place of one of the country's files."""
+
+    def damage(store: Path, code: str) -> None:
+        [place] = store.glob(f"{folder}/{code}[.-]*")
+        occupy(place, kind)
+
+    return damage
+
+
+DAMAGES = [
+    *(damaged_record(path, value) for path, values in DAMAGE for value in values),
+    *(occupied(folder, kind) for folder in ("flags", "metadata", "records") for kind in OCCUPANTS),
+]
+# None of these is meant by a damage.
+DAMAGED = dict(zip((code for code in iso_codes() if code not in {"CN", "FR", VICTIM}), DAMAGES, strict=False))
+
+
+@pytest.mark.parametrize(
+    ("catalog", "changes"),
+    [
+        (b"[" * 100_000, b'{"a":' * 100_000),
+        (b'[{"code": ["CN"], "sha256": {}}]', b'[{"code": "XX", "old_file": "/etc/passwd"}]'),
+    ],
+    ids=["nested", "wrong types"],
+)
+def test_damaged_store_costs_nothing_but_the_country_that_is_answered_badly(
+    instance: dg.DagsterInstance, flag_server: FlagServer, tmp_path: Path, catalog: bytes, changes: bytes
+) -> None:
+    """A damage for each country, and a bad answer for one: the catalog is whole before and after all is mended."""
+    assert len(DAMAGED) == len(DAMAGES)
+    assert run("refresh_flags", instance, flag_server, tmp_path, codes=iso_codes())
+    assert run("rebuild_catalog", instance, flag_server, tmp_path)
+    for code, damage in DAMAGED.items():
+        damage(tmp_path, code)
+    (tmp_path / JSON_PATH).write_bytes(catalog)
+    (tmp_path / CHANGES_PATH).write_bytes(changes)
+    flag_server.script(flag_url_path(VICTIM), [answer(200, b"<html>")])
+
+    assert run("rebuild_catalog", instance, flag_server, tmp_path)
+    assert {row.code for row in load_rows((tmp_path / JSON_PATH).read_bytes())} == set(iso_codes())
+
+    assert not run("refresh_flags", instance, flag_server, tmp_path, codes=iso_codes())
+    assert {code: miss.kind for code, miss in ledger_of(instance, iso_codes()).failed.items()} == {
+        VICTIM: ErrorKind.CONTRACT
+    }
+    check_store(tmp_path, [code for code in iso_codes() if code != VICTIM])
+    assert run("rebuild_catalog", instance, flag_server, tmp_path)
+    rows = load_rows((tmp_path / JSON_PATH).read_bytes())
+    assert {row.code: row.status for row in rows} == {**dict.fromkeys(iso_codes(), "ok"), VICTIM: "stale"}
+
+
+def test_row_says_why_a_file_cannot_be_read(
+    instance: dg.DagsterInstance, flag_server: FlagServer, tmp_path: Path
+) -> None:
+    """A folder, 3 GB and a closed file cost the catalog one row each, in a store that is as it was otherwise."""
+    assert run("refresh_flags", instance, flag_server, tmp_path)
+    for folder, code, kind in (("records", "AD", "folder"), ("flags", "AE", "folder"), ("flags", "AG", "3 GB")):
+        occupied(folder, kind)(tmp_path, code)
+    [closed] = tmp_path.glob("flags/AI-*")
+    closed.chmod(0)
+    (tmp_path / "records/AL.json").chmod(0)
+
+    with bound_by_permissions():
+        assert run("rebuild_catalog", instance, flag_server, tmp_path)
+
+    rows = {row.code: row for row in load_rows((tmp_path / JSON_PATH).read_bytes())}
+    assert len(rows) == 249
+    assert {code: (rows[code].status, rows[code].reason) for code in CODES if rows[code].reason} == {
+        "AD": ("missing", f"sink: cannot use records/AD.json in the store: Is a directory; {REPLACED}"),
+        "AE": ("stale", f"sink: cannot use {rows['AE'].file} in the store: Is a directory; {REPLACED}"),
+        "AG": ("stale", f"sink: cannot use {rows['AG'].file} in the store: more than 67,108,864 bytes; {REPLACED}"),
+        "AI": ("stale", f"sink: cannot use {rows['AI'].file} in the store: Permission denied"),
+        "AL": ("missing", "sink: cannot use records/AL.json in the store: Permission denied"),
+    }
+
+
+def test_replaced_flag_that_cannot_be_read_is_shown_as_lost(
+    instance: dg.DagsterInstance, flag_server: FlagServer, tmp_path: Path
+) -> None:
+    """A folder in the history's place of a flag fails neither the table of changes nor the page."""
+    assert run("refresh_flags", instance, flag_server, tmp_path)
+    flag_server.script(flag_url_path("AD"), [answer(200, picture("GIF", size=(60, 40)))])
+    assert run("refresh_flags", instance, flag_server, tmp_path)
+    [kept] = (tmp_path / "history/AD").iterdir()
+    occupy(kept, "folder")
+
+    assert run("rebuild_catalog", instance, flag_server, tmp_path)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from flag_pipeline.core.catalog import JSON_PATH
+from flag_pipeline.core.checked_store import MAX_RECORD_BYTES
 from flag_pipeline.core.places import open_store
 from flag_pipeline.core.records import dump_country, dump_record
 from flag_pipeline.core.sink import CATALOG, FLAGS, HISTORY, METADATA, RECORDS, FileSink, record_path
@@ -208,6 +209,21 @@ async def test_damaged_record_is_as_good_as_none(sink: FileSink, beside: Store, 
     await asyncio.to_thread(beside.write, record_path("CN"), content)
 
     assert await sink.records() == {}
+
+
+async def test_no_more_is_read_than_a_file_may_have(sink: FileSink, beside: Store) -> None:
+    """A record of more than 4 MiB counts as none for a fetch, has a reason for the catalog, and is replaced."""
+    large = dump_record(record()) + b" " * MAX_RECORD_BYTES
+    await asyncio.to_thread(beside.write, record_path("CN"), large)
+
+    assert await asyncio.to_thread(beside.read, record_path("CN"), len(large)) == large
+    with pytest.raises(OSError, match="more than 1,000 bytes"):
+        await asyncio.to_thread(beside.read, record_path("CN"), 1000)
+    [found] = (await sink.records()).values()
+    assert found.miss is not None
+    assert found.miss.reason.endswith("more than 4,194,304 bytes; the next fetch replaces it")
+    await sink.save(record(), image=flag())
+    assert await sink.records() == {"CN": record()}
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "flags/../../x", "flags/../../../../tmp/x"])

@@ -87,8 +87,18 @@ def test_objects_that_are_put_together_are_there_one_by_one(bucket: Bucket) -> N
     """Each put lasts at once: there is nothing to push afterwards."""
     with bucket.together(), bucket.alone("CN"):
         bucket.write("flags/CN-China.gif", b"GIF")
+        bucket.push("flags")
 
         assert bucket.read("flags/CN-China.gif") == b"GIF"
+
+
+def test_larger_object_is_not_downloaded(bucket: Bucket) -> None:
+    """Its size is in the answer's headers, and an object of just that size is read."""
+    bucket.write("flags/CN-China.gif", b"GIF")
+
+    assert bucket.read("flags/CN-China.gif", 3) == b"GIF"
+    with pytest.raises(OSError, match="more than 2 bytes"):
+        bucket.read("flags/CN-China.gif", 2)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,27 @@ def test_spreadsheet_runs_no_formula(name: str) -> None:
     assert name_cell(name) == f"'{name}"
 
 
-@pytest.mark.parametrize(("name", "cell"), [("x;=1+1", "x;'=1+1"), ("x; @A1;-1", "x;' @A1;'-1"), ("a;b-c", "a;b-c")])
-def test_formula_behind_a_semicolon_is_none_either(name: str, cell: str) -> None:
-    """Where a spreadsheet takes semicolons for separators, a name with one in it is two cells."""
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("x;=1+1", "x;'=1+1"),
+        ("x; @A1;-1", "x;' @A1;'-1"),
+        ("a;b-c", "a;b-c"),
+        ('a;"=HYPERLINK(A1);', "a;'\"=HYPERLINK(A1);"),
+        ('"=1+1"', '\'"=1+1"'),
+        ('x, " =1', "x,' \" =1"),
+        ("x\t=1", "x\t'=1"),
+        ("x;\t=1", "x;'\t'=1"),
+        ("x\n-1\r\n@A1", "x\n'-1\r\n'@A1"),
+        ("\t=1", "'\t'=1"),
+        ("\rx", "'\rx"),
+        ("x;\uff1d1", "x;'\uff1d1"),
+        ("\ufe661", "'\ufe661"),
+        ("\ufeff=1", "'\ufeff=1"),
+        ("Côte d'Ivoire, the", "Côte d'Ivoire, the"),
+        ("Korea (Rep.); a-b", "Korea (Rep.); a-b"),
+    ],
+)
+def test_formula_behind_a_separator_is_none_either(name: str, cell: str) -> None:
+    """A program that takes another character for the separator, or ignores quotes, sees several cells in a name."""
     assert name_cell(name) == cell

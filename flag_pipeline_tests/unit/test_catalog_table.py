@@ -129,11 +129,51 @@ def test_rows_come_back_from_json(files: dict[str, bytes], records: dict[str, Fl
     assert load_rows(files["catalog/catalog.json"]) == catalog_rows(["CN", "FR", "ZW"], records, LOOKS)
 
 
-@pytest.mark.parametrize("content", [b"not json", b'[{"code": "CN"}]', b"[1]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *[b"not json", b'[{"code": "CN"}]', b"[1]", b"{}", b"null", b"\xff", b"1" * 5000],
+        *[b"[" * 100_000, b'{"a":' * 100_000, b'[{"hex": 5}]', b'[{"hex": "#ffffff", "share": NaN}]'],
+        b'[{"hex": "#ffffff", "share": 0.5}]',
+    ],
+)
 def test_what_is_no_catalog_is_refused(content: bytes) -> None:
-    """Files of another schema are an error, not empty rows."""
+    """Files of another schema, and files that are nested too deeply, are a ValueError, not empty rows."""
     with pytest.raises(ValueError, match=r"."):
         load_rows(content)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("code", "../x"),
+        ("name", "a\x1b[2J"),
+        ("file", "../../etc/passwd"),
+        ("file", "flags/CN-x.exe"),
+        ("width_px", 0),
+        ("width_px", 2**70),
+        ("height_px", "1"),
+        ("n_frames", True),
+        ("size_bytes", -1),
+        ("aspect_decimal", float("nan")),
+        ("colours", None),
+        ("colours", [{"hex": "red", "share": 0.1}]),
+        ("colours", [[]]),
+        ("phash", "x"),
+        ("sha256", ["a"]),
+        ("status", "fine"),
+        ("changed_at", "2026-01-01T00:00:00"),
+        ("changed_at", []),
+        ("reason", {}),
+    ],
+)
+def test_cell_out_of_bounds_is_refused(files: dict[str, bytes], column: str, value: object) -> None:
+    """A catalog with a cell that this program cannot have written is a ValueError, whatever the cell's type."""
+    rows = json.loads(files["catalog/catalog.json"])
+    rows[1][column] = value
+
+    with pytest.raises(ValueError, match=r"."):
+        load_rows(json.dumps(rows).encode())
 
 
 @pytest.mark.parametrize(("schema", "row_type"), [(CATALOG_SCHEMA, CatalogRow), (CHANGES_SCHEMA, FlagChange)])

@@ -63,6 +63,9 @@ def test_fresh_changes_are_those_that_the_table_lacks() -> None:
     assert changes_since(changes, table) == changes[:1]
     assert changes_since(changes, None) == changes
     assert changes_since(changes, b'[{"old": "schema"}]') == changes
+    assert changes_since(changes, b"[" * 100_000) == changes
+    assert changes_since(changes, table.replace(b'"code": "CN"', b'"code": ["CN"]')) == changes
+    assert changes_since(changes, table.replace(b'"old_file": "', b'"old_file": "/etc/')) == changes
     assert changes_since(changes, render_json(CHANGES_SCHEMA, changes)) == []
 
 

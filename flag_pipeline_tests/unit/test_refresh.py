@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import shutil
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from flag_pipeline.bounds import MAX_REASON_CHARS
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceContractError, SourceError, TransientSourceError
-from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Miss, Validators
+from flag_pipeline.models import Effort, FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Miss, Validators
 from flag_pipeline_tests.fakes import FakeSource
 from flag_pipeline_tests.samples import gif, large_gif, picture
 
@@ -351,13 +353,25 @@ async def test_store_that_refuses_is_an_outcome_too(
     source: FakeSource, sink: FileSink, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Kind `sink`; that not even the miss can be noted is logged."""
-    (tmp_path / "records/CN.json").mkdir()
+    shutil.rmtree(tmp_path / "records")
 
     outcome = await refresher(source, sink).refresh("CN")
 
     assert isinstance(outcome, FlagFailed)
     assert outcome.kind is ErrorKind.SINK
     assert "the catalog will not know" in caplog.text
+
+
+async def test_record_is_read_back_however_long_the_reason_is(source: FakeSource, sink: FileSink) -> None:
+    """A reason that is longer than a record may have is cut, so the country keeps its good files in the catalog."""
+    await refresher(source, sink).refresh("CN")
+
+    missed = FlagFailed("CN", ErrorKind.UNEXPECTED, "x" * (MAX_REASON_CHARS + 1), "", 1, Effort())
+    await refresher(source, sink).remember(missed)
+
+    known = (await sink.records())["CN"]
+    assert known.image is not None
+    assert known.miss == Miss(ErrorKind.UNEXPECTED, "x" * MAX_REASON_CHARS)
 
 
 async def test_store_that_fails_in_no_known_way_is_an_outcome_too(

@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import os
+import socket
+import stat
 import threading
 import time
 import uuid
@@ -13,9 +15,9 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from flag_pipeline.core.files import STALE_TEMPORARY_S, TEMPORARY_PREFIX
+from flag_pipeline.core.files import ASIDE_PREFIX, STALE_TEMPORARY_S, TEMPORARY_PREFIX
 from flag_pipeline.core.records import dump_record
-from flag_pipeline.core.sink import MAX_NAME_BYTES, FileSink, flag_path, record_path
+from flag_pipeline.core.sink import MAX_NAME_BYTES, FileSink, StoredCountry, flag_path, record_path
 from flag_pipeline.errors import ErrorKind, SinkError
 from flag_pipeline.models import Country, FlagRecord, Miss
 from flag_pipeline_tests.samples import flag, gif, record
@@ -36,6 +38,11 @@ def files_in(root: Path) -> set[str]:
 def temporaries_in(root: Path) -> list[Path]:
     """What a save writes to before it is whole."""
     return list(root.rglob(f"{TEMPORARY_PREFIX}*"))
+
+
+def found_below(root: Path, name: str) -> list[Path]:
+    """Where files of that name are, at any depth and in hidden folders too."""
+    return list(root.rglob(name))
 
 
 def known_country(known: FlagRecord) -> Country:
@@ -195,14 +202,134 @@ async def test_save_that_nobody_waits_for_and_a_miss_take_turns(
     assert files_in(tmp_path) == {"flags/CN-China.gif", "records/CN.json"}
 
 
-async def test_folder_in_place_of_a_file_is_refused(sink: FileSink, tmp_path: Path) -> None:
-    """Whatever the store holds, the answer is a SinkError."""
-    (tmp_path / "flags/CN-China.gif").mkdir()
+@pytest.mark.parametrize("path", ["flags/CN-China.gif", "metadata/CN.json", "records/CN.json", "catalog/catalog.json"])
+async def test_folder_in_place_of_a_file_is_moved_aside(
+    sink: FileSink, tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """It cannot be read, and that is a SinkError; the file that is saved takes its place, and what it held is kept."""
+    (tmp_path / path / "deeper").mkdir(parents=True)
+    (tmp_path / path / "deeper/precious").write_bytes(b"x")
 
-    with pytest.raises(SinkError, match=r"cannot use flags/CN-China\.gif"):
-        await sink.save(record(), image=flag())
-    with pytest.raises(SinkError, match="Is a directory"):
-        await sink.read("flags/CN-China.gif")
+    with pytest.raises(SinkError, match="Is a directory; the next fetch replaces it"):
+        await sink.read(path)
+    await sink.save(record(), image=flag(), country=record().country)
+    await sink.write("catalog/catalog.json", b"[]")
+
+    assert (tmp_path / path).is_file()
+    [aside] = found_below(tmp_path, "precious")
+    assert aside.relative_to((tmp_path / path).parent).parts[0].startswith(ASIDE_PREFIX)
+    assert f"{path} was a folder; it is {ASIDE_PREFIX}" in caplog.text
+
+
+async def test_folder_among_files_to_be_dropped_stays(sink: FileSink, tmp_path: Path) -> None:
+    """Only files are deleted, and a folder between them fails nothing."""
+    (tmp_path / "history/CN/folder").mkdir(parents=True)
+    (tmp_path / "history/CN/a.gif").write_bytes(b"x")
+
+    await sink.keep_only("history/CN", [])
+
+    assert [path.name for path in (tmp_path / "history/CN").iterdir()] == ["folder"]
+
+
+def occupy(path: Path, kind: str) -> None:
+    """Put something in the place of a file that is no file of ours."""
+    path.unlink(missing_ok=True)
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as listening:
+                listening.bind(str(path))
+        case "3 GB":
+            path.touch()
+            os.truncate(path, 3 * 2**30)
+        case "link to a device":
+            path.symlink_to("/dev/zero")
+
+
+OCCUPANTS = ["folder", "pipe", "socket", "3 GB", "link to a device"]
+
+
+@pytest.mark.parametrize("kind", OCCUPANTS)
+@pytest.mark.parametrize("path", ["flags/CN-China.gif", "metadata/CN.json", "records/CN.json"])
+async def test_what_is_no_file_of_ours_counts_as_none_and_is_replaced(tmp_path: Path, kind: str, path: str) -> None:
+    """To load the country neither waits nor reads it, and to save the country puts the file in its place."""
+    async with FileSink(str(tmp_path)) as sink:
+        await sink.save(record(), image=flag(), country=record().country)
+    occupy(tmp_path / path, kind)
+
+    async with FileSink(str(tmp_path)) as sink:
+        stored = await sink.load("CN")
+        await sink.save(record(), image=flag(), country=record().country)
+
+        assert (stored.record.image is None, stored.flag is None, stored.metadata_is_intact) == {
+            "flags": (False, True, True),
+            "metadata": (False, False, False),
+            "records": (True, True, False),
+        }[path.partition("/")[0]]
+        assert await sink.load("CN") == StoredCountry(record(), gif(), metadata_is_intact=True)
+    assert files_in(tmp_path) >= {"flags/CN-China.gif", "metadata/CN.json", "records/CN.json"}
+
+
+@pytest.mark.parametrize("kind", OCCUPANTS)
+async def test_miss_is_noted_whatever_is_in_the_records_place(sink: FileSink, tmp_path: Path, kind: str) -> None:
+    """The reason of a country that fails is not lost because its record is no file."""
+    occupy(tmp_path / "records/CN.json", kind)
+    miss = Miss(ErrorKind.TIMEOUT, "slow")
+
+    assert await sink.note("CN", miss)
+
+    assert await sink.records() == {"CN": FlagRecord("CN", miss=miss)}
+
+
+async def test_record_that_cannot_be_read_costs_one_row(sink: FileSink, tmp_path: Path) -> None:
+    """A folder or 3 GB in a record's place gives an empty record that says why; the name of no country gives none."""
+    await sink.save(record(), image=flag())
+    for name, kind in {"FR.json": "folder", "DE.json": "3 GB", "no code.json": "folder", "BR.json": "pipe"}.items():
+        occupy(tmp_path / "records" / name, kind)
+
+    found = await sink.records()
+
+    assert {code: known.miss and known.miss.reason for code, known in found.items()} == {
+        "CN": None,
+        "DE": "cannot use records/DE.json in the store: more than 4,194,304 bytes; the next fetch replaces it",
+        "FR": "cannot use records/FR.json in the store: Is a directory; the next fetch replaces it",
+    }
+
+
+async def test_file_that_cannot_be_read_is_no_hint(sink: FileSink, tmp_path: Path) -> None:
+    """What only saves work is None where it cannot be read, and why can be asked for."""
+    occupy(tmp_path / "catalog/catalog.json", "folder")
+    occupy(tmp_path / "history/changes.json", "3 GB")
+    await sink.write("catalog/a", b"x")
+
+    assert [await sink.read_hint(path) for path in ("catalog/catalog.json", "history/changes.json", "catalog/a")] == [
+        None,
+        None,
+        b"x",
+    ]
+    assert "more than 67,108,864 bytes" in await sink.why_unusable("history/changes.json")
+    assert await sink.why_unusable("catalog/a") == await sink.why_unusable("catalog/none") == ""
+
+
+async def test_device_is_not_read(sink: FileSink, tmp_path: Path) -> None:
+    """A device in a file's place, which only root can make, counts as no file."""
+    try:
+        os.mknod(tmp_path / "catalog/a", stat.S_IFCHR | 0o600, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip("this user cannot make a device")
+
+    assert await sink.read("catalog/a") is None
+
+
+async def test_flag_that_has_grown_is_not_read_to_its_end(sink: FileSink, tmp_path: Path) -> None:
+    """One byte more than the record tells of is enough to know that it is another file."""
+    await sink.save(record(), image=flag())
+    (tmp_path / "flags/CN-China.gif").write_bytes(gif() + b"\0")
+
+    assert (await sink.load("CN")).flag is None
 
 
 async def test_store_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
