@@ -43,7 +43,9 @@ class SourceSettings(BaseModel):
     attempts: int = Field(4, ge=1, le=20, description="Requests for one file before giving up on it.")
     retry_initial_s: float = Field(0.2, gt=0, description="Seconds of back-off before the second attempt.")
     retry_max_s: float = Field(10.0, gt=0, description="Longest back-off between two attempts, in seconds.")
-    retry_total_s: float = Field(60.0, gt=0, description="Seconds from a file's first attempt to its last.")
+    retry_total_s: float = Field(
+        60.0, gt=0, description="Seconds for all attempts at one file and the back-off between them."
+    )
     retry_after_max_s: float = Field(
         30.0, gt=0, description="Longest Retry-After that is obeyed, in seconds; a longer one is cut to this."
     )
