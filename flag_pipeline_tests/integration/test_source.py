@@ -264,10 +264,11 @@ async def test_408_on_a_kept_connection_is_tried_again_on_a_fresh_one() -> None:
         async with client_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
             await asyncio.gather(*[client.fetch("/warm") for _ in range(6)])
 
-            assert await asyncio.gather(*map(client.fetch, "/a /b /c /d".split())) == [b"GIF"] * 4
+            for paths in ("/a /b /c /d".split(), "/e /f /g /h /i /j".split()):
+                assert await asyncio.gather(*map(client.fetch, paths)) == [b"GIF"] * len(paths)
 
-        # Where 408 was said, nothing else is asked.
-        assert sorted(proxy.n_requests, reverse=True) == [2, 2, 2, 2, 1, 1, 1, 1, 1, 1]
+        # Where 408 was said, nothing else was asked.
+        assert max(proxy.n_requests) == 2
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", "", "1.5", "Mon, 99 Foo 2026 00:00:00 GMT"])
@@ -478,18 +479,19 @@ async def test_cut_connection_in_an_encoded_body_is_tried_again(client: Client, 
     assert (await client.failure()).kind is ErrorKind.CONNECTION
 
 
-async def test_process_without_files_is_not_the_sources_fault(client: Client, flag_server: FlagServer) -> None:
+async def test_process_without_files_is_not_the_sources_fault(flag_server: FlagServer) -> None:
     """The country fails with a kind that heals, and the source is not given up."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-    try:
-        failure = await client.failure()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    async with client_of(flag_server.url, source_down_s=1e-6) as client:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            failure = await client.failure()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
-    assert (failure.kind, failure.attempts) == (ErrorKind.LOCAL, 2)
-    assert flag_server.requests == []
-    assert await client.fetch(metadata_url_path("CN"))
+        assert (failure.kind, failure.attempts) == (ErrorKind.LOCAL, 2)
+        assert flag_server.requests == []
+        assert await client.fetch(metadata_url_path("CN"))
 
 
 async def test_too_many_redirects_say_how_many_and_where_to(client: Client, flag_server: FlagServer) -> None:
