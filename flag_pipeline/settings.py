@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from flag_pipeline.core.countries import EXTRA_CODE, iso_codes
 from flag_pipeline.core.presets import find_preset
+from flag_pipeline.core.redirect_hosts import parse_host
 from flag_pipeline.errors import ConfigurationError
 
 
@@ -60,8 +61,19 @@ class SourceSettings(BaseModel):
     max_pixels: int = Field(4_000_000, ge=1, description="Largest image, in pixels over all its frames.")
     redirect_hosts: CommaSeparated = Field(
         default_factory=list,
-        description="Hosts that the source may redirect to, separated by commas; its own always may.",
+        description="Where else the source may redirect to: `host` or `host:port`, separated by commas.",
     )
+    source_is_public: bool = Field(
+        False,
+        description="Whether the source is on the internet, so that no private address is connected to for it.",
+    )
+
+    @field_validator("redirect_hosts")
+    @classmethod
+    def _hosts(cls, entries: list[str]) -> list[str]:
+        for entry in entries:
+            parse_host(entry)
+        return entries
 
     @field_validator("source")
     @classmethod

@@ -67,8 +67,10 @@ def translating(*, code: str, url: str) -> Iterator[None]:
     except _LASTING as exc:
         raise SourceContractError(f"{url}: {_summary(exc)}", code=code, url=url) from exc
     except aiohttp.ClientError as exc:
-        kind = ErrorKind.LOCAL if is_local_trouble(exc) else ErrorKind.CONNECTION
-        raise _transient(kind, f"{url}: {_summary(exc)}", code=code, url=url) from exc
+        kind, reason = ErrorKind.CONNECTION, f"{url}: {_summary(exc)}"
+        if is_local_trouble(exc):
+            kind, reason = ErrorKind.LOCAL, f"{reason}; raise ulimit -n, or lower FLAG_MAX_REQUESTS"
+        raise _transient(kind, reason, code=code, url=url) from exc
 
 
 # Asking again will not mend these: redirects that may not be followed, what is no HTTP, a wrong certificate.

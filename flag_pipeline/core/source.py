@@ -232,7 +232,8 @@ async def open_session(
         sock_connect=settings.connect_timeout_s,
         sock_read=settings.read_timeout_s,
     )
-    guard = Guard(origin, settings.redirect_hosts, is_public=find_preset(settings.source).is_public)
+    is_public = settings.source_is_public or find_preset(settings.source).is_public
+    guard = Guard(origin, settings.redirect_hosts, is_public=is_public)
     guarded = GuardedResolver(guard, resolver or aiohttp.DefaultResolver())
     async with aiohttp.ClientSession(
         # The gate bounds requests; a limit here would let queueing eat the deadline.
