@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from flag_pipeline.core.countries import EXTRA_CODE, iso_codes
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.redirect_hosts import parse_host
+from flag_pipeline.core.secret_headers import read_headers
 from flag_pipeline.errors import ConfigurationError
 
 
@@ -66,6 +67,15 @@ class SourceSettings(BaseModel):
     source_is_public: bool = Field(
         False,
         description="Whether the source is on the internet, so that no private address is connected to for it.",
+    )
+
+    trust_proxy: bool = Field(
+        False, description="Whether requests go through HTTP_PROXY and HTTPS_PROXY, unless NO_PROXY has the host."
+    )
+    user_agent: str | None = Field(
+        None,
+        pattern="^[ -~]{1,200}$",
+        description="The User-Agent of requests; unset means flag-pipeline and its version.",
     )
 
     @field_validator("redirect_hosts")
@@ -138,6 +148,8 @@ def load_settings(**given: object) -> Settings:
 
     Raises ConfigurationError, one line that names the setting and what is wrong with it.
     """
+    # A secret is no setting, but a mistake in it is reported here, before anything is fetched.
+    read_headers()
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as exc:

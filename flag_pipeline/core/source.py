@@ -15,9 +15,11 @@ from flag_pipeline.core.encoding import ACCEPTED, decode, max_encoded_bytes
 from flag_pipeline.core.gate import Circuit, Gate
 from flag_pipeline.core.guard import Guard, GuardedResolver
 from flag_pipeline.core.http_errors import UNREACHABLE, parse_retry_after, transient_kind, translating
-from flag_pipeline.core.presets import SourcePreset, find_preset
+from flag_pipeline.core.middlewares import EnvironmentProxies, OwnHeaders
+from flag_pipeline.core.presets import EMBEDDED, SourcePreset, find_preset
 from flag_pipeline.core.retry import RetryPolicy, Sleep, Try
 from flag_pipeline.core.reuse import ClosingResponse, FreshConnector, fresh_connection
+from flag_pipeline.core.secret_headers import headers_for
 from flag_pipeline.errors import (
     ErrorKind,
     FlagNotFoundError,
@@ -224,7 +226,7 @@ async def open_session(
     """Open the HTTP session for one run on the running loop: time-outs, connections, where requests may go.
 
     Requests may go to the host of *origin* and to the redirect hosts of the settings, nowhere else. *resolver* looks
-    names up instead of the system's.
+    names up instead of the system's. The environment has the source's own headers and the proxies.
     """
     timeout = aiohttp.ClientTimeout(
         total=settings.timeout_s,
@@ -232,19 +234,26 @@ async def open_session(
         sock_connect=settings.connect_timeout_s,
         sock_read=settings.read_timeout_s,
     )
-    is_public = settings.source_is_public or find_preset(settings.source).is_public
-    guard = Guard(origin, settings.redirect_hosts, is_public=is_public)
+    preset = find_preset(settings.source)
+    is_public = settings.source_is_public or preset.is_public
+    # The embedded mirror is in this process.
+    proxies = EnvironmentProxies() if settings.trust_proxy and preset is not EMBEDDED else None
+    proxy_hosts = proxies.hosts if proxies else ()
+    guard = Guard(origin, settings.redirect_hosts, is_public=is_public, proxy_hosts=proxy_hosts)
+    middlewares: list[aiohttp.ClientMiddlewareType] = [guard, OwnHeaders(origin, headers_for(settings.source))]
+    if proxies:
+        middlewares.append(proxies)
     guarded = GuardedResolver(guard, resolver or aiohttp.DefaultResolver())
     async with aiohttp.ClientSession(
         # The gate bounds requests; a limit here would let queueing eat the deadline.
         connector=FreshConnector(limit=0, resolver=guarded),
         response_class=ClosingResponse,
         timeout=timeout,
-        headers={"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED},
+        headers={"User-Agent": settings.user_agent or USER_AGENT, "Accept-Encoding": ACCEPTED},
         # aiohttp's own decoding does not know x-gzip, and reports a body that is not what it says like a cut one.
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
-        middlewares=[guard],
+        middlewares=middlewares,
     ) as session:
         try:
             yield session

@@ -71,13 +71,15 @@ class Client:
 
 
 @asynccontextmanager
-async def client_of(url: str, resolver: AbstractResolver | None = None, **changed: Any) -> AsyncIterator[Client]:
-    """A client of the source at *url*."""
+async def client_of(
+    url: str, resolver: AbstractResolver | None = None, *, origin: str = "", **changed: Any
+) -> AsyncIterator[Client]:
+    """A client of the source at *url*, which is served at *origin* if that is somewhere else."""
     settings = load_settings(**{**IMPATIENT, "source": url, **changed})
     waits = Waits()
     preset = find_preset(url)
-    async with open_session(preset.base_url, settings, resolver=resolver) as session:
-        yield Client(FlagSource(session, preset, settings, sleep=waits), waits)
+    async with open_session(origin or preset.base_url, settings, resolver=resolver) as session:
+        yield Client(FlagSource(session, preset, settings, origin=origin, sleep=waits), waits)
 
 
 @pytest.fixture
