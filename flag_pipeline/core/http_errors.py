@@ -103,5 +103,8 @@ def _summary(exc: aiohttp.ClientError) -> str:
     if isinstance(exc, aiohttp.TooManyRedirects):
         location = exc.history[-1].headers.get("Location", "") if exc.history else ""
         return f"too many redirects: {len(exc.history)}, the last one to {location[:200]}"
+    hint = (
+        "; SSL_CERT_FILE names authorities to trust" if isinstance(exc, aiohttp.ClientConnectorCertificateError) else ""
+    )
     # Some messages quote what the server sent, at any length.
-    return " ".join(str(exc).split())[:200] or type(exc).__name__
+    return (" ".join(str(exc).split())[:200] or type(exc).__name__) + hint

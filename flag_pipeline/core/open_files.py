@@ -29,7 +29,11 @@ def limit_requests(max_requests: int, *, files_per_request: int) -> int:
     if soft == resource.RLIM_INFINITY or soft >= n_wanted:
         return max_requests
     allowed = n_wanted if hard == resource.RLIM_INFINITY else min(n_wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    except (OSError, ValueError):
+        # macOS has one more limit, which the hard one does not show.
+        allowed = soft
     if allowed == n_wanted:
         return max_requests
     n_requests = max(1, (allowed - n_in_use - _RESERVED) // files_per_request)

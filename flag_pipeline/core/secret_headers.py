@@ -15,7 +15,7 @@ from flag_pipeline.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-VARIABLE = "FLAG_HEADERS"
+HEADERS_VARIABLE = "FLAG_HEADERS"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # The client sets these itself; another value would break the connection, or what is known about the stored files.
 _RESERVED = frozenset(
@@ -34,7 +34,9 @@ def headers_for(source: str) -> dict[str, str]:
     headers = read_headers()
     is_meant = source not in PRESETS and os.environ.get("FLAG_SOURCE", source).rstrip("/") == source.rstrip("/")
     if headers and not is_meant:
-        logger.warning("%s is not sent: it is for the source that FLAG_SOURCE names, and never for a preset", VARIABLE)
+        logger.warning(
+            "%s is not sent: it is for the source that FLAG_SOURCE names, and never for a preset", HEADERS_VARIABLE
+        )
     return headers if is_meant else {}
 
 
@@ -43,7 +45,7 @@ def read_headers() -> dict[str, str]:
 
     Raises ConfigurationError, which shows no part of it, for anything else.
     """
-    text = os.environ.get(VARIABLE, "").strip()
+    text = os.environ.get(HEADERS_VARIABLE, "").strip()
     if not text:
         return {}
     try:
@@ -55,14 +57,14 @@ def read_headers() -> dict[str, str]:
         raise ConfigurationError(_not_an_object())
     for number, (name, value) in enumerate(pairs, 1):
         if problem := _problem(name, value):
-            raise ConfigurationError(f"{VARIABLE}: header {number} {problem}")
+            raise ConfigurationError(f"{HEADERS_VARIABLE}: header {number} {problem}")
     if len({name.lower() for name, _ in pairs}) < len(pairs):
-        raise ConfigurationError(f"{VARIABLE}: a header is there twice")
+        raise ConfigurationError(f"{HEADERS_VARIABLE}: a header is there twice")
     return dict(pairs)
 
 
 def _not_an_object() -> str:
-    return f'{VARIABLE} is not a JSON object of texts, such as {{"Authorization": "Bearer TOKEN"}}'
+    return f'{HEADERS_VARIABLE} is not a JSON object of texts, such as {{"Authorization": "Bearer TOKEN"}}'
 
 
 def _problem(name: str, value: Any) -> str:

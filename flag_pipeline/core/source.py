@@ -19,7 +19,7 @@ from flag_pipeline.core.middlewares import EnvironmentProxies, OwnHeaders
 from flag_pipeline.core.presets import EMBEDDED, SourcePreset, find_preset
 from flag_pipeline.core.retry import RetryPolicy, Sleep, Try
 from flag_pipeline.core.reuse import ClosingResponse, FreshConnector, fresh_connection
-from flag_pipeline.core.secret_headers import headers_for
+from flag_pipeline.core.secret_headers import HEADERS_VARIABLE, headers_for
 from flag_pipeline.errors import (
     ErrorKind,
     FlagNotFoundError,
@@ -40,7 +40,7 @@ CHUNK_BYTES = 65_536
 MAX_VALIDATOR_CHARS = 256
 
 # 203 is the file as a proxy changed it: what it is worth is seen when it is checked.
-OK, NON_AUTHORITATIVE, NOT_MODIFIED, NOT_FOUND, GONE = 200, 203, 304, 404, 410
+OK, NON_AUTHORITATIVE, NOT_MODIFIED, UNAUTHORIZED, NOT_FOUND, GONE = 200, 203, 304, 401, 404, 410
 # After these the connections in the pool are suspect too: what ended one may have ended all.
 _OF_THE_CONNECTION = frozenset({ErrorKind.CONNECTION, ErrorKind.TIMEOUT})
 
@@ -212,7 +212,8 @@ class FlagSource:
             return FlagNotFoundError(f"the source has no {url} ({status})", code=code, url=url)
         kind = transient_kind(status, reply.headers)
         if kind is None:
-            return SourceContractError(message, code=code, url=url)
+            hint = f"; {HEADERS_VARIABLE} sets request headers" if status == UNAUTHORIZED else ""
+            return SourceContractError(message + hint, code=code, url=url)
         retry_after_s = parse_retry_after(reply.headers.get("Retry-After", ""))
         if retry_after_s is not None:
             self._gate.pause(self._retry.obeyed_s(retry_after_s))

@@ -19,6 +19,7 @@ import pytest
 from aiohttp import client_exceptions, web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from flag_pipeline.core.connection import open_source
 from flag_pipeline.core.http_errors import translating
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.source import FlagSource, Meter, open_session
@@ -737,6 +738,19 @@ async def test_requests_at_once_are_bounded(flag_server: FlagServer) -> None:
         await asyncio.gather(*[client.fetch() for _ in range(200)])
 
     assert peak == 10
+
+
+async def test_requests_at_once_are_bounded_by_the_open_files(
+    flag_server: FlagServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that may open none more sends one request after the other."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (1, 1))
+    monkeypatch.setattr(resource, "setrlimit", lambda _what, _limits: None)
+    async with open_source(load_settings(source=flag_server.url, store="memory://unused")) as source:
+        urls = [source.preset.metadata_url(code) for code in ("CN", "DE", "FR", "IN")]
+        await asyncio.gather(*[source.fetch(url, code="CN", known=NOTHING_KNOWN, meter=Meter()) for url in urls])
+
+    assert (len(flag_server.requests), flag_server.most_under_way) == (4, 1)
 
 
 KEY: Any = aiohttp.client_reqrep.ConnectionKey("h", 80, False, True, None, None, None)

@@ -56,6 +56,18 @@ def test_low_hard_limit_allows_fewer_requests(limits: LIMITS, caplog: pytest.Log
     assert "ulimit -n" in caplog.text
 
 
+def test_limit_that_cannot_be_raised_holds(limits: LIMITS, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the hard limit says."""
+
+    def refuse(_what: int, _pair: tuple[int, int]) -> None:
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    limits.append((400, resource.RLIM_INFINITY))
+
+    assert 1 < limit_requests(10_000, files_per_request=3) < 400 / 3
+
+
 def test_one_request_is_always_allowed(limits: LIMITS) -> None:
     """However low the limit is: nothing would ever be fetched otherwise."""
     limits.append((8, 8))
