@@ -53,6 +53,8 @@ class Guard:
     is connected to for it, whether a redirect or DNS leads there.
 
     Attributes:
+        own_host: the source's own, as it is read.
+        own_name: the same, as it is looked up.
         proxy_hosts: names that stand for proxies, which may have private addresses.
     """
 
@@ -65,7 +67,7 @@ class Guard:
         proxy_hosts: Collection[str] = (),
     ) -> None:
         url = yarl.URL(origin)
-        self.own_host = url.host or ""
+        self.own_host, self.own_name = url.host or "", url.raw_host or ""
         self._own_ports = {url.port, HTTPS_PORT}
         self._redirect_hosts = {parse_host(entry) for entry in redirect_hosts}
         self.is_public: bool | None = True if is_public else _literal(self.own_host)
@@ -128,8 +130,8 @@ class GuardedResolver(AbstractResolver):
         if host in self._guard.proxy_hosts:
             return found
         public = [result for result in found if is_public_address(result["host"])]
-        if self._guard.is_public is None:
-            # The source's own name is the first that is looked up. What it is then, it stays: DNS may change its mind.
+        if self._guard.is_public is None and host == self._guard.own_name:
+            # What the source is at first, it stays: DNS may change its mind. Behind a proxy it is not looked up here.
             self._guard.is_public = bool(public)
         if not self._guard.is_public:
             return found

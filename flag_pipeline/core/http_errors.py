@@ -82,7 +82,7 @@ _LASTING = (
     aiohttp.RedirectClientError,
     aiohttp.ServerFingerprintMismatch,
 )
-# No connection was opened: nobody else's request would have fared better.
+# No connection was opened, so that other requests would have failed too.
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 

@@ -59,7 +59,7 @@ class RetryPolicy:
     ) -> T:
         """Return what *attempt* returns, calling it again while it raises TransientSourceError.
 
-        Each call waits for its *turn* and keeps it; that wait does not count, because nothing was asked meanwhile. The
+        Each call waits for its *turn* and keeps it; that wait does not count, because the source is not asked then. The
         last error leaves as it is; a SourceError has `attempts` set to the number of calls made.
         """
         loop, left_s, last, number = asyncio.get_running_loop(), self.total_s, None, 0

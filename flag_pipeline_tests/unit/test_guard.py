@@ -193,6 +193,19 @@ async def test_https_does_not_fall_back_to_http(url: str, status: int, location:
     assert len(closings) == is_refused
 
 
+@pytest.mark.parametrize("own", ["flags.example", "bücher.example"])
+async def test_only_its_own_name_says_whether_a_source_is_public(own: str) -> None:
+    """Behind a proxy it is not looked up here, and another name may be the first one."""
+    guard = Guard(f"http://{own}", ["cdn.example"])
+    names = Names({"cdn.example": [PRIVATE], "flags.example": [PUBLIC], "xn--bcher-kva.example": [PUBLIC]})
+    resolver = GuardedResolver(guard, names)
+
+    assert await resolve(resolver, "cdn.example") == [PRIVATE]
+    assert await resolve(resolver, guard.own_name) == [PUBLIC]
+    with pytest.raises(aiohttp.InvalidUrlClientError, match="leads to a private address"):
+        await resolve(resolver, "cdn.example")
+
+
 async def test_proxy_may_have_a_private_address() -> None:
     """Its name is neither the source's, which is looked up first, nor one that a redirect leads to."""
     names = Names({"proxy": [PRIVATE], "flags.example": [PRIVATE]})
