@@ -32,6 +32,7 @@ class ErrorKind(StrEnum):
     NOT_FOUND = "not_found"
     CONTRACT = "contract"
     SINK = "sink"
+    LOCAL = "local"
     UNEXPECTED = "unexpected"
 
     @property
@@ -48,6 +49,7 @@ _TRANSIENT = frozenset(
         ErrorKind.SERVER_ERROR,
         ErrorKind.SOURCE_DOWN,
         ErrorKind.SINK,
+        ErrorKind.LOCAL,
     }
 )
 
@@ -98,7 +100,7 @@ class SourceError(FlagPipelineError):
 
 
 class TransientSourceError(SourceError):
-    """A failure that may heal by itself: a timeout, a cut connection, 429 or 5xx.
+    """A failure that may heal by itself: a timeout, a cut connection, 429 or 5xx, or too few open files here.
 
     Attributes:
         retry_after_s: how long the server asks to be left alone, if it said so.

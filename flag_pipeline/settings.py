@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from flag_pipeline.core.countries import EXTRA_CODE, iso_codes
 from flag_pipeline.core.presets import find_preset
+from flag_pipeline.core.redirect_hosts import parse_host
+from flag_pipeline.core.secret_headers import read_headers
 from flag_pipeline.core.store import MAX_FILE_BYTES
 from flag_pipeline.errors import ConfigurationError
 
@@ -44,7 +46,9 @@ class SourceSettings(BaseModel):
     attempts: int = Field(4, ge=1, le=20, description="Requests for one file before giving up on it.")
     retry_initial_s: float = Field(0.2, gt=0, description="Seconds of back-off before the second attempt.")
     retry_max_s: float = Field(10.0, gt=0, description="Longest back-off between two attempts, in seconds.")
-    retry_total_s: float = Field(60.0, gt=0, description="Seconds from a file's first attempt to its last.")
+    retry_total_s: float = Field(
+        60.0, gt=0, description="Seconds for all attempts at one file and the back-off between them."
+    )
     retry_after_max_s: float = Field(
         30.0, gt=0, description="Longest Retry-After that is obeyed, in seconds; a longer one is cut to this."
     )
@@ -59,8 +63,28 @@ class SourceSettings(BaseModel):
     max_pixels: int = Field(4_000_000, ge=1, description="Largest image, in pixels over all its frames.")
     redirect_hosts: CommaSeparated = Field(
         default_factory=list,
-        description="Hosts that the source may redirect to, separated by commas; its own always may.",
+        description="Where else the source may redirect to: `host` or `host:port`, separated by commas.",
     )
+    source_is_public: bool = Field(
+        False,
+        description="Whether the source is on the internet, so that no private address is connected to for it.",
+    )
+
+    trust_proxy: bool = Field(
+        False, description="Whether requests go through HTTP_PROXY and HTTPS_PROXY, unless NO_PROXY has the host."
+    )
+    user_agent: str | None = Field(
+        None,
+        pattern="^[ -~]{1,200}$",
+        description="The User-Agent of requests; unset means flag-pipeline and its version.",
+    )
+
+    @field_validator("redirect_hosts")
+    @classmethod
+    def _hosts(cls, entries: list[str]) -> list[str]:
+        for entry in entries:
+            parse_host(entry)
+        return entries
 
     @field_validator("source")
     @classmethod
@@ -125,6 +149,8 @@ def load_settings(**given: object) -> Settings:
 
     Raises ConfigurationError, one line that names the setting and what is wrong with it.
     """
+    # A secret is no setting, but a mistake in it is reported here, before anything is fetched.
+    read_headers()
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as exc:

@@ -1,6 +1,7 @@
 """A real HTTP server for tests: the packaged flags on 127.0.0.1, with answers that a test scripts by path."""
 
 import asyncio
+import ssl
 import threading
 import time
 from collections import Counter
@@ -158,7 +159,7 @@ def metadata_url_path(code: str) -> str:
 
 
 @contextmanager
-def running_flag_server() -> Iterator[FlagServer]:
+def running_flag_server(*, tls: ssl.SSLContext | None = None) -> Iterator[FlagServer]:
     """Serve on a free port, on a loop and thread of its own, so that synchronous tests and other processes can ask."""
     server = FlagServer()
     loop = asyncio.new_event_loop()
@@ -166,8 +167,8 @@ def running_flag_server() -> Iterator[FlagServer]:
 
     async def start() -> None:
         await runner.setup()
-        await web.TCPSite(runner, HOST, 0).start()
-        server.url = f"http://{HOST}:{runner.addresses[0][1]}"
+        await web.TCPSite(runner, HOST, 0, ssl_context=tls).start()
+        server.url = f"{'https' if tls else 'http'}://{HOST}:{runner.addresses[0][1]}"
 
     async def finish() -> None:
         await runner.cleanup()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from flag_pipeline.core.open_files import limit_requests
 from flag_pipeline.core.presets import EMBEDDED, find_preset
 from flag_pipeline.core.source import FlagSource, open_session
 from flag_pipeline.settings import SourceSettings
@@ -20,5 +21,8 @@ async def open_source(settings: SourceSettings) -> AsyncIterator[FlagSource]:
             from flag_pipeline.core.mirror import Mirror, PackagedFlags, serving
 
             origin = await stack.enter_async_context(serving(Mirror(await asyncio.to_thread(PackagedFlags))))
+        # The mirror answers in this process: it has the connection's other end, and the flag's file.
+        n_files = 3 if preset is EMBEDDED else 1
+        max_requests = await asyncio.to_thread(limit_requests, settings.max_requests, files_per_request=n_files)
         session = await stack.enter_async_context(open_session(origin, settings))
-        yield FlagSource(session, preset, settings, origin=origin)
+        yield FlagSource(session, preset, settings, origin=origin, max_requests=max_requests)

@@ -12,9 +12,13 @@ from contextlib import contextmanager
 from PIL import Image
 
 from flag_pipeline.core.look import coarse_frame
+from flag_pipeline.core.open_files import is_local_trouble
 from flag_pipeline.core.pictures import data_uri, encode_small_png
-from flag_pipeline.errors import SourceContractError
+from flag_pipeline.errors import ErrorKind, SourceContractError, TransientSourceError
 from flag_pipeline.models import FlagImage, StoredImage
+
+# Pillow imports its formats in the first call that needs them: by then the process may have no file left to open.
+Image.preinit()
 
 # An animated flag has dozens of frames; each costs time however few pixels it has.
 MAX_FRAMES = 500
@@ -27,6 +31,7 @@ _TAIL_BYTES = 1024
 
 _BROKEN = (
     OSError,
+    MemoryError,
     SyntaxError,
     ValueError,
     EOFError,
@@ -88,6 +93,9 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
             image.seek(0)
             thumbnail = data_uri(content, kind) if is_own_thumbnail(content) else _shrink(image)
     except _BROKEN as exc:
+        if is_local_trouble(exc):
+            reason = f"this machine could not decode the image: {exc}"
+            raise TransientSourceError(reason, code=code, url=url, kind=ErrorKind.LOCAL) from exc
         wanted = ", ".join(sorted(formats))
         reason = str(exc).split("<_io.")[0].strip()[:100]
         raise SourceContractError(f"not a whole image ({wanted}): {reason}", code=code, url=url) from exc

@@ -1,19 +1,11 @@
-"""The one back-off policy: which failures are asked about again, after how long, and when to stop."""
+"""Retry policy: which failures are tried again, after how long, and when to stop."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
-
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_before_delay,
-    wait_random_exponential,
-)
 
 from flag_pipeline.errors import SourceError, TransientSourceError
 from flag_pipeline.settings import SourceSettings
@@ -24,12 +16,25 @@ Turn = Callable[[], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Try:
+    """What one attempt needs to know.
+
+    Attributes:
+        left_s: seconds that this attempt may take, because of the policy's total time.
+        last: why the attempt before failed; None on the first.
+    """
+
+    left_s: float
+    last: TransientSourceError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """Exponential back-off with full jitter, bounded by attempts and by total time.
 
     Before attempt *n* + 1 it waits a random time up to `initial_s * 2 ** (n - 1)`, at most `max_s`; or, when the
-    server said Retry-After, exactly that long, at most `retry_after_max_s`. It gives up after `attempts`
-    requests, or when the next wait would end later than `total_s` after the first.
+    server said Retry-After, exactly that long, at most `retry_after_max_s`. It gives up after `attempts` requests, or
+    when attempts and waits together would take longer than `total_s`.
     """
 
     attempts: int
@@ -50,47 +55,36 @@ class RetryPolicy:
         )
 
     async def call(
-        self, attempt: Callable[[], Awaitable[T]], *, turn: Turn = nullcontext, sleep: Sleep = asyncio.sleep
+        self, attempt: Callable[[Try], Awaitable[T]], *, turn: Turn = nullcontext, sleep: Sleep = asyncio.sleep
     ) -> T:
         """Return what *attempt* returns, calling it again while it raises TransientSourceError.
 
-        Each call waits for its *turn* and keeps it; the time runs from the first one, for a file that waits long
-        behind others has not been asked for yet. The last error leaves as it is; a SourceError has `attempts` set to
-        the number of calls made.
+        Each call waits for its *turn* and keeps it; that wait does not count, because the source is not asked then. The
+        last error leaves as it is; a SourceError has `attempts` set to the number of calls made.
         """
-        try:
-            # Nearly every file needs no more, and entering tenacity's loop costs as much as sending the request.
-            async with turn():
-                started_at = asyncio.get_running_loop().time()
-                return await attempt()
-        except TransientSourceError as exc:
-            first = [exc]
-
-        async def next_attempt() -> T:
-            if first:
-                raise first.pop()
-            async with turn():
-                return await attempt()
-
-        retrying = AsyncRetrying(
-            sleep=sleep,
-            stop=stop_after_attempt(self.attempts)
-            | stop_before_delay(self.total_s - (asyncio.get_running_loop().time() - started_at)),
-            wait=self._wait_s,
-            retry=retry_if_exception_type(TransientSourceError),
-            reraise=True,
-        )
-        try:
-            return await retrying(next_attempt)
-        except SourceError as error:
-            raise error.after(retrying.statistics["attempt_number"]) from error.__cause__
+        loop, left_s, last, number = asyncio.get_running_loop(), self.total_s, None, 0
+        while True:
+            number += 1
+            try:
+                async with turn():
+                    started_at = loop.time()
+                    return await attempt(Try(left_s, last))
+            except TransientSourceError as exc:
+                last = exc.after(number)
+                wait_s = self._wait_s(exc, number)
+                left_s -= loop.time() - started_at + wait_s
+                if number == self.attempts or left_s <= 0:
+                    raise
+            except SourceError as exc:
+                exc.after(number)
+                raise
+            await sleep(wait_s)
 
     def obeyed_s(self, retry_after_s: float) -> float:
         """How much of a server's Retry-After is obeyed."""
         return min(retry_after_s, self.retry_after_max_s)
 
-    def _wait_s(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, TransientSourceError) and error.retry_after_s is not None:
+    def _wait_s(self, error: TransientSourceError, number: int) -> float:
+        if error.retry_after_s is not None:
             return self.obeyed_s(error.retry_after_s)
-        return wait_random_exponential(multiplier=self.initial_s, max=self.max_s)(state)
+        return random.uniform(0, min(self.max_s, self.initial_s * 2 ** (number - 1)))  # noqa: S311 - spreads load only

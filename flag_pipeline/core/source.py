@@ -1,22 +1,25 @@
 """One HTTP client for one source: bounded, patient, polite, and deaf to anything but good answers."""
 
 import asyncio
-import email.utils
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from flag_pipeline.core.encoding import ACCEPTED, decode, max_encoded_bytes
 from flag_pipeline.core.gate import Circuit, Gate
 from flag_pipeline.core.guard import Guard, GuardedResolver
-from flag_pipeline.core.presets import SourcePreset, find_preset
-from flag_pipeline.core.retry import RetryPolicy, Sleep
+from flag_pipeline.core.http_errors import UNREACHABLE, parse_retry_after, transient_kind, translating
+from flag_pipeline.core.middlewares import EnvironmentProxies, OwnHeaders
+from flag_pipeline.core.presets import EMBEDDED, SourcePreset, find_preset
+from flag_pipeline.core.retry import RetryPolicy, Sleep, Try
+from flag_pipeline.core.reuse import ClosingResponse, FreshConnector, fresh_connection
+from flag_pipeline.core.secret_headers import HEADERS_VARIABLE, headers_for
 from flag_pipeline.errors import (
     ErrorKind,
     FlagNotFoundError,
@@ -36,7 +39,10 @@ CHUNK_BYTES = 65_536
 # Real ETags and dates are much shorter; a longer one is not worth keeping and sending.
 MAX_VALIDATOR_CHARS = 256
 
-OK, NOT_MODIFIED, NOT_FOUND, GONE, TOO_MANY_REQUESTS, SERVER_ERRORS = 200, 304, 404, 410, 429, range(500, 600)
+# 203 is the file as a proxy changed it: what it is worth is seen when it is checked.
+OK, NON_AUTHORITATIVE, NOT_MODIFIED, UNAUTHORIZED, NOT_FOUND, GONE = 200, 203, 304, 401, 404, 410
+# After these the connections in the pool are suspect too: what ended one may have ended all.
+_OF_THE_CONNECTION = frozenset({ErrorKind.CONNECTION, ErrorKind.TIMEOUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ class FlagSource:
     """Fetches files of one source over HTTP.
 
     *origin* is where the preset's base URL is served, where that is somewhere else: the embedded mirror's address.
+    *max_requests* is how many requests there are files for, where that is fewer than the settings say.
 
     Raises, from `fetch` alone: TransientSourceError when the retries are used up, SourceDownError when the host
     cannot be reached, FlagNotFoundError on 404 and 410, SourceContractError for every other answer that is no answer.
@@ -96,6 +103,7 @@ class FlagSource:
         settings: SourceSettings,
         *,
         origin: str = "",
+        max_requests: int | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.preset = preset
@@ -103,7 +111,9 @@ class FlagSource:
         self.settings = settings
         self._session = session
         self._gate = Gate(
-            first=settings.first_requests, most=settings.max_requests, per_second=settings.requests_per_second
+            first=settings.first_requests,
+            most=max_requests or settings.max_requests,
+            per_second=settings.requests_per_second,
         )
         self._circuit = Circuit(down_after_s=settings.source_down_s)
         self._retry = RetryPolicy.from_settings(settings)
@@ -111,14 +121,17 @@ class FlagSource:
 
     async def fetch(self, url: str, *, code: str, known: Validators, meter: Meter) -> Answer:
         """Return the file at *url*, or `content=None` if it still is the one that *known* validates."""
-        tries = 0
 
-        async def attempt() -> Answer:
-            nonlocal tries
-            tries += 1
-            meter.request_sent(again=tries > 1)
-            with self._watching(code=code, url=url), translating(code=code, url=url):
-                return await self._attempt(url, code=code, known=known, meter=meter)
+        async def attempt(this: Try) -> Answer:
+            meter.request_sent(again=this.last is not None)
+            is_suspect = this.last is not None and this.last.kind in _OF_THE_CONNECTION
+            with (
+                self._watching(code=code, url=url),
+                translating(code=code, url=url),
+                fresh_connection(is_wanted=is_suspect),
+            ):
+                async with asyncio.timeout(this.left_s):
+                    return await self._attempt(url, code=code, known=known, meter=meter)
 
         return await self._retry.call(attempt, turn=partial(self._turn, code=code, url=url), sleep=self._sleep)
 
@@ -152,8 +165,8 @@ class FlagSource:
     def _is_unreachable(self, exc: TransientSourceError) -> bool:
         # Connections fail for the whole host, and a host that has not answered anyone yet may hang for all. Once it
         # has answered, a silence is one country's own.
-        if isinstance(exc.__cause__, _UNREACHABLE):
-            return True
+        if isinstance(exc.__cause__, UNREACHABLE):
+            return exc.kind is not ErrorKind.LOCAL
         return exc.kind is ErrorKind.TIMEOUT and not self._circuit.has_answered
 
     async def _attempt(self, url: str, *, code: str, known: Validators, meter: Meter) -> Answer:
@@ -165,39 +178,46 @@ class FlagSource:
                 self._gate.widen()
             if reply.status == NOT_MODIFIED and known != Validators():
                 return Answer(None, known)
-            if reply.status != OK:
+            if reply.status not in {OK, NON_AUTHORITATIVE}:
                 raise self._refusal(reply, code=code, url=url)
             content = await self._read(reply, code=code, url=url, meter=meter)
         return Answer(content, Validators(_validator(reply, "ETag"), _validator(reply, "Last-Modified")))
 
     async def _read(self, reply: aiohttp.ClientResponse, *, code: str, url: str, meter: Meter) -> bytes:
+        """Return the decoded body, of which no more than the cap and a chunk is ever taken."""
         cap = self.settings.max_body_bytes
+        coding = reply.headers.get("Content-Encoding", "")
+        encoded_cap = max_encoded_bytes(cap) if coding else cap
         chunks: list[bytes] = []
-        # Content-Length is the encoded size and only the server's word; it may spare a download, never allow one.
+        # Content-Length is only the server's word; it may spare a download, never allow one.
         size = reply.content_length or 0
-        if size <= cap:
+        if size <= encoded_cap:
             async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
-                meter.received(len(chunk))
+                meter.received(0 if coding else len(chunk))
                 chunks.append(chunk)
-                if (size := sum(map(len, chunks))) > cap:
+                if (size := sum(map(len, chunks))) > encoded_cap:
                     break
+        body = b"".join(chunks)
+        if coding and size <= encoded_cap:
+            body = decode(body, coding, max_bytes=cap)
+            size = len(body)
+            meter.received(size)
         if size > cap:
-            raise SourceContractError(f"body is larger than {cap} bytes", code=code, url=url)
-        return b"".join(chunks)
+            raise SourceContractError(f"body is larger than {cap} bytes (FLAG_MAX_BODY_BYTES)", code=code, url=url)
+        return body
 
     def _refusal(self, reply: aiohttp.ClientResponse, *, code: str, url: str) -> SourceError:
-        status = reply.status
+        status, message = reply.status, f"{url} answered {reply.status}"
         if status in {NOT_FOUND, GONE}:
             return FlagNotFoundError(f"the source has no {url} ({status})", code=code, url=url)
-        if status == TOO_MANY_REQUESTS or status in SERVER_ERRORS:
-            retry_after_s = parse_retry_after(reply.headers.get("Retry-After", ""))
-            if retry_after_s is not None:
-                self._gate.pause(self._retry.obeyed_s(retry_after_s))
-            kind = ErrorKind.THROTTLED if status == TOO_MANY_REQUESTS else ErrorKind.SERVER_ERROR
-            return TransientSourceError(
-                f"{url} answered {status}", code=code, url=url, kind=kind, retry_after_s=retry_after_s
-            )
-        return SourceContractError(f"{url} answered {status}", code=code, url=url)
+        kind = transient_kind(status, reply.headers)
+        if kind is None:
+            hint = f"; {HEADERS_VARIABLE} sets request headers" if status == UNAUTHORIZED else ""
+            return SourceContractError(message + hint, code=code, url=url)
+        retry_after_s = parse_retry_after(reply.headers.get("Retry-After", ""))
+        if retry_after_s is not None:
+            self._gate.pause(self._retry.obeyed_s(retry_after_s))
+        return TransientSourceError(message, code=code, url=url, kind=kind, retry_after_s=retry_after_s)
 
 
 @asynccontextmanager
@@ -207,7 +227,7 @@ async def open_session(
     """Open the HTTP session for one run on the running loop: time-outs, connections, where requests may go.
 
     Requests may go to the host of *origin* and to the redirect hosts of the settings, nowhere else. *resolver* looks
-    names up instead of the system's.
+    names up instead of the system's. The environment has the source's own headers and the proxies.
     """
     timeout = aiohttp.ClientTimeout(
         total=settings.timeout_s,
@@ -215,15 +235,26 @@ async def open_session(
         sock_connect=settings.connect_timeout_s,
         sock_read=settings.read_timeout_s,
     )
-    guard = Guard(origin, settings.redirect_hosts, is_public=find_preset(settings.source).is_public)
+    preset = find_preset(settings.source)
+    is_public = settings.source_is_public or preset.is_public
+    # The embedded mirror is in this process.
+    proxies = EnvironmentProxies() if settings.trust_proxy and preset is not EMBEDDED else None
+    proxy_hosts = proxies.hosts if proxies else ()
+    guard = Guard(origin, settings.redirect_hosts, is_public=is_public, proxy_hosts=proxy_hosts)
+    middlewares: list[aiohttp.ClientMiddlewareType] = [guard, OwnHeaders(origin, headers_for(settings.source))]
+    if proxies:
+        middlewares.append(proxies)
     guarded = GuardedResolver(guard, resolver or aiohttp.DefaultResolver())
     async with aiohttp.ClientSession(
         # The gate bounds requests; a limit here would let queueing eat the deadline.
-        connector=aiohttp.TCPConnector(limit=0, resolver=guarded),
+        connector=FreshConnector(limit=0, resolver=guarded),
+        response_class=ClosingResponse,
         timeout=timeout,
-        headers={"User-Agent": USER_AGENT},
+        headers={"User-Agent": settings.user_agent or USER_AGENT, "Accept-Encoding": ACCEPTED},
+        # aiohttp's own decoding does not know x-gzip, and reports a body that is not what it says like a cut one.
+        auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
-        middlewares=[guard],
+        middlewares=middlewares,
     ) as session:
         try:
             yield session
@@ -246,55 +277,3 @@ def _stays_open(reply: aiohttp.ClientResponse) -> bool:
     """Whether the server keeps the connection for another request (RFC 9112, section 9.3)."""
     option = reply.headers.get("Connection", "").lower()
     return option == "keep-alive" or (reply.version == aiohttp.HttpVersion11 and option != "close")
-
-
-def parse_retry_after(value: str) -> float | None:
-    """Return the seconds that a Retry-After header asks for, None if it asks for nothing sensible.
-
-    Both forms count: seconds, and an HTTP date. Source: RFC 9110, section 10.2.3.
-    """
-    if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        date = email.utils.parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
-
-
-@contextmanager
-def translating(*, code: str, url: str) -> Iterator[None]:
-    """Turn what aiohttp raises inside the block into SourceErrors, the cause chained."""
-    try:
-        yield
-    except TimeoutError as exc:
-        raise _transient(ErrorKind.TIMEOUT, f"{url} timed out", code=code, url=url) from exc
-    except _LASTING as exc:
-        raise SourceContractError(f"{url}: {_summary(exc)}", code=code, url=url) from exc
-    except aiohttp.ClientError as exc:
-        reason = f"{url}: {_summary(exc)}"
-        raise _transient(ErrorKind.CONNECTION, reason, code=code, url=url) from exc
-
-
-# Asking again will not mend these: redirects that may not be followed, what is no HTTP, a wrong certificate.
-_LASTING = (
-    aiohttp.ClientResponseError,
-    aiohttp.ClientSSLError,
-    aiohttp.InvalidURL,
-    aiohttp.NonHttpUrlClientError,
-    aiohttp.RedirectClientError,
-    aiohttp.ServerFingerprintMismatch,
-)
-# No connection was opened: nobody else's request would have fared better.
-_UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-
-
-def _transient(kind: ErrorKind, message: str, *, code: str, url: str) -> TransientSourceError:
-    return TransientSourceError(message, code=code, url=url, kind=kind)
-
-
-def _summary(exc: aiohttp.ClientError) -> str:
-    # Some messages quote what the server sent, at any length.
-    return " ".join(str(exc).split())[:200] or type(exc).__name__

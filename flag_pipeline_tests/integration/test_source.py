@@ -1,7 +1,9 @@
 """The HTTP client against a real server that answers well, badly, late, or not at all."""
 
 import asyncio
+import contextlib
 import gzip
+import resource
 import socket
 import ssl
 import zlib
@@ -17,8 +19,10 @@ import pytest
 from aiohttp import client_exceptions, web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from flag_pipeline.core.connection import open_source
+from flag_pipeline.core.http_errors import translating
 from flag_pipeline.core.presets import find_preset
-from flag_pipeline.core.source import FlagSource, Meter, open_session, translating
+from flag_pipeline.core.source import FlagSource, Meter, open_session
 from flag_pipeline.errors import (
     ErrorKind,
     FlagNotFoundError,
@@ -30,7 +34,7 @@ from flag_pipeline.errors import (
 from flag_pipeline.models import Validators
 from flag_pipeline.settings import load_settings
 from flag_pipeline_tests.fakes import Names, Waits
-from flag_pipeline_tests.flag_server import Answer, Ending, FlagServer, answer, head, raw
+from flag_pipeline_tests.flag_server import Answer, Ending, FlagServer, answer, head, metadata_url_path, raw
 
 PATH = "/cn/cn.gif"
 NOTHING_KNOWN = Validators()
@@ -68,13 +72,15 @@ class Client:
 
 
 @asynccontextmanager
-async def client_of(url: str, resolver: AbstractResolver | None = None, **changed: Any) -> AsyncIterator[Client]:
-    """A client of the source at *url*."""
+async def client_of(
+    url: str, resolver: AbstractResolver | None = None, *, origin: str = "", **changed: Any
+) -> AsyncIterator[Client]:
+    """A client of the source at *url*, which is served at *origin* if that is somewhere else."""
     settings = load_settings(**{**IMPATIENT, "source": url, **changed})
     waits = Waits()
     preset = find_preset(url)
-    async with open_session(preset.base_url, settings, resolver=resolver) as session:
-        yield Client(FlagSource(session, preset, settings, sleep=waits), waits)
+    async with open_session(origin or preset.base_url, settings, resolver=resolver) as session:
+        yield Client(FlagSource(session, preset, settings, origin=origin, sleep=waits), waits)
 
 
 @pytest.fixture
@@ -146,7 +152,16 @@ async def test_other_answers_are_not_retried(client: Client, flag_server: FlagSe
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(429, ErrorKind.THROTTLED), (500, ErrorKind.SERVER_ERROR), (599, ErrorKind.SERVER_ERROR)]
+    ("status", "kind"),
+    [
+        (202, ErrorKind.THROTTLED),
+        (408, ErrorKind.TIMEOUT),
+        (421, ErrorKind.CONNECTION),
+        (425, ErrorKind.THROTTLED),
+        (429, ErrorKind.THROTTLED),
+        (500, ErrorKind.SERVER_ERROR),
+        (599, ErrorKind.SERVER_ERROR),
+    ],
 )
 async def test_busy_server_is_asked_again_and_then_given_up(
     client: Client, flag_server: FlagServer, status: int, kind: ErrorKind
@@ -189,6 +204,74 @@ async def test_server_hint_overrides_back_off(client: Client, flag_server: FlagS
     assert await client.fetch() == b"GIF"
 
     assert client.waits == [0.05]
+
+
+@pytest.mark.parametrize("status", [301, 304, 400, 401, 403, 409, 413, 418, 451])
+async def test_any_status_with_a_hint_is_tried_again(client: Client, flag_server: FlagServer, status: int) -> None:
+    """The server says that a later request may be answered."""
+    flag_server.script(PATH, [answer(status, Retry_After="7"), answer(200, b"GIF")])
+
+    assert await client.fetch() == b"GIF"
+    assert client.waits == [0.05]
+
+    flag_server.script(PATH, [answer(status, Retry_After="7")])
+    assert (await client.failure()).kind is ErrorKind.THROTTLED
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 404, 410])
+async def test_hint_changes_nothing_where_the_answer_is_final(
+    client: Client, flag_server: FlagServer, status: int
+) -> None:
+    """Another success is no file, and what is gone stays gone."""
+    flag_server.script(PATH, [answer(status, Retry_After="7")])
+
+    assert not (await client.failure()).kind.is_transient
+    assert flag_server.requests == [PATH]
+
+
+async def test_answer_that_a_proxy_changed_is_an_answer(client: Client, flag_server: FlagServer) -> None:
+    """203 has a body like 200; whether it is a flag is checked afterwards."""
+    flag_server.script(PATH, [answer(203, b"GIF", ETag='"1"')])
+
+    assert await client.fetch() == b"GIF"
+
+
+class ImpatientProxy:
+    """Answers the first request on each connection, and 408 to every later one, and closes none.
+
+    So does what a proxy looks like that sends 408 on idle connections: it is read as the answer to the next request.
+    """
+
+    def __init__(self) -> None:
+        self.n_requests: list[int] = []
+        self.everybody_is_there = asyncio.Barrier(6)
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer until the client closes the connection."""
+        number = len(self.n_requests)
+        self.n_requests.append(0)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                self.n_requests[number] += 1
+                if b"/warm" in request:
+                    await self.everybody_is_there.wait()
+                is_first = self.n_requests[number] == 1
+                writer.write(head("200 OK" if is_first else "408 Request Timeout", Content_Length="3") + b"GIF")
+        writer.close()
+
+
+async def test_408_on_a_kept_connection_is_tried_again_on_a_fresh_one() -> None:
+    """Of six connections in the pool each would answer 408; the second attempt takes none of them."""
+    proxy = ImpatientProxy()
+    async with await asyncio.start_server(proxy.answer, "127.0.0.1", 0) as server:
+        async with client_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
+            await asyncio.gather(*[client.fetch("/warm") for _ in range(6)])
+
+            for paths in ("/a /b /c /d".split(), "/e /f /g /h /i /j".split()):
+                assert await asyncio.gather(*map(client.fetch, paths)) == [b"GIF"] * len(paths)
+
+        # Where 408 was said, nothing else was asked.
+        assert max(proxy.n_requests) == 2
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", "", "1.5", "Mon, 99 Foo 2026 00:00:00 GMT"])
@@ -262,6 +345,16 @@ async def test_slow_drip_is_bounded_by_the_total(flag_server: FlagServer) -> Non
         failure = await client.failure()
 
     assert (failure.kind, failure.attempts) == (ErrorKind.TIMEOUT, 2)
+
+
+async def test_no_attempt_outlives_what_is_left_of_the_total_time(flag_server: FlagServer) -> None:
+    """The first attempt may take as long as all of them together, so that there is no second one."""
+    flag_server.script(PATH, [DRIPPING])
+    async with client_of(flag_server.url, timeout_s=50, retry_total_s=0.3) as client, asyncio.timeout(20):
+        failure = await client.failure()
+
+    assert (failure.kind, failure.attempts) == (ErrorKind.TIMEOUT, 1)
+    assert "FLAG_RETRY_TOTAL_S" in str(failure)
 
 
 BROKEN_CONNECTIONS = {
@@ -348,6 +441,70 @@ async def test_body_of_exactly_the_cap_is_good(client: Client, flag_server: Flag
 
     assert await client.fetch() == b"x" * 4096
     assert await client.fetch("/gz") == b"x" * 4096
+
+
+ENCODED = {
+    "x-gzip": answer(200, gzip.compress(b"GIF"), Content_Encoding="x-gzip"),
+    "upper case": answer(200, gzip.compress(b"GIF"), Content_Encoding="GZIP"),
+    "twice": answer(200, gzip.compress(gzip.compress(b"GIF")), Content_Encoding="gzip, gzip"),
+    "deflate": answer(200, zlib.compress(b"GIF"), Content_Encoding="deflate"),
+}
+
+
+@pytest.mark.parametrize("encoded", ENCODED.values(), ids=ENCODED)
+async def test_encoded_body_is_decoded(client: Client, flag_server: FlagServer, encoded: Answer) -> None:
+    """What is counted is the decoded body."""
+    flag_server.script(PATH, [encoded])
+
+    assert await client.fetch() == b"GIF"
+    assert client.meter.effort().body_bytes == 3
+    assert flag_server.headers[-1]["Accept-Encoding"] == "gzip, deflate"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "br", "zstd"])
+async def test_body_that_is_not_what_its_encoding_says_is_a_broken_contract(
+    client: Client, flag_server: FlagServer, coding: str
+) -> None:
+    """Once is enough: the server would say the same again."""
+    flag_server.script(PATH, [answer(200, b"GIF89a", Content_Encoding=coding)])
+
+    failure = await client.failure()
+
+    assert (failure.kind, failure.attempts) == (ErrorKind.CONTRACT, 1)
+    assert f"Content-Encoding {coding}" in str(failure) or f"not {coding}" in str(failure)
+
+
+async def test_cut_connection_in_an_encoded_body_is_tried_again(client: Client, flag_server: FlagServer) -> None:
+    """The connection is at fault, not the encoding."""
+    half = gzip.compress(b"GIF" * 100)[:20]
+    flag_server.script(PATH, [raw(head(Content_Length="50", Content_Encoding="gzip") + half)])
+
+    assert (await client.failure()).kind is ErrorKind.CONNECTION
+
+
+async def test_process_without_files_is_not_the_sources_fault(flag_server: FlagServer) -> None:
+    """The country fails with a kind that heals, and the source is not given up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with client_of(flag_server.url, source_down_s=1e-6) as client:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            failure = await client.failure()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+        assert (failure.kind, failure.attempts) == (ErrorKind.LOCAL, 2)
+        assert flag_server.requests == []
+        assert await client.fetch(metadata_url_path("CN"))
+
+
+async def test_too_many_redirects_say_how_many_and_where_to(client: Client, flag_server: FlagServer) -> None:
+    """So that the circle can be looked at."""
+    flag_server.script(PATH, [answer(302, Location="/cn/round-and-round.gif")])
+    flag_server.script("/cn/round-and-round.gif", [answer(302, Location=PATH)])
+
+    failure = await client.failure()
+
+    assert "too many redirects: 5, the last one to /cn/round-and-round.gif" in str(failure)
 
 
 async def test_redirect_on_the_same_host_is_followed_and_counted(client: Client, flag_server: FlagServer) -> None:
@@ -581,6 +738,19 @@ async def test_requests_at_once_are_bounded(flag_server: FlagServer) -> None:
         await asyncio.gather(*[client.fetch() for _ in range(200)])
 
     assert peak == 10
+
+
+async def test_requests_at_once_are_bounded_by_the_open_files(
+    flag_server: FlagServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that may open none more sends one request after the other."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (1, 1))
+    monkeypatch.setattr(resource, "setrlimit", lambda _what, _limits: None)
+    async with open_source(load_settings(source=flag_server.url, store="memory://unused")) as source:
+        urls = [source.preset.metadata_url(code) for code in ("CN", "DE", "FR", "IN")]
+        await asyncio.gather(*[source.fetch(url, code="CN", known=NOTHING_KNOWN, meter=Meter()) for url in urls])
+
+    assert (len(flag_server.requests), flag_server.most_under_way) == (4, 1)
 
 
 KEY: Any = aiohttp.client_reqrep.ConnectionKey("h", 80, False, True, None, None, None)

@@ -52,4 +52,5 @@ def test_kinds_that_waiting_may_mend() -> None:
         ErrorKind.SERVER_ERROR,
         ErrorKind.SOURCE_DOWN,
         ErrorKind.SINK,
+        ErrorKind.LOCAL,
     }

@@ -1,6 +1,9 @@
 """Where requests may go: addresses, names and redirects."""
 
 import asyncio
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import pytest
@@ -109,6 +112,109 @@ async def test_redirects_stay_with_the_source(origin: str, url: str, problem: st
         await guard(request, refused)
 
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("listed", "url", "is_allowed"),
+    [
+        ("a.example", "http://a.example:8080/x", True),
+        ("a.example:8080", "http://a.example:8080/x", True),
+        ("A.example:8080", "http://a.EXAMPLE:8080/x", True),
+        ("a.example:8081", "http://a.example:8080/x", False),
+        ("cdn.example:443", "https://cdn.example/x", True),
+        ("cdn.example:443", "http://cdn.example/x", False),
+        ("cdn.example:80", "http://cdn.example:443/x", False),
+        ("bücher.example", "http://bücher.example/x", True),
+        ("xn--bcher-kva.example:80", "http://bücher.example/x", True),
+        ("::1", "http://[::1]:8080/x", True),
+        ("[::1]", "http://[::1]:8080/x", True),
+        ("[::1]:8080", "http://[::1]:8080/x", True),
+        ("[::1]:8081", "http://[::1]:8080/x", False),
+        ("cdn.example", "http://evil.cdn.example/x", False),
+    ],
+)
+async def test_listed_host_or_host_and_port(listed: str, url: str, *, is_allowed: bool) -> None:
+    """The list also counts for the source's own host at another port."""
+    assert await is_sent(Guard("http://a.example", [listed]), url) is is_allowed
+
+
+@pytest.mark.parametrize("own_port", ["http://a.example:8080/x", "http://a.example:22/x", "https://a.example:8443/x"])
+async def test_other_port_of_the_own_host_has_to_be_listed(own_port: str) -> None:
+    """Another port is another service."""
+    assert not await is_sent(Guard("http://a.example"), own_port)
+
+
+@pytest.mark.parametrize("url", ["http://a.example/x", "http://a.example:443/x", "http://cdn.example/x"])
+async def test_https_source_is_never_asked_without_tls(url: str) -> None:
+    """Listed or not."""
+    assert not await is_sent(Guard("https://a.example", ["a.example", "cdn.example"]), url)
+
+
+async def is_sent(guard: Guard, url: str) -> bool:
+    """Whether the guard lets a request for *url* through."""
+    request = aiohttp.ClientRequest("GET", yarl.URL(url), loop=asyncio.get_running_loop())
+
+    async def send(_request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
+        raise LookupError
+
+    try:
+        await guard(request, send)
+    except LookupError:
+        return True
+    except aiohttp.InvalidUrlRedirectClientError:
+        return False
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "location", "is_refused"),
+    [
+        ("https://a.example/x", 302, "http://a.example/y", True),
+        ("https://a.example/x", 307, "HTTP://cdn.example/y", True),
+        ("https://a.example/x", 302, "https://a.example/y", False),
+        ("https://a.example/x", 302, "/y", False),
+        ("https://a.example/x", 302, "http://[x", False),
+        ("https://a.example/x", 200, "http://a.example/y", False),
+        ("http://a.example/x", 302, "http://a.example/y", False),
+    ],
+)
+async def test_https_does_not_fall_back_to_http(url: str, status: int, location: str, *, is_refused: bool) -> None:
+    """Not even where a source without TLS has led to one with it; aiohttp itself says what is no address."""
+    request = aiohttp.ClientRequest("GET", yarl.URL(url), loop=asyncio.get_running_loop())
+    closings: list[None] = []
+    reply: Any = SimpleNamespace(status=status, headers={"Location": location}, close=lambda: closings.append(None))
+
+    async def answer(_request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
+        return reply  # type: ignore[no-any-return]
+
+    with pytest.raises(aiohttp.InvalidUrlRedirectClientError) if is_refused else nullcontext():
+        assert await Guard("http://a.example", ["cdn.example"])(request, answer) is reply
+
+    assert len(closings) == is_refused
+
+
+@pytest.mark.parametrize("own", ["flags.example", "bücher.example"])
+async def test_only_its_own_name_says_whether_a_source_is_public(own: str) -> None:
+    """Behind a proxy it is not looked up here, and another name may be the first one."""
+    guard = Guard(f"http://{own}", ["cdn.example"])
+    names = Names({"cdn.example": [PRIVATE], "flags.example": [PUBLIC], "xn--bcher-kva.example": [PUBLIC]})
+    resolver = GuardedResolver(guard, names)
+
+    assert await resolve(resolver, "cdn.example") == [PRIVATE]
+    assert await resolve(resolver, guard.own_name) == [PUBLIC]
+    with pytest.raises(aiohttp.InvalidUrlClientError, match="leads to a private address"):
+        await resolve(resolver, "cdn.example")
+
+
+async def test_proxy_may_have_a_private_address() -> None:
+    """Its name is neither the source's, which is looked up first, nor one that a redirect leads to."""
+    names = Names({"proxy": [PRIVATE], "flags.example": [PRIVATE]})
+    guard = Guard("http://flags.example", is_public=True, proxy_hosts={"proxy"})
+    resolver = GuardedResolver(guard, names)
+
+    assert await resolve(resolver, "proxy") == [PRIVATE]
+    with pytest.raises(aiohttp.InvalidUrlClientError, match="leads to a private address"):
+        await resolve(resolver, "flags.example")
 
 
 @pytest.mark.parametrize("error", [aiohttp.ServerDisconnectedError(), aiohttp.ClientOSError(104, "reset")])

@@ -1,11 +1,12 @@
 """The back-off policy, with time in hand: the waits are recorded, nobody sleeps."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from flag_pipeline.core.retry import RetryPolicy
+from flag_pipeline.core.retry import RetryPolicy, Try
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceError, TransientSourceError
 from flag_pipeline.settings import load_settings
 
@@ -19,10 +20,12 @@ class Attempts:
         self.errors = list(errors)
         self.calls = 0
         self.waits: list[float] = []
+        self.tries: list[Try] = []
 
-    async def __call__(self) -> int:
+    async def __call__(self, this: Try) -> int:
         """Fail or succeed once."""
         self.calls += 1
+        self.tries.append(this)
         if self.errors:
             raise self.errors.pop(0)
         return 42
@@ -97,6 +100,34 @@ async def test_total_time_ends_it_too() -> None:
         await policy.call(attempts, sleep=attempts.sleep)
 
     assert attempts.waits == []
+
+
+async def test_waits_are_taken_off_the_time_of_the_next_attempt() -> None:
+    """After 7 and 20 seconds of the server's hints, 60 seconds have become less than 33; each error is passed on."""
+    attempts = Attempts(busy(7), busy(20))
+
+    await POLICY.call(attempts, sleep=attempts.sleep)
+
+    first, second, third = attempts.tries
+    assert (first.left_s, first.last) == (60, None)
+    assert 52 < second.left_s <= 53
+    assert 32 < third.left_s <= 33
+    assert third.last is not None
+    assert third.last.retry_after_s == 20
+
+
+async def test_waiting_for_a_turn_costs_no_time() -> None:
+    """The clock stands still in the tests' waits, so that only a turn could make the time shorter."""
+    attempts = Attempts(busy(0))
+
+    @asynccontextmanager
+    async def late() -> AsyncIterator[None]:
+        await asyncio.sleep(0.05)
+        yield
+
+    policy = RetryPolicy(attempts=2, initial_s=1, max_s=3, total_s=0.05, retry_after_max_s=30)
+
+    assert await policy.call(attempts, turn=late, sleep=attempts.sleep) == 42
 
 
 async def test_each_attempt_has_a_turn_of_its_own() -> None:

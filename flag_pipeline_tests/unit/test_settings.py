@@ -76,3 +76,19 @@ def test_dagster_home_is_an_absolute_path(monkeypatch: pytest.MonkeyPatch) -> No
 
     with pytest.raises(ConfigurationError, match="DAGSTER_HOME must be an absolute path: home"):
         dagster_home()
+
+
+@pytest.mark.parametrize("hosts", ["cdn.example", "cdn.example:8080, other.example", "[::1]:80", "::1", "10.0.0.1:1"])
+def test_redirect_hosts_are_hosts_with_or_without_a_port(hosts: str) -> None:
+    """A name, an address of either kind, and a list of them."""
+    assert len(load_settings(redirect_hosts=hosts).redirect_hosts) == hosts.count(",") + 1
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["https://cdn.example", "cdn.example/x", "cdn.example:http", "cdn.example:99999", ":80", "[::1", "a:", "u@a"],
+)
+def test_redirect_host_that_is_none_is_refused(entry: str) -> None:
+    """It would never match."""
+    with pytest.raises(ConfigurationError, match=r"FLAG_REDIRECT_HOSTS: .* is not a host, or host:port"):
+        load_settings(redirect_hosts=entry)
