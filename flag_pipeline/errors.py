@@ -7,6 +7,7 @@ FlagPipelineError
 │   ├── SourceDownError          the host cannot be reached: nothing more is asked of it
 │   ├── FlagNotFoundError        the source has no such country (404, 410)
 │   └── SourceContractError      an answer that breaks the source's contract
+├── ImageError                   bytes that are no acceptable picture, wherever they come from
 └── SinkError                    the store refused: disk full, no permission, a bad path
 
 Every error has a `kind`, the word that reports count by. Errors of aiohttp, Pillow and the
@@ -124,6 +125,12 @@ class FlagNotFoundError(SourceError):
 
 class SourceContractError(SourceError):
     """An answer that no retry will mend: other 4xx, not an image, bad metadata, too big."""
+
+    kind = ErrorKind.CONTRACT
+
+
+class ImageError(FlagPipelineError):
+    """Bytes that are no picture, a damaged one, or one that is too much work to decode."""
 
     kind = ErrorKind.CONTRACT
 

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from flag_pipeline.core.countries import EXTRA_CODE, iso_codes
 from flag_pipeline.core.presets import find_preset
+from flag_pipeline.core.structure import Limits
 from flag_pipeline.errors import ConfigurationError
 
 
@@ -55,11 +56,20 @@ class SourceSettings(BaseModel):
     )
     sweep_timeout_s: float = Field(1800.0, gt=0, description="Seconds for all countries of a run together.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest decoded body, in bytes.")
-    max_pixels: int = Field(4_000_000, ge=1, description="Largest image, in pixels over all its frames.")
+    max_pixels: int = Field(4_000_000, ge=1, le=80_000_000, description="Largest image, in pixels over all its frames.")
+    max_scans: int = Field(
+        100, ge=1, le=10_000, description="Scans of a JPEG: each is a pass over all its pixels; usual files have 10."
+    )
+    max_frames: int = Field(500, ge=1, le=10_000, description="Frames of an animated image.")
     redirect_hosts: CommaSeparated = Field(
         default_factory=list,
         description="Hosts that the source may redirect to, separated by commas; its own always may.",
     )
+
+    @property
+    def image_limits(self) -> Limits:
+        """What an image may cost to decode."""
+        return Limits(max_pixels=self.max_pixels, max_scans=self.max_scans, max_frames=self.max_frames)
 
     @field_validator("source")
     @classmethod

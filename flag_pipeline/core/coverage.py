@@ -62,7 +62,7 @@ async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) 
                 code=code,
                 url=url,
                 formats=source.preset.formats,
-                max_pixels=source.settings.max_pixels,
+                limits=source.settings.image_limits,
             )
             answers[code] = True
         except FlagNotFoundError:

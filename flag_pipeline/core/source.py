@@ -182,7 +182,9 @@ class FlagSource:
                 if (size := sum(map(len, chunks))) > cap:
                     break
         if size > cap:
-            raise SourceContractError(f"body is larger than {cap} bytes", code=code, url=url)
+            raise SourceContractError(
+                f"body is larger than {cap} bytes: raise FLAG_MAX_BODY_BYTES to accept it", code=code, url=url
+            )
         return b"".join(chunks)
 
     def _refusal(self, reply: aiohttp.ClientResponse, *, code: str, url: str) -> SourceError:
