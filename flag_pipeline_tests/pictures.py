@@ -83,3 +83,23 @@ def webp_of(*chunks: bytes) -> bytes:
     """A WebP of these chunks."""
     body = b"WEBP" + b"".join(chunks)
     return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def code_tables(n_frames: int) -> bytes:
+    """A WebP whose frames, of one pixel each, announce 65,536 groups of five code tables: the slowest bytes of all.
+
+    Source: the lossless bitstream of RFC 9649, section 3.
+    """
+    one_symbol, two_symbols = (0b0001, 4), (0b111 | 255 << 11, 19)
+    fields = [
+        *((0, 14), (0, 14), (0, 4)),  # one pixel, version 0
+        *((0, 1), (1, 1), (11, 4)),  # no transform, the largest colour cache
+        *((1, 1), (0, 3), (0, 1)),  # groups of tables, chosen by an image of one pixel
+        *[two_symbols, two_symbols, one_symbol, one_symbol, one_symbol],
+        (3, 2),  # the pixel: group 65,535
+        *[one_symbol] * (65_536 * 5),
+    ]
+    bits = "".join(f"{value:0{n_bits}b}"[::-1] for value, n_bits in fields)
+    data = b"\x2f" + int(bits[::-1], 2).to_bytes(len(bits) // 8 + 9, "little")
+    frame = webp_chunk(b"ANMF", bytes(16) + webp_chunk(b"VP8L", data))
+    return webp_of(webp_chunk(b"VP8X", b"\2" + bytes(9)), webp_chunk(b"ANIM", bytes(6)), *[frame] * n_frames)

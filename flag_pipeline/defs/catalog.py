@@ -28,9 +28,8 @@ from flag_pipeline.core.table import render_schema, render_table
 from flag_pipeline.defs.checks import CheckLimits, catalog_check_specs, check_catalog
 from flag_pipeline.defs.ledger import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE, OWNERS
 from flag_pipeline.defs.publishing import column_schema, publish, table_preview
-from flag_pipeline.defs.resources import FileSinkResource
+from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.models import FlagRecord, ImageLook, RowStatus
-from flag_pipeline.settings import load_settings
 
 PREVIEW_ROWS = 10
 PREVIEW_COLUMNS = ("code", "name", "status", "width_px", "height_px", "aspect_ratio", "size_bytes", "changed_at")
@@ -121,7 +120,7 @@ async def look_at_flags(
     """
     files = {code: (record.image.file, record.image.sha256) for code, record in records.items() if record.image}
     on_mosaic = set(sorted(records)[:MAX_FLAGS])
-    limits = load_settings().image_limits
+    limits = await image_limits()
 
     def see(code: str, content: bytes) -> SeenFlag:
         read_structure(content).check(limits)

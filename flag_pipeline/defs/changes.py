@@ -12,10 +12,9 @@ from flag_pipeline.core.table import render_table
 from flag_pipeline.defs.catalog import ANY_COUNTRY_CHANGED
 from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CHANGES, FLAG_IMAGE, OWNERS
 from flag_pipeline.defs.publishing import column_schema, escape_markdown, publish, table_preview
-from flag_pipeline.defs.resources import FileSinkResource
+from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.errors import ImageError
 from flag_pipeline.models import FlagChange, FlagRecord
-from flag_pipeline.settings import load_settings
 
 NO_FLAG_CHANGED = "no_flag_changed"
 # Each is a picture in the event log.
@@ -96,6 +95,6 @@ async def _picture(sink: FileSink, path: str | None, sha256: str) -> bytes | Non
     content = intact(await sink.read(path), sha256) if path else None
     with suppress(ImageError):
         if content is not None:
-            read_structure(content).check(load_settings().image_limits)
+            read_structure(content).check(await image_limits())
             return content
     return None

@@ -15,8 +15,7 @@ from flag_pipeline.core.sink import FileSink
 from flag_pipeline.defs.catalog import show_mosaic
 from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS
 from flag_pipeline.defs.publishing import publish
-from flag_pipeline.defs.resources import FileSinkResource
-from flag_pipeline.settings import load_settings
+from flag_pipeline.defs.resources import FileSinkResource, image_limits
 
 # In the same run as the tables where both are requested, and after them where somebody rebuilt only those.
 TABLES_CHANGED = (
@@ -76,7 +75,7 @@ async def read_gallery(sink: FileSink) -> tuple[Gallery, dict[str, Image.Image]]
     by_code = {row.code: row for row in rows if row.file}
     on_sheet = {row.code for row in rows[: contact_sheet.MAX_FLAGS]}
 
-    limits = load_settings().image_limits
+    limits = await image_limits()
 
     def draw(code: str, content: bytes) -> tuple[str, Image.Image | None]:
         read_structure(content).check(limits)

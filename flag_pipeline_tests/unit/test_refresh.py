@@ -18,6 +18,7 @@ from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceContractError, SourceError, TransientSourceError
 from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Miss, Validators
 from flag_pipeline_tests.fakes import FakeSource
+from flag_pipeline_tests.pictures import scans
 from flag_pipeline_tests.samples import gif, large_gif, picture
 
 
@@ -170,6 +171,40 @@ async def test_replaced_flag_is_compared_with_its_successor(source: FakeSource, 
     assert isinstance(second, FlagSaved)
     [change] = second.record.changes
     assert change.distance_bits is not None
+
+
+@pytest.mark.parametrize("keep", [0, 10])
+async def test_replaced_flag_beyond_the_limits_is_not_kept(
+    source: FakeSource, sink: FileSink, tmp_path: Path, keep: int
+) -> None:
+    """An earlier version stored it; in the history each catalog would decode it for minutes, and so would this run."""
+    present = source.settings
+    source.settings = present.model_copy(update={"max_scans": 200})
+    source.files["cn/cn.gif"] = scans(200)
+    await Refresher(source, sink, history_keep=keep).refresh("CN")  # type: ignore[arg-type]
+    source.settings = present
+    source.files["cn/cn.gif"] = gif()
+
+    outcome = await Refresher(source, sink, history_keep=keep).refresh("CN")  # type: ignore[arg-type]
+
+    assert isinstance(outcome, FlagSaved)
+    assert [(change.old_file, change.distance_bits) for change in outcome.record.changes] == [("", None)][:keep]
+    assert [path for path in (tmp_path / "history").rglob("*") if path.is_file()] == []
+    assert (tmp_path / "flags/CN-China.gif").read_bytes() == gif()
+
+
+async def test_slow_flag_costs_its_country_alone(source: FakeSource, sink: FileSink) -> None:
+    """It is refused before it is decoded, with the setting to raise; another country's flag is stored."""
+    source.files["cn/cn.gif"] = scans(14_000)
+    source.files["fr/fr.gif"] = gif("FR")
+    source.files["fr/metadata.json"] = json.dumps({"country": "France", "iso_cc": "FR"}).encode()
+    both = refresher(source, sink)
+
+    slow, good = await asyncio.gather(both.refresh("CN"), both.refresh("FR"))
+
+    assert isinstance(slow, FlagFailed)
+    assert (slow.kind, "raise FLAG_MAX_SCANS" in slow.reason) == (ErrorKind.CONTRACT, True)
+    assert isinstance(good, FlagSaved)
 
 
 async def test_thumbnail_of_a_large_flag_is_made_once(source: FakeSource, sink: FileSink) -> None:
