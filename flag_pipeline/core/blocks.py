@@ -157,6 +157,7 @@ def _read_webp(content: bytes) -> Structure:
         if at == 12:  # noqa: PLR2004 - the first
             size = _canvas(fourcc, chunk)
         n_frames += fourcc == b"ANMF"
+        # Chromium 2026 turns JPEG and PNG, but not WebP; programs that show photographs turn all three.
         if fourcc == b"EXIF":
             orientation = orientation_of(chunk.removeprefix(b"Exif\0\0"))
         at += 8 + n_bytes + n_bytes % 2

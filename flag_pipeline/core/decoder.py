@@ -17,7 +17,7 @@ Piece = tuple[Callable[[], Any], "Future[Any]"]
 
 
 class Decoder:
-    """Runs blocking work on pictures on a thread of its own, in the order in which it comes.
+    """Runs blocking work on pictures on one thread, in the order in which it comes.
 
     One thread for all, because a decoded picture takes up to 16 MB, and each thread keeps what it freed. It is a daemon
     thread: nothing can stop a thread in the middle of a picture, so neither `close` nor the end of the process waits

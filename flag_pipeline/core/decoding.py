@@ -16,7 +16,7 @@ from flag_pipeline.errors import ImageError, SinkError
 
 COARSE_PX = (1280, 960)
 
-# `Image.open` would try more formats, and take a JPEG with further pictures for one of its own.
+# `Image.open` would try more formats, and open a JPEG with further pictures as MPO.
 _DECODERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
     "gif": GifImageFile,
     "png": PngImageFile,

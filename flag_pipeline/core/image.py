@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from PIL import Image
 
@@ -42,6 +42,14 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
     )
 
 
+def _size_shown(content: bytes, known: StoredImage) -> tuple[int, int]:
+    # A GIF has no EXIF data; an earlier version may have accepted blocks that are refused today.
+    if known.format != "gif":
+        with suppress(ImageError):
+            return read_structure(content).size_shown
+    return known.width_px, known.height_px
+
+
 @contextmanager
 def _contract(*, code: str, url: str) -> Iterator[None]:
     """Turn ImageError inside the block into the failure of a country."""
@@ -74,10 +82,13 @@ def _draw_thumbnail(content: bytes, structure: Structure) -> str:
 def recall_image(content: bytes, known: StoredImage, *, code: str, url: str, limits: Limits) -> FlagImage:
     """Return the image that *content* was found to be when it was stored; it still has that hash.
 
-    Nothing is decoded, except for a thumbnail that a record does not have yet: that blocks, so run it in a thread. It
-    raises SourceContractError if the image is one that would be refused today.
+    Size and thumbnail are mended where an earlier version did not turn the picture upright. Nothing is decoded, except
+    for a thumbnail that a record does not have: that blocks, so run it in a thread. It raises SourceContractError if
+    the image is one that would be refused today.
     """
-    thumbnail = data_uri(content, known.format) if is_own_thumbnail(content) else known.thumbnail
+    width_px, height_px = _size_shown(content, known)
+    kept = known.thumbnail if (width_px, height_px) == (known.width_px, known.height_px) else ""
+    thumbnail = data_uri(content, known.format) if is_own_thumbnail(content) else kept
     if not thumbnail:
         with _contract(code=code, url=url):
             read_structure(content).check(limits)
@@ -85,8 +96,8 @@ def recall_image(content: bytes, known: StoredImage, *, code: str, url: str, lim
     return FlagImage(
         content=content,
         format=known.format,
-        width_px=known.width_px,
-        height_px=known.height_px,
+        width_px=width_px,
+        height_px=height_px,
         sha256=known.sha256,
         thumbnail=thumbnail,
     )

@@ -147,7 +147,8 @@ class Refresher:
         """Return the image that *content* is; *stored* tells what it was found to be when it was stored."""
         if stored is not None:
             recall = partial(recall_image, content, stored, code=code, url=url, limits=self._limits)
-            return recall() if stored.thumbnail or is_own_thumbnail(content) else await self.decoder.run(recall)
+            is_quick = is_own_thumbnail(content) or (stored.format == "gif" and stored.thumbnail)
+            return recall() if is_quick else await self.decoder.run(recall)
         inspect = partial(
             inspect_image,
             content,

@@ -310,7 +310,7 @@ def test_exif_data_are_not_unpacked() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_turned_image_is_described_as_it_is_shown(kind: str, orientation: int) -> None:
-    """Browsers turn pictures as their EXIF data say; size, thumbnail, colours and hash follow."""
+    """Programs turn pictures as their EXIF data say; size, thumbnail, colours and hash follow."""
     flag = Image.effect_noise((300, 200), 20).convert("RGB")
     flag.paste("red", (0, 0, 150, 100))
     tag = Image.Exif()
