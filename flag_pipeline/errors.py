@@ -7,6 +7,8 @@ FlagPipelineError
 │   ├── SourceDownError          the host cannot be reached: nothing more is asked of it
 │   ├── FlagNotFoundError        the source has no such country (404, 410)
 │   └── SourceContractError      an answer that breaks the source's contract
+├── ImageError                   bytes that are no acceptable picture, wherever they come from
+├── LocalError                   this computer has no files, no memory or no working disk left
 └── SinkError                    the store refused: disk full, a bad path
     └── UnusableFileError        one file of the store, not the others: no permission, a folder in its place
         └── ForeignFileError     it is a folder or too large, so it gives way to the next file that is saved
@@ -130,6 +132,18 @@ class SourceContractError(SourceError):
     """An answer that no retry will mend: other 4xx, not an image, bad metadata, too big."""
 
     kind = ErrorKind.CONTRACT
+
+
+class ImageError(FlagPipelineError):
+    """Bytes that are no picture, a damaged one, or one that is too much work to decode."""
+
+    kind = ErrorKind.CONTRACT
+
+
+class LocalError(FlagPipelineError):
+    """The computer has run out of open files or memory, or its disk fails."""
+
+    kind = ErrorKind.LOCAL
 
 
 class SinkError(FlagPipelineError):

@@ -67,6 +67,7 @@ class FlagImage:
     Attributes:
         content: the original bytes.
         format: `gif`, `png`, `jpeg` or `webp`.
+        width_px: as a browser shows it, with the orientation of its EXIF data applied; `height_px` likewise.
         sha256: lower-case hex digest of `content`.
         thumbnail: a `data:` URI that shows it in a page, at most about 4 KB of image.
     """

@@ -16,6 +16,7 @@ from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.redirect_hosts import parse_host
 from flag_pipeline.core.secret_headers import read_headers
 from flag_pipeline.core.store import MAX_FILE_BYTES
+from flag_pipeline.core.structure import Limits
 from flag_pipeline.errors import ConfigurationError
 
 
@@ -60,7 +61,11 @@ class SourceSettings(BaseModel):
     )
     sweep_timeout_s: float = Field(1800.0, gt=0, description="Seconds for all countries of a run together.")
     max_body_bytes: int = Field(1_048_576, ge=1024, le=MAX_FILE_BYTES, description="Largest decoded body, in bytes.")
-    max_pixels: int = Field(4_000_000, ge=1, description="Largest image, in pixels over all its frames.")
+    max_pixels: int = Field(4_000_000, ge=1, le=80_000_000, description="Largest image, in pixels over all its frames.")
+    max_scans: int = Field(
+        100, ge=1, le=10_000, description="Scans of a JPEG: each is a pass over all its pixels; usual files have 10."
+    )
+    max_frames: int = Field(500, ge=1, le=10_000, description="Frames of an animated image.")
     redirect_hosts: CommaSeparated = Field(
         default_factory=list,
         description="Where else the source may redirect to: `host` or `host:port`, separated by commas.",
@@ -85,6 +90,11 @@ class SourceSettings(BaseModel):
         for entry in entries:
             parse_host(entry)
         return entries
+
+    @property
+    def image_limits(self) -> Limits:
+        """What an image may cost to decode."""
+        return Limits(max_pixels=self.max_pixels, max_scans=self.max_scans, max_frames=self.max_frames)
 
     @field_validator("source")
     @classmethod

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flag_pipeline.core.countries import iso_codes, iso_country
-from flag_pipeline.core.image import MAX_FRAMES
 from flag_pipeline.core.sink import flag_path, metadata_path, record_path
+from flag_pipeline.core.structure import Limits
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline_tests.flag_server import Answer, Ending, answer, head, raw
 from flag_pipeline_tests.samples import gif, picture
@@ -169,7 +169,7 @@ IMAGES = (
     Fault("gzip cut short", CONTRACT, flag=(answer(200, gzip.compress(GIF)[:-20], Content_Encoding="gzip"),)),
     Fault("gigapixels in the header", CONTRACT, flag=(answer(200, BOMB),)),
     Fault("too many pixels", CONTRACT, flag=(answer(200, picture("PNG", size=(500, 500))),)),
-    Fault("too many frames", CONTRACT, flag=(answer(200, _frames(MAX_FRAMES + 1)),)),
+    Fault("too many frames", CONTRACT, flag=(answer(200, _frames(Limits().max_frames + 1)),)),
     Fault("HTML with status 200", CONTRACT, flag=(answer(200, b"<html>Please log in</html>"),)),
     Fault("empty body", CONTRACT, flag=(answer(200),)),
     Fault("GIF cut short", CONTRACT, flag=(answer(200, GIF[:-30]),)),

@@ -12,6 +12,7 @@ from flag_pipeline.core.mirror import packaged_flags
 from flag_pipeline.core.presets import ANY_FORMAT
 from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.sink import flag_path
+from flag_pipeline.core.structure import Limits
 from flag_pipeline.models import FlagImage, FlagRecord, StoredImage, StoredMetadata, Validators
 
 # Samples are made on event loops, where nothing may be read: the standard's tables are read here.
@@ -48,7 +49,7 @@ def large_gif() -> bytes:
 def flag(content: bytes | None = None) -> FlagImage:
     """An accepted image."""
     content = content or gif()
-    return inspect_image(content, code="CN", url="http://x/cn.gif", formats=ANY_FORMAT, max_pixels=10**7)
+    return inspect_image(content, code="CN", url="http://x/cn.gif", formats=ANY_FORMAT, limits=Limits(max_pixels=10**7))
 
 
 def record(code: str = "CN", *, name: str = "", image: FlagImage | None = None) -> FlagRecord:

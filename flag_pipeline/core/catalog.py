@@ -22,7 +22,7 @@ MOMENT, COLOURS = ColumnType.MOMENT, ColumnType.COLOURS
 
 CATALOG_SCHEMA = TableSchema(
     "catalog",
-    version=2,
+    version=3,
     columns=(
         Column("code", TEXT, "ISO 3166-1 alpha-2 code, or one of `FLAG_EXTRA_CODES`; unique, rows are sorted by it"),
         Column("alpha_3", TEXT, "ISO 3166-1 alpha-3 code; empty outside the standard"),
@@ -32,8 +32,8 @@ CATALOG_SCHEMA = TableSchema(
         Column("tld", TEXT, "country-code top-level domain with its dot"),
         Column("file", TEXT, "path of the flag below the store's root; empty without a flag"),
         Column("format", TEXT, "`gif`, `png`, `jpeg` or `webp`, by the file's bytes"),
-        Column("width_px", INTEGER, "width in pixels"),
-        Column("height_px", INTEGER, "height in pixels"),
+        Column("width_px", INTEGER, "width in pixels, as shown: EXIF orientation is applied"),
+        Column("height_px", INTEGER, "height in pixels, as shown"),
         Column("aspect_ratio", TEXT, "width to height as a reduced fraction, `3:2`"),
         Column("aspect_decimal", DECIMAL, "width divided by height, four decimals"),
         Column("mode", TEXT, "how a pixel is stored, in Pillow's words: `P`, `RGB`, `RGBA` ..."),

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from string import ascii_uppercase
 
 from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.core.decoder import Decoder
 from flag_pipeline.core.image import inspect_image
 from flag_pipeline.core.source import FlagSource, Meter
 from flag_pipeline.errors import FlagNotFoundError, SourceError
@@ -56,14 +58,15 @@ async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) 
         try:
             answer = await source.fetch(url, code=code, known=Validators(), meter=Meter())
             # Some servers answer 200 with a page for whatever they lack.
-            await asyncio.to_thread(
+            inspect = partial(
                 inspect_image,
                 answer.content or b"",
                 code=code,
                 url=url,
                 formats=source.preset.formats,
-                max_pixels=source.settings.max_pixels,
+                limits=source.settings.image_limits,
             )
+            await decoder.run(inspect)
             answers[code] = True
         except FlagNotFoundError:
             answers[code] = False
@@ -71,9 +74,10 @@ async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) 
             answers[code] = str(exc)
 
     try:
-        async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
-            for code in wanted:
-                group.create_task(ask(code), name=f"coverage-{code}")
+        with Decoder() as decoder:
+            async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
+                for code in wanted:
+                    group.create_task(ask(code), name=f"coverage-{code}")
     except TimeoutError:
         answers = {code: answers.get(code, f"not answered after {timeout_s:g} s") for code in wanted}
     return Coverage(

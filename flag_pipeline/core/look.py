@@ -4,26 +4,23 @@ Each catalog takes them from the one before where the bytes are the same: what c
 `CATALOG_SCHEMA`.
 """
 
-import io
 import math
 from collections.abc import Iterable
 from functools import cache
 from operator import mul
 from statistics import median
 
-# Pillow knows five formats from the start. At the first other one it imports all forty, which takes long, and what can
-# decode can be attacked: so the sixth that we need is imported here, where all pictures come by.
-import PIL.WebPImagePlugin  # noqa: F401 - importing it is what registers the format
 from PIL import Image
 
+from flag_pipeline.core.blocks import read_structure
 from flag_pipeline.core.colours import ColourFamily, Rgb, colour_family, hex_of
+from flag_pipeline.core.decoding import as_shown, opened
 from flag_pipeline.models import ColourShare, ImageLook
 
 MAX_COLOURS = 5
 # A smaller share is the edge between two fields, softened by whoever scaled the picture.
 MIN_SHARE = 0.02
 
-COARSE_PX = (1280, 960)
 _PALETTE, _SAMPLE_PX, _OPAQUE = 32, (96, 96), 128
 _HASH_INPUT_PX, _HASH_SIDE = 16, 8
 _MID_GREY = 127.5
@@ -32,12 +29,15 @@ _MID_GREY = 127.5
 def describe_look(content: bytes) -> ImageLook:
     """Return what the first frame of the image *content* looks like. Blocks; run it in a thread.
 
-    *content* has passed `inspect_image`. The same bytes give the same look.
+    *content* is within the limits. The same bytes give the same look. Raises ImageError for a damaged one.
     """
-    with Image.open(io.BytesIO(content)) as image:
-        mode, n_frames = image.mode, getattr(image, "n_frames", 1)
-        picture = coarse_frame(image)
-    return ImageLook(mode=mode, n_frames=n_frames, colours=_dominant_colours(picture), phash=_perceptual_hash(picture))
+    structure = read_structure(content)
+    with opened(structure) as image:
+        mode = image.mode
+        picture = as_shown(image, structure)
+    return ImageLook(
+        mode=mode, n_frames=structure.n_frames, colours=_dominant_colours(picture), phash=_perceptual_hash(picture)
+    )
 
 
 def distance_bits(first: bytes, second: bytes) -> int:
@@ -47,15 +47,6 @@ def distance_bits(first: bytes, second: bytes) -> int:
     """
     one, other = (int(describe_look(content).phash, 16) for content in (first, second))
     return (one ^ other).bit_count()
-
-
-def coarse_frame(image: Image.Image) -> Image.Image:
-    """Return the frame at which *image* stands in RGBA, and consume it; a large one is made smaller, coarsely.
-
-    Converting or smoothing copies an image at its full size, and all who ask are content with less.
-    """
-    image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
-    return image.convert("RGBA")
 
 
 def _dominant_colours(picture: Image.Image) -> tuple[ColourShare, ...]:

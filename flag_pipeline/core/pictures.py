@@ -1,15 +1,18 @@
 """Small pictures of flags: thumbnails for a page, and a before-and-after of a change.
 
-What comes in has passed `inspect_image` once, and still is the same by its hash. The same input gives the same bytes.
+What comes in is within the limits; ImageError says that it is damaged all the same. The same input gives the same
+bytes.
 """
 
 import base64
 import io
+from contextlib import suppress
 
 from PIL import Image, ImageDraw
 
 from flag_pipeline.bounds import EXTENSIONS
-from flag_pipeline.core.look import coarse_frame
+from flag_pipeline.core.decoding import first_frame
+from flag_pipeline.errors import ImageError
 
 Size = tuple[int, int]
 
@@ -24,8 +27,7 @@ def fit(content: bytes, box: Size) -> Image.Image:
 
 def reduce(content: bytes, box: Size) -> Image.Image:
     """Return the first frame, made smaller if it does not fit into *box*."""
-    with Image.open(io.BytesIO(content)) as image:
-        picture = coarse_frame(image)
+    picture = first_frame(content)
     picture.thumbnail(box, Image.Resampling.LANCZOS)
     return picture
 
@@ -67,16 +69,16 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def before_and_after(old: bytes | None, new: bytes | None) -> bytes:
-    """Return a PNG of two flags with an arrow between; a flag that is not kept is a crossed frame."""
+    """Return a PNG of two flags with an arrow between; a flag that is not kept or is damaged is a crossed frame."""
     width, height = _PAIR_BOX
     pair = Image.new("RGBA", (2 * width + _ARROW_PX, height))
     draw = ImageDraw.Draw(pair)
     for content, left in ((old, 0), (new, width + _ARROW_PX)):
-        if content is None:
+        flag = None if content is None else _fit_if_whole(content)
+        if flag is None:
             draw.rectangle((left, 0, left + width - 1, height - 1), outline=_INK)
             draw.line((left, 0, left + width - 1, height - 1), fill=_INK)
             continue
-        flag = fit(content, _PAIR_BOX)
         x, y = left + (width - flag.width) // 2, (height - flag.height) // 2
         pair.paste(flag, (x, y))
         # A white field would fade into the page.
@@ -85,3 +87,9 @@ def before_and_after(old: bytes | None, new: bytes | None) -> bytes:
     draw.line((width + 10, middle, width + 30, middle), fill=_INK, width=3)
     draw.polygon([(width + 24, middle - 7), (width + 33, middle), (width + 24, middle + 7)], fill=_INK)
     return encode_png(pair)
+
+
+def _fit_if_whole(content: bytes) -> Image.Image | None:
+    with suppress(ImageError):
+        return fit(content, _PAIR_BOX)
+    return None

@@ -1,16 +1,16 @@
 """One country's way through the pipeline: ask, check, store; and the boundary that keeps its failure its own."""
 
 import logging
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from flag_pipeline.bounds import MAX_REASON_CHARS
-from flag_pipeline.core.batcher import Batcher, one_by_one
+from flag_pipeline.core.blocks import read_structure
 from flag_pipeline.core.countries import parse_country
+from flag_pipeline.core.decoder import Decoder
 from flag_pipeline.core.history import describe_change, history_folder, latest_changes
 from flag_pipeline.core.image import MAX_THUMBNAIL_BYTES, inspect_image, is_own_thumbnail, recall_image
 from flag_pipeline.core.look import distance_bits
@@ -18,7 +18,8 @@ from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.shared_metadata import SharedMetadata
 from flag_pipeline.core.sink import FileSink, flag_path
 from flag_pipeline.core.source import Answer, FlagSource, Meter
-from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, SourceError, printable
+from flag_pipeline.core.structure import Limits
+from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, ImageError, SourceError, printable
 from flag_pipeline.models import (
     Country,
     Fetched,
@@ -44,15 +45,6 @@ T = TypeVar("T")
 SMALL_BYTES = MAX_THUMBNAIL_BYTES
 
 
-def _decoder() -> Batcher[Callable[[], Any], Any]:
-    # One thread for all pictures: a decoded one takes up to 16 MB, and the system lets each thread keep what it freed.
-    return Batcher(one_by_one(_call), ThreadPoolExecutor(1, thread_name_prefix="flag-decoder"))
-
-
-def _call(work: Callable[[], Any]) -> Any:
-    return work()
-
-
 @dataclass(frozen=True, slots=True)
 class Refresher:
     """Refreshes countries one at a time from a source into a sink.
@@ -63,6 +55,7 @@ class Refresher:
             fetched and stored for it all the same.
         history_keep: replaced flags that are kept of a country.
         shared: the metadata of all countries, where the source has it in one document.
+        decoder: decodes the flags; whoever opened it closes it.
     """
 
     source: FlagSource
@@ -71,11 +64,7 @@ class Refresher:
     image: bool = True
     history_keep: int = 10
     shared: SharedMetadata = field(default_factory=SharedMetadata)
-    _decoder: Batcher[Callable[[], Any], Any] = field(default_factory=_decoder, init=False, repr=False)
-
-    async def _in_decoder(self, work: Callable[[], T]) -> T:
-        result: T = await self._decoder.do(work)
-        return result
+    decoder: Decoder = field(default_factory=Decoder)
 
     async def refresh(self, code: str) -> Outcome:
         """Bring the stored files of *code* up to date and say what came of it; never raises for a country's sake."""
@@ -128,7 +117,7 @@ class Refresher:
         if answer.content is None:
             return known, None
         parse = partial(parse_country, answer.content, code=known.code, url=url)
-        country = parse() if len(answer.content) <= SMALL_BYTES else await self._in_decoder(parse)
+        country = parse() if len(answer.content) <= SMALL_BYTES else await self.decoder.run(parse)
         sha256 = country_sha256(country)
         metadata = StoredMetadata(sha256=sha256, source_url=url, validators=answer.validators)
         changed = stored is None or stored.sha256 != sha256
@@ -159,17 +148,18 @@ class Refresher:
     async def _examine(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
         """Return the image that *content* is; *stored* tells what it was found to be when it was stored."""
         if stored is not None:
-            recall = partial(recall_image, content, stored)
-            return recall() if stored.thumbnail or is_own_thumbnail(content) else await self._in_decoder(recall)
+            recall = partial(recall_image, content, stored, code=code, url=url, limits=self._limits)
+            is_quick = is_own_thumbnail(content) or (stored.format == "gif" and stored.thumbnail)
+            return recall() if is_quick else await self.decoder.run(recall)
         inspect = partial(
             inspect_image,
             content,
             code=code,
             url=url,
             formats=self.source.preset.formats,
-            max_pixels=self.source.settings.max_pixels,
+            limits=self._limits,
         )
-        return await self._in_decoder(inspect)
+        return await self.decoder.run(inspect)
 
     async def _keep_replaced(
         self, record: FlagRecord, images: tuple[StoredImage, StoredImage], contents: tuple[bytes | None, bytes]
@@ -177,14 +167,27 @@ class Refresher:
         """Keep the flag that is about to be replaced, and return the record with that change in it.
 
         *images* and *contents* are the replaced flag's and the new one's; the replaced content is None if it was lost.
+        A replaced flag that cannot be decoded within the limits is not kept, because each catalog would decode it.
         """
         old, new = contents
-        distance = None if old is None else await self._in_decoder(partial(distance_bits, old, new))
+        distance = None if old is None else await self.decoder.run(partial(self._distance_bits, old, new))
         change = describe_change(record.code, *images, distance_bits=distance)
         changes = latest_changes((*record.changes, change), keep=self.history_keep)
-        if old is not None and changes:
+        if old is not None and change.old_file and changes:
             await self.sink.write(change.old_file, old)
         return replace(record, changes=changes)
+
+    @property
+    def _limits(self) -> Limits:
+        return self.source.settings.image_limits
+
+    def _distance_bits(self, old: bytes, new: bytes) -> int | None:
+        """Return how different the two look, None if the old one is one that would be refused today."""
+        try:
+            read_structure(old).check(self._limits)
+            return distance_bits(old, new)
+        except ImageError:
+            return None
 
 
 async def _contained(work: Awaitable[T], code: str, meter: Meter) -> T | Missed:

@@ -7,6 +7,7 @@ after it has reached the disk; in a bucket, a file is one put.
 
 import asyncio
 import hashlib
+import logging
 import re
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
@@ -25,11 +26,13 @@ from flag_pipeline.core.countries import EXTRA_CODE
 from flag_pipeline.core.places import open_store
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.core.store import refusing
-from flag_pipeline.errors import SinkError, UnusableFileError
+from flag_pipeline.errors import ImageError, SinkError, UnusableFileError
 from flag_pipeline.models import Country, FlagImage, FlagRecord, Miss
 
 if TYPE_CHECKING:
     from flag_pipeline.core.store import Store
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -99,6 +102,7 @@ class FileSink:
         self._recorded: set[str] = set()
         self._turns: dict[str, threading.Lock] = {}
         self._closing = ExitStack()
+        self._is_ending = False
         self._store: Store  # from `_prepare` on
         self._files: CheckedStore  # likewise
 
@@ -109,7 +113,8 @@ class FileSink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A write cannot be stopped, only awaited: it is short, and it leaves a whole file.
+        # A write cannot be stopped, only awaited: it is short, and it leaves a whole file. A share of many files can.
+        self._is_ending = True
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
         self._closing.close()
 
@@ -120,7 +125,11 @@ class FileSink:
         """Return what *work* makes of each argument, in their order; each thread takes its share in one go."""
         size = -(-len(arguments) // self._threads) or 1
         shares = (arguments[start : start + size] for start in range(0, len(arguments), size))
-        done = await asyncio.gather(*(self._run(lambda share: [work(one) for one in share], share) for share in shares))
+
+        def do(share: list[str]) -> list[T]:
+            return [work(one) for one in share if not self._is_ending]
+
+        done = await asyncio.gather(*(self._run(do, share) for share in shares))
         return [result for results in done for result in results]
 
     async def load(self, code: str) -> StoredCountry:
@@ -154,9 +163,9 @@ class FileSink:
     async def examine(self, files: Mapping[str, tuple[str, str]], make: Callable[[str, bytes], T]) -> dict[str, T]:
         """Return by its key what *make* makes of each of *files*, which have a path and a SHA-256 each.
 
-        Those that are gone, cannot be read, or no longer have that hash, are left out. *make* gets the key and the
-        content, and may block. All threads read, each one file at a time; one at a time makes something of it, for
-        several would only take Python's lock from each other.
+        Files that are gone, cannot be read, have another hash, or make *make* raise ImageError are left out.
+        *make* gets the key and the content, and may block. All threads read, each one file at a time, but only one at a
+        time calls *make*: several would only take the GIL from each other.
         """
         turn = threading.Lock()
 
@@ -165,8 +174,12 @@ class FileSink:
             content = intact(self._files.read_hint(path), sha256)
             if content is None:
                 return None
-            with turn:
-                return key, make(key, content)
+            try:
+                with turn:
+                    return key, make(key, content)
+            except ImageError as exc:
+                logger.warning("%s is left out: %s", path, exc)
+                return None
 
         return dict(found for found in await self._shared_out(look, list(files)) if found is not None)
 

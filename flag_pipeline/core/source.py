@@ -203,7 +203,9 @@ class FlagSource:
             size = len(body)
             meter.received(size)
         if size > cap:
-            raise SourceContractError(f"body is larger than {cap} bytes (FLAG_MAX_BODY_BYTES)", code=code, url=url)
+            raise SourceContractError(
+                f"body is larger than {cap} bytes: raise FLAG_MAX_BODY_BYTES to accept it", code=code, url=url
+            )
         return body
 
     def _refusal(self, reply: aiohttp.ClientResponse, *, code: str, url: str) -> SourceError:

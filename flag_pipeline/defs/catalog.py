@@ -10,6 +10,7 @@ import dagster as dg
 from PIL import Image
 
 from flag_pipeline.core.audit import changed_codes
+from flag_pipeline.core.blocks import read_structure
 from flag_pipeline.core.catalog import (
     CATALOG_FOLDER,
     CATALOG_SCHEMA,
@@ -23,11 +24,11 @@ from flag_pipeline.core.contact_sheet import MAX_FLAGS, mosaic_tile, render_mosa
 from flag_pipeline.core.look import describe_look
 from flag_pipeline.core.pictures import data_uri
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.core.table import render_table
+from flag_pipeline.core.table import render_schema, render_table
 from flag_pipeline.defs.checks import CheckLimits, catalog_check_specs, check_catalog
 from flag_pipeline.defs.ledger import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE, OWNERS
 from flag_pipeline.defs.publishing import column_schema, publish, table_preview
-from flag_pipeline.defs.resources import FileSinkResource
+from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.models import FlagRecord, ImageLook, Miss, RowStatus
 
@@ -63,7 +64,7 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
         sink = file_sink.sink
         before = await previous_rows(sink)
         records = await sink.records()
-        known = looks_of(before)
+        known = looks_of(before) if await is_of_this_version(sink) else {}
         seen = await look_at_flags(sink, records, known=known)
         records |= await unusable_flags(sink, {code: records[code] for code in records.keys() - seen.keys()})
         rows = catalog_rows(codes, records, {**known, **{one.sha256: one.look for one in seen.values()}})
@@ -98,6 +99,11 @@ async def previous_rows(sink: FileSink) -> list[CatalogRow]:
         return []
 
 
+async def is_of_this_version(sink: FileSink) -> bool:
+    """Whether the stored catalog computes what flags look like as this version does."""
+    return await sink.read(f"{CATALOG_FOLDER}/schema.json") == render_schema(CATALOG_SCHEMA)
+
+
 @dataclass(frozen=True, slots=True)
 class SeenFlag:
     """A stored flag that is as recorded: what it looks like, and itself as a tile if it is on the mosaic."""
@@ -110,11 +116,16 @@ class SeenFlag:
 async def look_at_flags(
     sink: FileSink, records: Mapping[str, FlagRecord], *, known: Mapping[str, ImageLook]
 ) -> dict[str, SeenFlag]:
-    """Look at each stored flag, by code, and leave out the damaged ones; the *known* looks are by SHA-256."""
+    """Look at each stored flag, by code; the *known* looks are by SHA-256.
+
+    Damaged ones are left out, and those that an earlier version accepted although they take minutes to decode.
+    """
     files = {code: (record.image.file, record.image.sha256) for code, record in records.items() if record.image}
     on_mosaic = set(sorted(records)[:MAX_FLAGS])
+    limits = await image_limits()
 
     def see(code: str, content: bytes) -> SeenFlag:
+        read_structure(content).check(limits)
         sha256 = files[code][1]
         tile = mosaic_tile(content) if code in on_mosaic else None
         return SeenFlag(sha256, known.get(sha256) or describe_look(content), tile)

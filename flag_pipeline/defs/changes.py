@@ -1,7 +1,10 @@
 """The history asset: which flags were replaced, when, and what they looked like before."""
 
+from contextlib import suppress
+
 import dagster as dg
 
+from flag_pipeline.core.blocks import read_structure
 from flag_pipeline.core.history import CHANGES_SCHEMA, JSON_PATH, change_rows, changes_since, picture_paths
 from flag_pipeline.core.pictures import before_and_after, data_uri
 from flag_pipeline.core.sink import HISTORY, FileSink, intact
@@ -9,7 +12,8 @@ from flag_pipeline.core.table import render_table
 from flag_pipeline.defs.catalog import ANY_COUNTRY_CHANGED
 from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CHANGES, FLAG_IMAGE, OWNERS
 from flag_pipeline.defs.publishing import column_schema, escape_markdown, publish, table_preview
-from flag_pipeline.defs.resources import FileSinkResource
+from flag_pipeline.defs.resources import FileSinkResource, image_limits
+from flag_pipeline.errors import ImageError
 from flag_pipeline.models import FlagChange, FlagRecord
 
 NO_FLAG_CHANGED = "no_flag_changed"
@@ -74,7 +78,7 @@ async def describe_pictures(sink: FileSink, records: dict[str, FlagRecord], chan
     lines = ["| country | changed | before and after |", "|---|---|---|"]
     for change in changes[:SHOWN_CHANGES]:
         old, new = [
-            intact(await sink.read_hint(paths[key]), sha256) if (key := (change.code, sha256)) in paths else None
+            await _picture(sink, paths.get((change.code, sha256)), sha256)
             for sha256 in (change.old_sha256, change.new_sha256)
         ]
         country = records[change.code].country
@@ -84,3 +88,13 @@ async def describe_pictures(sink: FileSink, records: dict[str, FlagRecord], chan
             f"| {name} | {change.changed_at:%Y-%m-%d %H:%M} UTC | ![{change.code} before and after]({picture}) |"
         )
     return "\n".join(lines)
+
+
+async def _picture(sink: FileSink, path: str | None, sha256: str) -> bytes | None:
+    """Return the kept flag at *path*; None if it is lost, damaged or too much work to draw."""
+    content = intact(await sink.read_hint(path), sha256) if path else None
+    with suppress(ImageError):
+        if content is not None:
+            read_structure(content).check(await image_limits())
+            return content
+    return None

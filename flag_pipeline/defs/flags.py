@@ -13,6 +13,7 @@ import dagster as dg
 from pydantic import Field
 
 from flag_pipeline.core.countries import select_codes
+from flag_pipeline.core.decoder import Decoder
 from flag_pipeline.core.interrupt import interrupts_cancel_task
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sweep import SweepSummary, sweep
@@ -87,14 +88,15 @@ async def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
 ):
     """Fetch the requested countries, record each, and fail at the end if any failed."""
     codes = carry_over(context, requested_codes(context, config))
-    refresher = Refresher(
-        flag_source.client,
-        file_sink.sink,
-        metadata=COUNTRY_METADATA in context.selected_asset_keys,
-        image=FLAG_IMAGE in context.selected_asset_keys,
-        history_keep=file_sink.history_keep,
-    )
-    with interrupts_cancel_task(), first_of_group():
+    with interrupts_cancel_task(), first_of_group(), Decoder() as decoder:
+        refresher = Refresher(
+            flag_source.client,
+            file_sink.sink,
+            metadata=COUNTRY_METADATA in context.selected_asset_keys,
+            image=FLAG_IMAGE in context.selected_asset_keys,
+            history_keep=file_sink.history_keep,
+            decoder=decoder,
+        )
         async with Recorder(context) as recorder:
             summary = await sweep(
                 codes,

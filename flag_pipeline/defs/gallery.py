@@ -7,6 +7,7 @@ import dagster as dg
 from PIL import Image
 
 from flag_pipeline.core import catalog, contact_sheet, gallery, history
+from flag_pipeline.core.blocks import read_structure
 from flag_pipeline.core.catalog import load_rows
 from flag_pipeline.core.gallery import Gallery, render_page
 from flag_pipeline.core.history import load_changes
@@ -14,7 +15,7 @@ from flag_pipeline.core.sink import FileSink
 from flag_pipeline.defs.catalog import show_mosaic
 from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS
 from flag_pipeline.defs.publishing import publish
-from flag_pipeline.defs.resources import FileSinkResource
+from flag_pipeline.defs.resources import FileSinkResource, image_limits
 
 # In the same run as the tables where both are requested, and after them where somebody rebuilt only those.
 TABLES_CHANGED = (
@@ -74,12 +75,19 @@ async def read_gallery(sink: FileSink) -> tuple[Gallery, dict[str, Image.Image]]
     by_code = {row.code: row for row in rows if row.file}
     on_sheet = {row.code for row in rows[: contact_sheet.MAX_FLAGS]}
 
+    limits = await image_limits()
+
     def draw(code: str, content: bytes) -> tuple[str, Image.Image | None]:
+        read_structure(content).check(limits)
         tile = contact_sheet.sheet_tile(content) if code in on_sheet else None
         return gallery.card_thumbnail(by_code[code], content, n_flags=len(by_code)), tile
 
+    def draw_replaced(file: str, content: bytes) -> str:
+        read_structure(content).check(limits)
+        return gallery.history_thumbnail(file, content)
+
     drawn = await sink.examine({code: (row.file, row.sha256) for code, row in by_code.items()}, draw)
-    replaced = await sink.examine(gallery.pictured_changes(changes), gallery.history_thumbnail)
+    replaced = await sink.examine(gallery.pictured_changes(changes), draw_replaced)
     return (
         Gallery(rows, changes, {code: uri for code, (uri, _) in drawn.items()}, replaced),
         {code: tile for code, (_, tile) in drawn.items() if tile is not None},

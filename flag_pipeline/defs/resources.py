@@ -1,5 +1,6 @@
 """The resources: typed configuration and life cycle, nothing else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +11,8 @@ from pydantic import PrivateAttr
 from flag_pipeline.core.connection import open_source
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.core.source import FlagSource
-from flag_pipeline.settings import Settings, SourceSettings, StoreSettings
+from flag_pipeline.core.structure import Limits
+from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, load_settings
 
 
 class FlagSourceResource(dg.ConfigurableResource[Any], SourceSettings):
@@ -62,3 +64,9 @@ class FileSinkResource(dg.ConfigurableResource[Any], StoreSettings):
         async with FileSink(self.store, threads=self.sink_threads) as sink:
             self._sink = sink
             yield self
+
+
+async def image_limits() -> Limits:
+    """Return what a stored image may cost to decode: the environment's limits, because a catalog has no source."""
+    settings = await asyncio.to_thread(load_settings)
+    return settings.image_limits

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from flag_pipeline.core.files import TEMPORARY_PREFIX
 from flag_pipeline.launch import open_instance
 from flag_pipeline.settings import project_root
 from flag_pipeline_tests.flag_server import FlagServer, answer
+from flag_pipeline_tests.pictures import scans
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -192,6 +193,45 @@ def test_ctrl_c_keeps_what_was_recorded(flag_pipeline: CommandLine) -> None:
         assert 3 <= n_kept < 37
         assert flag_pipeline.json("run", "A", "B", "--source", url)["failed"] == {}
     assert flag_pipeline.json("status")["flag_image"]["materialized"] == 37
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux tells there what threads do")
+def test_ctrl_c_does_not_wait_for_the_picture_that_is_decoded(
+    flag_pipeline: CommandLine, flag_server: FlagServer
+) -> None:
+    """Where the settings allow a picture that takes a minute, the command ends at once, and no process is left."""
+    flag_server.script("/ad/ad.gif", [answer(200, scans(10_000, side=4000))])
+    slow = {"FLAG_MAX_SCANS": "10000", "FLAG_MAX_PIXELS": "16000000", "FLAG_MAX_BODY_BYTES": "9000000"}
+    patient = CommandLine(flag_pipeline.folder, {**flag_pipeline.environment, **slow})
+
+    with patient.start("run", "AD", "--source", flag_server.url) as process:
+        until(lambda: "/ad/ad.gif" in flag_server.requests)
+        n_ticks = thread_ticks(process.pid)
+        until(lambda: thread_ticks(process.pid) > n_ticks + 50)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=20)
+
+    assert process.returncode == 130, (output, errors)
+    assert "Traceback" not in errors
+    assert processes_of(patient) == []
+
+
+def thread_ticks(process_id: int) -> int:
+    """Hundredths of a second for which the busiest thread of the process, its main one left out, has worked."""
+    threads = Path(f"/proc/{process_id}/task").glob("*/stat")
+    stats = (path.read_text().rpartition(")")[2].split() for path in threads if path.parent.name != str(process_id))
+    return max((int(stat[11]) for stat in stats), default=0)
+
+
+def processes_of(command_line: CommandLine) -> list[str]:
+    """The processes that live with the environment of *command_line*."""
+    home = f"DAGSTER_HOME={command_line.environment['DAGSTER_HOME']}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if home in path.read_bytes().split(b"\0"):
+                found.append(path.parent.name)
+    return found
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])

@@ -7,11 +7,8 @@ import sys
 
 import aiohttp
 import pytest
-from PIL import Image
 
-from flag_pipeline.core.image import inspect_image
 from flag_pipeline.core.open_files import is_local_trouble, limit_requests
-from flag_pipeline.errors import ErrorKind, TransientSourceError
 from flag_pipeline_tests.samples import picture
 
 LIMITS = list[tuple[int, int]]
@@ -92,23 +89,6 @@ def test_other_errors_are_no_local_trouble(error: Exception) -> None:
     assert not is_local_trouble(error)
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), MemoryError()])
-def test_decoder_without_files_or_memory_is_not_the_images_fault(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    """The country fails with a kind that heals."""
-
-    def fail(*_arguments: object, **_named: object) -> None:
-        raise error
-
-    monkeypatch.setattr(Image, "open", fail)
-
-    with pytest.raises(TransientSourceError) as caught:
-        inspect_image(b"GIF", code="CN", url="u", formats=["gif"], max_pixels=10)
-
-    assert caught.value.kind is ErrorKind.LOCAL
-
-
 @pytest.mark.parametrize(("kind", "form"), [("gif", "GIF"), ("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP")])
 def test_decoder_opens_no_file(kind: str, form: str) -> None:
     """A process that may open none any more still decodes each format and makes its thumbnail."""
@@ -116,10 +96,10 @@ def test_decoder_opens_no_file(kind: str, form: str) -> None:
     program = (
         "import resource, sys\n"
         "from flag_pipeline.core.image import inspect_image\n"
+        "from flag_pipeline.core.structure import Limits\n"
         "content = sys.stdin.buffer.read()\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
-        "image = inspect_image(content, code='CN', url='u', formats=['gif', 'png', 'jpeg', 'webp'],\n"
-        "                      max_pixels=10**6)\n"
+        "image = inspect_image(content, code='CN', url='u', formats=['gif', 'png', 'jpeg', 'webp'], limits=Limits())\n"
         "print(image.format)\n"
     )
 

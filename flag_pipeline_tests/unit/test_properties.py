@@ -28,6 +28,7 @@ from flag_pipeline.core.look import describe_look
 from flag_pipeline.core.presets import ANY_FORMAT
 from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.core.sink import FileSink, flag_path
+from flag_pipeline.core.structure import Limits
 from flag_pipeline.core.sweep import sweep
 from flag_pipeline.core.table import render_csv, render_json
 from flag_pipeline.errors import ErrorKind, SourceContractError, printable
@@ -58,7 +59,7 @@ def parsed(content: bytes) -> Country | None:
 def inspected(content: bytes) -> FlagImage | None:
     """The image that *content* is, None if it is none."""
     try:
-        return inspect_image(content, code="CN", url="u", formats=ANY_FORMAT, max_pixels=10**6)
+        return inspect_image(content, code="CN", url="u", formats=ANY_FORMAT, limits=Limits(max_pixels=10**6))
     except SourceContractError:
         return None
 

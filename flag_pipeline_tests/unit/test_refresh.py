@@ -1,6 +1,7 @@
 """A country's refresh: what is stored, what is asked for again, and what a failure leaves."""
 
 import asyncio
+import hashlib
 import json
 import logging
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from flag_pipeline.bounds import MAX_REASON_CHARS
 from flag_pipeline.core.countries import iso_country
@@ -18,8 +20,9 @@ from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceContractError, SourceError, TransientSourceError
-from flag_pipeline.models import Effort, FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Miss, Validators
+from flag_pipeline.models import Effort, FlagFailed, FlagImage, FlagNotFound, FlagSaved, FlagUnchanged, Miss, Validators
 from flag_pipeline_tests.fakes import FakeSource
+from flag_pipeline_tests.pictures import encoded, exif, scans
 from flag_pipeline_tests.samples import gif, large_gif, picture
 
 
@@ -172,6 +175,85 @@ async def test_replaced_flag_is_compared_with_its_successor(source: FakeSource, 
     assert isinstance(second, FlagSaved)
     [change] = second.record.changes
     assert change.distance_bits is not None
+
+
+@pytest.mark.parametrize("keep", [0, 10])
+async def test_replaced_flag_beyond_the_limits_is_not_kept(
+    source: FakeSource, sink: FileSink, tmp_path: Path, keep: int
+) -> None:
+    """An earlier version stored it; in the history each catalog would decode it for minutes, and so would this run."""
+    present = source.settings
+    source.settings = present.model_copy(update={"max_scans": 200})
+    source.files["cn/cn.gif"] = scans(200)
+    await Refresher(source, sink, history_keep=keep).refresh("CN")  # type: ignore[arg-type]
+    source.settings = present
+    source.files["cn/cn.gif"] = gif()
+
+    outcome = await Refresher(source, sink, history_keep=keep).refresh("CN")  # type: ignore[arg-type]
+
+    assert isinstance(outcome, FlagSaved)
+    assert [(change.old_file, change.distance_bits) for change in outcome.record.changes] == [("", None)][:keep]
+    assert [path for path in (tmp_path / "history").rglob("*") if path.is_file()] == []
+    assert (tmp_path / "flags/CN-China.gif").read_bytes() == gif()
+
+
+@pytest.mark.parametrize("size", [(16, 8), (600, 400)])
+async def test_size_of_a_turned_flag_is_mended_without_fetching_it(
+    source: FakeSource, sink: FileSink, size: tuple[int, int]
+) -> None:
+    """An earlier version gave it as the picture lies in the file; the file has not changed since."""
+    flag = Image.effect_noise(size, 50)
+    source.files["cn/cn.gif"] = encoded(flag, "JPEG", exif=b"Exif\0\0" + exif(6))
+    saved = await refresher(source, sink).refresh("CN")
+    assert isinstance(saved, FlagSaved)
+    image = saved.record.image
+    assert image is not None
+    earlier = replace(
+        image, width_px=size[0], height_px=size[1], thumbnail="data:image/png;base64," if image.thumbnail else ""
+    )
+    await sink.save(replace(saved.record, image=earlier))
+
+    again = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(again, FlagUnchanged)
+    assert (again.record, again.only_row_changed) == (saved.record, True)
+    assert source.n_unchanged == 2
+
+
+async def test_stored_flag_that_would_be_refused_today_keeps_its_record(source: FakeSource, sink: FileSink) -> None:
+    """A small one is shown as it is, so that nothing has to be decoded."""
+    source.files["cn/cn.gif"] = picture("JPEG")
+    saved = await refresher(source, sink).refresh("CN")
+    assert isinstance(saved, FlagSaved)
+    assert saved.record.image is not None
+    odd = source.files["cn/cn.gif"] = picture("JPEG")[:-2]
+    image = replace(saved.record.image, sha256=hashlib.sha256(odd).hexdigest())
+    await sink.save(replace(saved.record, image=image), image=replace(inspected_as(odd), sha256=image.sha256))
+
+    again = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(again, FlagUnchanged)
+    assert again.record.image is not None
+    assert (again.record.image.width_px, again.record.image.height_px) == (8, 4)
+
+
+def inspected_as(content: bytes) -> FlagImage:
+    """An image that an earlier version accepted."""
+    return FlagImage(content, "jpeg", 8, 4, "", "")
+
+
+async def test_slow_flag_costs_its_country_alone(source: FakeSource, sink: FileSink) -> None:
+    """It is refused before it is decoded, with the setting to raise; another country's flag is stored."""
+    source.files["cn/cn.gif"] = scans(14_000)
+    source.files["fr/fr.gif"] = gif("FR")
+    source.files["fr/metadata.json"] = json.dumps({"country": "France", "iso_cc": "FR"}).encode()
+    both = refresher(source, sink)
+
+    slow, good = await asyncio.gather(both.refresh("CN"), both.refresh("FR"))
+
+    assert isinstance(slow, FlagFailed)
+    assert (slow.kind, "raise FLAG_MAX_SCANS" in slow.reason) == (ErrorKind.CONTRACT, True)
+    assert isinstance(good, FlagSaved)
 
 
 async def test_thumbnail_of_a_large_flag_is_made_once(source: FakeSource, sink: FileSink) -> None:

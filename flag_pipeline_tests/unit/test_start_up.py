@@ -74,10 +74,11 @@ def test_pictures_load_no_decoder_that_nothing_needs() -> None:
 import sys
 from flag_pipeline.core.contact_sheet import render_mosaic
 from flag_pipeline.core.image import inspect_image
+from flag_pipeline.core.structure import Limits
 from flag_pipeline_tests.samples import picture
 kinds = ("webp", "gif", "png", "jpeg")
 for kind in kinds:
-    image = inspect_image(picture(kind.upper()), code="CN", url="", formats=kinds, max_pixels=999)
+    image = inspect_image(picture(kind.upper()), code="CN", url="", formats=kinds, limits=Limits(max_pixels=999))
     assert image.format == kind
 render_mosaic([], {})
 print(*sys.modules)
