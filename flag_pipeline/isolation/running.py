@@ -52,7 +52,7 @@ def run_partitions(
     carried = delivered_before(step, [key for key in keys if key not in recorded], reporting.tags)
     done = {*recorded, *carried}
     todo = [key for key in keys if key not in done]
-    summary = Summary(requested=len(todo))
+    summary = Summary(requested=len(keys) - len(carried))
     partitions = _Partitions(step, function, writer, summary)
     _run_on_loop(step, lambda: partitions.run(todo, limits, on_deadline))
     summary.blocked = writer.checks.blocking()

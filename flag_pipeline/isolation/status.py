@@ -57,12 +57,11 @@ class PartitionStatuses:
 
 def read_statuses(
     instance: dg.DagsterInstance,
-    asset_key: dg.CoercibleToAssetKey,
+    asset_key: dg.AssetKey,
     partition_keys: Iterable[str],
     tags: EventTags = DEFAULT_TAGS,
 ) -> PartitionStatuses:
     """Return how each of *partition_keys* stands for the asset; three or four queries, however many keys."""
-    asset_key = dg.AssetKey.from_coercible(asset_key)
     materialized = latest_storage_ids(instance, asset_key)
     observed = latest_storage_ids(instance, asset_key, dg.DagsterEventType.ASSET_OBSERVATION)
     later = [storage_id for key, storage_id in observed.items() if storage_id > materialized.get(key, -1)]

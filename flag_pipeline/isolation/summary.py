@@ -18,7 +18,7 @@ class Summary:
     """Counts by outcome, and the partitions that were not delivered.
 
     Attributes:
-        requested: how many partitions were to be run, without those that an earlier attempt or run had delivered.
+        requested: how many partitions the run has to run, without those that the run before had delivered.
         blocked: by the name of each blocking check that failed, the partitions that it failed for.
     """
 
