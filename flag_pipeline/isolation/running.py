@@ -137,12 +137,18 @@ def _first_of_group() -> Iterator[None]:
 
 def _run_on_loop(step: Step, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run to the end on the loop that the run's resources are on; on one beside it where this thread runs a loop."""
+    if _is_loop_running():
+        _run_on_thread(run)
+    else:
+        step.execution.event_loop.run_until_complete(run())
+
+
+def _is_loop_running() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        step.execution.event_loop.run_until_complete(run())
-    else:
-        _run_on_thread(run)
+        return False
+    return True
 
 
 def _run_on_thread(run: Callable[[], Coroutine[Any, Any, None]]) -> None:

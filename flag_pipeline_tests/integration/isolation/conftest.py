@@ -8,9 +8,16 @@ import pytest
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in files, as Dagster sets one up."""
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A fresh instance in memory, as `dg.materialize` makes one."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def stored_instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """A fresh instance in files, as Dagster sets one up, which other processes can open."""
+    with dg.instance_for_test(temp_dir=str(tmp_path / "dagster_home")) as instance:
         yield instance
 
 
