@@ -46,7 +46,7 @@ class CheckResults:
         selected = step.context.selected_asset_check_keys
         self._specs = {spec.key: spec for spec in step.assets_def.check_specs if spec.key in selected}
         self._names = defaultdict[dg.AssetKey, set[str]](set)
-        for spec in step.assets_def.check_specs:
+        for spec in step.assets_def.node_check_specs_by_output_name.values():
             self._names[spec.asset_key].add(spec.name)
         self._tallies = defaultdict[dg.AssetCheckKey, Tally](Tally)
 

@@ -55,7 +55,8 @@ class Step:
         """The selected assets, upstream first, and the others."""
         selected = self.context.selected_asset_keys
         graph = {key: self.parents(key) & selected - {key} for key in sorted(selected)}
-        return Assets(tuple(TopologicalSorter(graph).static_order()), frozenset(self.assets_def.keys) - selected)
+        others = frozenset(self.assets_def.node_keys_by_output_name.values()) - selected
+        return Assets(tuple(TopologicalSorter(graph).static_order()), others)
 
     def parents(self, asset_key: dg.AssetKey) -> set[dg.AssetKey]:
         """Return the assets that this one depends on."""

@@ -22,7 +22,8 @@ def stored_instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let Dagster say that `backfill_policy` is in beta, which every ranged run needs."""
+    """Let Dagster say that `backfill_policy`, which every ranged run needs, and partitioned checks may change."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.filterwarnings("ignore::dagster.BetaWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore::dagster.PreviewWarning"))
