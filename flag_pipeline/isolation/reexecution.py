@@ -67,14 +67,19 @@ def _copy(
 def _delivered_by_ancestors(step: Step, tags: EventTags) -> set[str]:
     """Return what the retried run delivered, and what that one would have carried over had it come to its end."""
     delivered = set[str]()
-    parent_id = step.context.run.get_parent_run_id()
+    parent_id = _parent_id(step.context.run)
     while parent_id is not None:
         parent = step.instance.get_run_by_id(parent_id)
         if parent is None or parent.status not in RETRIED:
             break
         delivered |= _recorded(step, parent_id, tags, only_delivered=True)
-        parent_id = parent.get_parent_run_id()
+        parent_id = _parent_id(parent)
     return delivered
+
+
+def _parent_id(run: dg.DagsterRun) -> str | None:
+    # The UI and the daemon write both; `dg.execute_job` has no tag, and a test of a user may have no more than the tag.
+    return run.parent_run_id or run.get_parent_run_id()
 
 
 def _recorded(step: Step, run_id: str, tags: EventTags, *, only_delivered: bool = False) -> set[str]:

@@ -15,9 +15,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def stored_instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+def stored_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
     """A fresh instance in files, as Dagster sets one up, which other processes can open."""
-    with dg.instance_for_test(temp_dir=str(tmp_path / "dagster_home")) as instance:
+    with dg.instance_for_test(temp_dir=str(tmp_path_factory.mktemp("dagster_home"))) as instance:
         yield instance
 
 

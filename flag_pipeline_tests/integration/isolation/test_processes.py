@@ -113,10 +113,10 @@ def test_what_was_recorded_survives_a_signal(
 
 
 @pytest.fixture
-def daemon_instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+def daemon_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
     """An instance that launches runs at once, as processes."""
     overrides = {"run_launcher": {"module": "dagster", "class": "DefaultRunLauncher"}}
-    with dg.instance_for_test(temp_dir=str(tmp_path / "daemon_home"), overrides=overrides) as instance:
+    with dg.instance_for_test(temp_dir=str(tmp_path_factory.mktemp("daemon_home")), overrides=overrides) as instance:
         yield instance
 
 
@@ -126,6 +126,7 @@ def wait_for_runs(instance: dg.DagsterInstance) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.filterwarnings("ignore:Function `AssetSelection.sources`:DeprecationWarning")  # Dagster's own
 def test_a_backfill_by_the_daemon(daemon_instance: dg.DagsterInstance, state: Path) -> None:
     """One run of all partitions; the failed one and the absent one count as failed, and downstream runs nothing."""
     (state / "broken").write_text("k03")
