@@ -115,7 +115,10 @@ def test_what_was_recorded_survives_a_signal(
 @pytest.fixture
 def daemon_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
     """An instance that launches runs at once, as processes."""
-    overrides = {"run_launcher": {"module": "dagster", "class": "DefaultRunLauncher"}}
+    overrides = {
+        "run_launcher": {"module": "dagster", "class": "DefaultRunLauncher"},
+        "run_coordinator": {"module": "dagster", "class": "DefaultRunCoordinator"},
+    }
     with dg.instance_for_test(temp_dir=str(tmp_path_factory.mktemp("daemon_home")), overrides=overrides) as instance:
         yield instance
 
