@@ -54,6 +54,4 @@ def forecast(temperature: float) -> dg.MaterializeResult:
 read_stations = dg.define_asset_job("read_stations", [temperature])
 healing = healing_sensor(temperature, read_stations)
 weather = Weather(url=os.environ.get("WEATHER_URL", "http://127.0.0.1:8765"))
-defs = dg.Definitions(
-    [temperature, forecast], jobs=[read_stations], sensors=[healing], resources={"weather": weather}
-)
+defs = dg.Definitions([temperature, forecast], jobs=[read_stations], sensors=[healing], resources={"weather": weather})

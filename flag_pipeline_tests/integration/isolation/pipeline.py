@@ -46,9 +46,7 @@ async def _say_when_the_others_are_recorded(context: dg.AssetExecutionContext) -
     Path(os.environ["STATE"], "recorded").touch()
 
 
-@dg.multi_asset(
-    specs=[dg.AssetSpec("thumbnail", deps=["photo"])], partitions_def=KEYS, backfill_policy=SINGLE_RUN
-)
+@dg.multi_asset(specs=[dg.AssetSpec("thumbnail", deps=["photo"])], partitions_def=KEYS, backfill_policy=SINGLE_RUN)
 def thumbnail() -> None:
     """A plain asset downstream."""
 

@@ -31,7 +31,9 @@ def test_a_check_of_each_partition_and_one_of_the_run(instance: dg.DagsterInstan
     async def both(partition_key: str) -> list[dg.MaterializeResult[None]]:
         if partition_key == "b":
             raise ValueError
-        whole = dg.AssetCheckResult(check_name="whole", passed=partition_key != "c", severity=dg.AssetCheckSeverity.WARN)
+        whole = dg.AssetCheckResult(
+            check_name="whole", passed=partition_key != "c", severity=dg.AssetCheckSeverity.WARN
+        )
         each = dg.AssetCheckResult(check_name="each", passed=partition_key != "d", metadata={"key": partition_key})
         return [
             dg.MaterializeResult(asset_key="m", check_results=[whole]),

@@ -135,9 +135,7 @@ def test_an_unchanged_partition_is_materialized_and_says_so(instance: dg.Dagster
 def test_a_run_in_which_all_fail_is_red(instance: dg.DagsterInstance) -> None:
     """Nothing is green, and the failure names ten."""
 
-    @dg.asset(
-        partitions_def=dg.StaticPartitionsDefinition([f"{n:02}" for n in range(12)]), backfill_policy=SINGLE_RUN
-    )
+    @dg.asset(partitions_def=dg.StaticPartitionsDefinition([f"{n:02}" for n in range(12)]), backfill_policy=SINGLE_RUN)
     @per_partition
     def isolated(partition_key: str) -> None:
         raise KeyError(partition_key)
@@ -174,9 +172,7 @@ def test_partitions_and_a_list_at_once_are_refused(instance: dg.DagsterInstance)
         pass
 
     config = listed(isolated, "a")
-    result = dg.materialize(
-        [isolated], instance=instance, partition_key="b", run_config=config, raise_on_error=False
-    )
+    result = dg.materialize([isolated], instance=instance, partition_key="b", run_config=config, raise_on_error=False)
 
     assert "one of the two" in failure_text(result)
 

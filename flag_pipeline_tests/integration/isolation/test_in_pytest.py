@@ -42,15 +42,11 @@ def photo_asset() -> dg.AssetsDefinition:
 
 def test_an_ephemeral_instance_is_enough() -> None:
     """`dg.materialize` without an instance: the result has an event for each partition that succeeded."""
-    result = dg.materialize(
-        [photo_asset()], resources={"api": Api()}, tags=ranged("a", "e"), raise_on_error=False
-    )
+    result = dg.materialize([photo_asset()], resources={"api": Api()}, tags=ranged("a", "e"), raise_on_error=False)
 
     assert not result.success
     found = {event.partition: event.materialization.metadata for event in result.get_asset_materialization_events()}
-    assert {key: metadata["value"].value for key, metadata in found.items()} == {
-        key: f"photo-{key}" for key in "acde"
-    }
+    assert {key: metadata["value"].value for key, metadata in found.items()} == {key: f"photo-{key}" for key in "acde"}
     assert len(result.asset_materializations_for_node("photo")) == 4
 
 

@@ -117,7 +117,7 @@ def daemon_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.Dag
     """An instance that launches runs at once, as processes."""
     overrides = {
         "run_launcher": {"module": "dagster", "class": "DefaultRunLauncher"},
-        "run_coordinator": {"module": "dagster", "class": "DefaultRunCoordinator"},
+        "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
     }
     with dg.instance_for_test(temp_dir=str(tmp_path_factory.mktemp("daemon_home")), overrides=overrides) as instance:
         yield instance
@@ -171,5 +171,3 @@ def test_a_backfill_by_the_daemon(daemon_instance: dg.DagsterInstance, state: Pa
     assert len(events(daemon_instance, "photo")) == len(PRESENT) - 1
     statuses = read_statuses(daemon_instance, pipeline.photo.key, ALL)
     assert (list(statuses.failed), list(statuses.absent)) == (["k03"], ["k11"])
-
-

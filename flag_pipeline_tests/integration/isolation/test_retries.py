@@ -113,7 +113,9 @@ def test_a_slow_partition_fails_alone(instance: dg.DagsterInstance) -> None:
     dg.materialize([isolated], instance=instance, tags=ranged("a", "c"), raise_on_error=False)
 
     failed = read_statuses(instance, isolated.key, "abc").failed
-    assert {key: (miss.kind, miss.reason) for key, miss in failed.items()} == {"b": ("timeout", "no result after 0.05 s")}
+    assert {key: (miss.kind, miss.reason) for key, miss in failed.items()} == {
+        "b": ("timeout", "no result after 0.05 s")
+    }
 
 
 def test_the_deadline_of_the_step_fails_what_is_not_done(instance: dg.DagsterInstance) -> None:

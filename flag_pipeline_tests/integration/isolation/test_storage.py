@@ -96,9 +96,7 @@ def test_what_ends_while_events_are_stored_is_stored_together(
     assert all(len(set(batch)) == 1 for batch in batches)
 
 
-def test_the_error_of_the_last_batch_is_not_lost(
-    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_error_of_the_last_batch_is_not_lost(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the deadline of the step, partitions may wait for events that then cannot be stored."""
     log = instance.event_log_storage
     store = log.store_event
