@@ -1,7 +1,8 @@
 """What a partition's function may return beside Dagster's own results, and what the isolation makes of it."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -9,6 +10,8 @@ import dagster as dg
 
 from flag_pipeline.isolation.dagster_private import NoValueSentinel
 
+# NUL ends a text in Postgres, and no database encodes half a surrogate pair.
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 RESULT_CLASSES = (dg.MaterializeResult, dg.Output)
 Result = dg.MaterializeResult[Any]
 
@@ -192,6 +195,32 @@ def _asset_keys_of(result: Result, assets: Assets) -> Iterable[dg.AssetKey]:
             f"The function returned a result for {result.asset_key.to_user_string()}, which is none of its assets."
         )
     return [result.asset_key]
+
+
+def validated(outcome: Ended) -> Ended:
+    """Return the outcome without its values, and with metadata as Dagster stores it.
+
+    Raises what Dagster raises of metadata and tags that it cannot store, while this is still one partition's failure.
+    """
+    if isinstance(outcome, Missed):
+        dg.AssetObservation("asset", metadata=outcome.metadata, tags={"kind": outcome.kind, **outcome.tags})
+        return outcome
+    results = {asset_key: _validated(asset_key, result) for asset_key, result in outcome.results.items()}
+    return replace(outcome, results=results)
+
+
+def _validated(asset_key: dg.AssetKey, result: Result) -> Result:
+    event = dg.AssetMaterialization(asset_key, metadata=result.metadata, tags=result.tags)
+    version = result.data_version.value if result.data_version else ""
+    if UNSTORABLE.search(version):
+        raise dg.DagsterInvariantViolationError(f"No event log can store the data version {version!r}.")
+    return dg.MaterializeResult(
+        asset_key=asset_key,
+        metadata=event.metadata,
+        check_results=result.check_results,
+        data_version=result.data_version,
+        tags=result.tags,
+    )
 
 
 def has_value(result: Result) -> bool:

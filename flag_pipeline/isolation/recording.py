@@ -78,7 +78,7 @@ class EventWriter:
         if isinstance(ended, Missed):
             return self._observation(asset_key, ended)
         result = ended.results[asset_key]
-        tags = {self.tags.outcome: self.tags.word(ended.outcome), **(result.tags or {})}
+        tags = {**(result.tags or {}), self.tags.outcome: self.tags.word(ended.outcome)}
         return dg.AssetMaterialization(
             asset_key,
             partition=ended.key,
@@ -105,10 +105,10 @@ class EventWriter:
                 **missed.metadata,
             },
             tags={
+                **missed.tags,
                 self.tags.outcome: self.tags.word(missed.outcome),
                 self.tags.kind: missed.kind,
                 self.tags.transient: str(missed.is_transient).lower(),
-                **missed.tags,
             },
         )
 

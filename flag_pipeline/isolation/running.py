@@ -17,7 +17,7 @@ from flag_pipeline.isolation.concurrency import Limits, OnDeadline, for_each
 from flag_pipeline.isolation.dagster_private import NO_ASSET_EVENT
 from flag_pipeline.isolation.interrupts import interrupts_cancel_task
 from flag_pipeline.isolation.io_managers import has_values, store_values
-from flag_pipeline.isolation.outcomes import Delivered, Ended, ended
+from flag_pipeline.isolation.outcomes import Delivered, Ended, ended, validated
 from flag_pipeline.isolation.provenance import Provenance
 from flag_pipeline.isolation.recording import EventWriter, Recorder
 from flag_pipeline.isolation.reexecution import delivered_before, record_again, recorded_by_this_run
@@ -103,14 +103,13 @@ class _Partitions:
 
     async def _finish(self, storing: ThreadPoolExecutor, key: str, returned: Any, attempt: int) -> Ended:
         outcome = ended(key, returned, self.step.assets, attempts=attempt)
-        if not isinstance(outcome, Delivered):
-            return outcome
-        self.writer.checks.validate(outcome)
-        if not has_values(outcome):
-            return outcome
-        # One thread: Dagster itself never calls an I/O manager twice at once in a process.
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(storing, copy_context().run, store_values, self.step, outcome)
+        if isinstance(outcome, Delivered):
+            self.writer.checks.validate(outcome)
+            if has_values(outcome):
+                # One thread: Dagster itself never calls an I/O manager twice at once in a process.
+                loop = asyncio.get_running_loop()
+                outcome = await loop.run_in_executor(storing, copy_context().run, store_values, self.step, outcome)
+        return validated(outcome)
 
 
 def _call(function: Function, key: str) -> Any:

@@ -24,13 +24,23 @@ def words(name: str) -> list[str]:
     return path.read_text().split() if path.exists() else []
 
 
+def ask(key: str) -> None:
+    """Add a line to the list of what was asked for."""
+    with Path(os.environ["STATE"], "asked").open("a") as asked:
+        asked.write(f"{key}\n")
+
+
+def say(name: str) -> None:
+    """Make a file that the test waits for."""
+    Path(os.environ["STATE"], name).touch()
+
+
 # Of several assets, because Dagster warns of each `@dg.asset` with a backfill policy, which is in beta there.
 @dg.multi_asset(specs=[dg.AssetSpec("photo", code_version="1")], partitions_def=KEYS, backfill_policy=SINGLE_RUN)
 @per_partition(max_concurrent=N_KEYS)
 async def photo(context: dg.AssetExecutionContext, partition_key: str, config: PartitionsConfig) -> Absent | None:
     """Succeeds, fails, hangs or is absent, as the test says."""
-    with Path(os.environ["STATE"], "asked").open("a") as asked:
-        asked.write(f"{partition_key}\n")
+    ask(partition_key)
     if partition_key in words("broken"):
         raise ConnectionError(f"{partition_key} is down")
     if partition_key in words("hanging"):
@@ -41,9 +51,9 @@ async def photo(context: dg.AssetExecutionContext, partition_key: str, config: P
 
 async def _say_when_the_others_are_recorded(context: dg.AssetExecutionContext) -> None:
     n_others = N_KEYS - len(words("hanging")) - len(words("broken")) - 1
-    while len(context.instance.get_materialized_partitions(dg.AssetKey("photo"))) < n_others:
+    while len(context.instance.get_materialized_partitions(dg.AssetKey("photo"))) < n_others:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    Path(os.environ["STATE"], "recorded").touch()
+    say("recorded")
 
 
 @dg.multi_asset(specs=[dg.AssetSpec("thumbnail", deps=["photo"])], partitions_def=KEYS, backfill_policy=SINGLE_RUN)

@@ -1,5 +1,7 @@
 """One failure in a range: Dagster's UI shows it red and the rest green, for every kind of partition."""
 
+from typing import Any
+
 import dagster as dg
 import pytest
 
@@ -105,7 +107,9 @@ def test_an_absent_partition_of_a_failed_run_is_red_and_its_status_is_absent(ins
     @dg.asset(partitions_def=LETTERS, backfill_policy=SINGLE_RUN)
     @per_partition
     async def isolated(partition_key: str) -> Absent | Failed | None:
-        return {"b": Absent("closed"), "c": Failed("down", kind="outage", is_transient=False)}.get(partition_key)
+        if partition_key == "b":
+            return Absent("closed")
+        return Failed("down", kind="outage", is_transient=False) if partition_key == "c" else None
 
     result = dg.materialize([isolated], instance=instance, tags=ranged("a", "c"), raise_on_error=False)
 
@@ -130,6 +134,30 @@ def test_an_unchanged_partition_is_materialized_and_says_so(instance: dg.Dagster
 
     tags = tags_of(instance, "isolated", "a")
     assert (tags["isolation/outcome"], tags["dagster/data_version"]) == ("unchanged", "7")
+
+
+UNSTORABLE = {
+    "metadata": dg.MaterializeResult(metadata={"m": [object()]}),
+    "kind": Absent("none", kind="two words!"),
+    "tags": Failed("down", tags={"t": "two words!"}),
+    "surrogate": dg.MaterializeResult(data_version=dg.DataVersion("\ud800")),
+    "nul": dg.MaterializeResult(data_version=dg.DataVersion("a\0b")),
+}
+
+
+def test_what_cannot_be_stored_fails_its_partition(instance: dg.DagsterInstance) -> None:
+    """It does not reach the event log, where it would end the step."""
+    keys = [*UNSTORABLE, "good"]
+
+    @dg.asset(partitions_def=dg.StaticPartitionsDefinition(keys), backfill_policy=SINGLE_RUN)
+    @per_partition
+    async def isolated(partition_key: str) -> Any:
+        return UNSTORABLE.get(partition_key)
+
+    dg.materialize([isolated], instance=instance, tags=ranged(keys[0], keys[-1]), raise_on_error=False)
+
+    assert colours(instance, isolated)["isolated"] == (["good"], sorted(UNSTORABLE))
+    assert sorted(read_statuses(instance, isolated.key, keys).failed) == sorted(UNSTORABLE)
 
 
 def test_a_run_in_which_all_fail_is_red(instance: dg.DagsterInstance) -> None:

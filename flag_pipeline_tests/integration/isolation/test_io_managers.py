@@ -16,10 +16,10 @@ def resources(tmp_path: Path) -> dict[str, Any]:
     return {"io_manager": dg.FilesystemIOManager(base_dir=str(tmp_path / "values"))}
 
 
-def number_asset(**options: Any) -> dg.AssetsDefinition:
+def number_asset() -> dg.AssetsDefinition:
     """An isolated asset with a value for each partition but `b`."""
 
-    @dg.asset(name="number", partitions_def=LETTERS, backfill_policy=SINGLE_RUN, **options)
+    @dg.asset(name="number", partitions_def=LETTERS, backfill_policy=SINGLE_RUN)
     @per_partition
     def number(context: dg.AssetExecutionContext, partition_key: str) -> int:
         context.add_asset_metadata({"length": 1}, partition_key=partition_key)

@@ -153,13 +153,11 @@ def test_a_backfill_by_the_daemon(daemon_instance: dg.DagsterInstance, state: Pa
             run_config=None,
         )
         daemon_instance.add_backfill(backfill)
-        for _ in range(20):
+        ended = backfill
+        while ended.status is BulkActionStatus.REQUESTED:
             list(execute_backfill_iteration(workspace, logging.getLogger("backfill")))
             wait_for_runs(daemon_instance)
-            ended = daemon_instance.get_backfill("backfill")
-            assert ended is not None
-            if ended.status not in {BulkActionStatus.REQUESTED, BulkActionStatus.FAILING}:
-                break
+            ended = daemon_instance.get_backfill("backfill") or backfill
 
     assert ended.status is BulkActionStatus.COMPLETED_FAILED
     assert asked(state) == ALL

@@ -58,7 +58,8 @@ def downstream(isolating: Isolating, result: dg.MaterializeResult[None] | None, 
     def function(partition_key: str) -> dg.MaterializeResult[None] | None:
         return result
 
-    return dg.asset(name="downstream", **options)(isolating(function))
+    asset: dg.AssetsDefinition = dg.asset(name="downstream", **options)(isolating(function))
+    return asset
 
 
 @pytest.mark.parametrize("code_version", ["7", None])
@@ -206,6 +207,17 @@ def test_without_the_storage_id_nothing_becomes_stale(
     dg.materialize([both], instance=instance, tags=ranged("b", "b"), selection=["first"])
 
     assert stale(instance, assets, "second", "b") != "STALE"
+
+
+def test_an_upstream_asset_that_is_not_defined_here(instance: dg.DagsterInstance) -> None:
+    """It may belong to another code location: the tags are those of a plain asset."""
+    tags = []
+    for isolating in (plain, per_partition):
+        asset = downstream(isolating, None, partitions_def=LETTERS, deps=["elsewhere"], code_version="1")
+        dg.materialize([asset], instance=instance, partition_key="a")
+        tags.append(tags_of(instance, "downstream", "a"))
+
+    assert {name: value for name, value in tags[1].items() if name not in OWN_TAGS} == tags[0]
 
 
 def test_an_asset_that_depends_on_its_own_earlier_partition(instance: dg.DagsterInstance) -> None:

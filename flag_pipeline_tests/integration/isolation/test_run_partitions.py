@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from flag_pipeline.isolation import (
     EventTags,
@@ -40,7 +41,7 @@ class Shop(dg.ConfigurableResource[Any]):
 class ListConfig(dg.Config):
     """A configuration that lists partitions under a name of its own."""
 
-    letters: list[str] = []
+    letters: list[str] = Field(default=[])
 
 
 def own_failure(summary: Summary) -> dg.Failure:

@@ -33,7 +33,8 @@ def test_a_log_that_fails_ends_the_step_with_its_error(
     called: list[str] = []
     asset = isolated_asset(called)
     log = instance.event_log_storage
-    store, stored = log.store_event, []
+    store = log.store_event
+    stored: list[dg.EventLogEntry] = []
 
     def store_two(event: dg.EventLogEntry) -> None:
         if event.dagster_event_type is MATERIALIZATION:

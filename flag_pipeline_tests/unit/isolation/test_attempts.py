@@ -91,7 +91,7 @@ async def test_a_long_reason_is_cut() -> None:
 
 async def test_a_result_that_does_not_fit_is_the_failure_of_its_partition() -> None:
     """What is made of it is inside the boundary too."""
-    missed = await run(lambda: dg.ObserveResult())
+    missed = await run(dg.ObserveResult)
 
     assert isinstance(missed, Missed)
     assert missed.kind == "DagsterInvariantViolationError"

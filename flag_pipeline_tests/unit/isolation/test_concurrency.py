@@ -108,7 +108,7 @@ async def test_a_cancelled_step_settles_nothing_more() -> None:
         settled.append(ended.key)
 
     task = asyncio.create_task(for_each(KEYS, run, settle, Limits(max_concurrent=5)))
-    while not settled:
+    while not settled:  # noqa: ASYNC110
         await asyncio.sleep(0)
     task.cancel()
     with suppress(asyncio.CancelledError):

@@ -56,7 +56,7 @@ def test_an_output_is_taken_for_a_result() -> None:
 
 def test_results_of_selected_assets_are_put_in_order() -> None:
     """Upstream first; one that the run does not want is left out."""
-    results = [dg.MaterializeResult(asset_key=key) for key in (OTHER, SECOND, FIRST)]
+    results: list[dg.MaterializeResult[Any]] = [dg.MaterializeResult(asset_key=key) for key in (OTHER, SECOND, FIRST)]
 
     assert list(delivered(results, TWO).results) == [FIRST, SECOND]
 
