@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import sys
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -148,24 +149,30 @@ def mirror(
 @app.command()
 def ui(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the web UI.")] = 3000,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what webserver and daemon do.")] = False,
 ) -> None:
     """Start the Dagster UI and daemon on the persistent instance, on 127.0.0.1."""
-    import signal
-    import subprocess
+    from filelock import FileLock, Timeout
 
-    from flag_pipeline.settings import dagster_home, project_root
+    from flag_pipeline.settings import dagster_home, workspace_file
+    from flag_pipeline.supervisor import check_port, supervise
 
-    dagster_home()
-    workspace = project_root() / "workspace.yaml"
-    target = ["-w", str(workspace)] if workspace.is_file() else ["-m", "flag_pipeline.definitions"]
-    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), *target]
-    print(f"http://127.0.0.1:{port}  (Ctrl-C stops)", flush=True)
-    # In a session of its own, so that Ctrl-C reaches it once, through us, however we were told.
-    with subprocess.Popen(command, start_new_session=True) as child:  # noqa: S603 - our own interpreter and module
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda received, _frame: child.send_signal(received))
-        code = child.wait()
-    raise typer.Exit(EXIT_OK if code in {0, -signal.SIGINT, -signal.SIGTERM} else EXIT_FAILED)
+    url = f"http://127.0.0.1:{port}"
+    level = "info" if verbose else "warning"
+    target = ["--workspace", str(workspace_file())]
+    webserver = ["-m", "flag_pipeline.webserver", "--port", str(port), "--log-level", level]
+    daemon = ["-m", "dagster._daemon", "run", "--log-level", level, "--code-server-log-level", level]
+    commands = {"webserver": [sys.executable, *webserver, *target], "daemon": [sys.executable, *daemon, *target]}
+    home = dagster_home()
+    check_port("127.0.0.1", port)
+    if not verbose:
+        # Dagster's warnings about its own interfaces tell a user nothing.
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    try:
+        with FileLock(home / "ui.lock", timeout=0):
+            supervise(commands, f"{url}/server_info", lambda: print(f"{url}  (Ctrl-C stops)", flush=True))
+    except Timeout as exc:
+        raise ConfigurationError(f"flag-pipeline ui is running on {home} already: stop it first") from exc
 
 
 def _fetch(settings: "Settings", codes: list[str], *, verbose: bool, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from flag_pipeline.core.countries import EXTRA_CODE, iso_codes
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.errors import ConfigurationError
+from flag_pipeline.same_origin import split_host
 
 
 def _split_commas(value: object) -> object:
@@ -108,6 +109,18 @@ class Settings(SourceSettings, StoreSettings, BaseSettings):
     max_changed_share: float = Field(
         0.05, gt=0, le=1, description="Share of flags that may change at once before the catalog's check fails."
     )
+    ui_hosts: CommaSeparated = Field(
+        default_factory=list,
+        description="Hosts that the UI is reached by besides localhost, separated by commas, such as a proxy's name.",
+    )
+
+    @field_validator("ui_hosts")
+    @classmethod
+    def _well_formed_hosts(cls, hosts: list[str]) -> list[str]:
+        for host in hosts:
+            if split_host(host) is None or "*" in host:
+                raise ValueError(f"{host!r} is not a host; write flags.example.org or flags.example.org:8443")
+        return hosts
 
     @field_validator("extra_codes")
     @classmethod
@@ -143,6 +156,12 @@ def project_root() -> Path:
     """The folder that relative paths start from: the checkout that this package lies in, else the current folder."""
     checkout = Path(__file__).resolve().parent.parent
     return checkout if (checkout / "workspace.yaml").is_file() else Path.cwd()
+
+
+def workspace_file() -> Path:
+    """Return the file that tells the UI what to load: the checkout's, else the one of this package."""
+    in_project = project_root() / "workspace.yaml"
+    return in_project if in_project.is_file() else Path(__file__).with_name("workspace.yaml")
 
 
 def dagster_home() -> Path:
