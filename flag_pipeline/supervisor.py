@@ -17,15 +17,16 @@ from flag_pipeline.errors import ConfigurationError, ProcessEndedError
 __all__ = ["check_port", "supervise"]
 
 _POLL_S = 0.1
-# How long processes may take to end before they are killed.
-_GRACE_S = 15.0
 _PR_SET_PDEATHSIG = 1
 
 
-def supervise(commands: Mapping[str, Sequence[str]], probe_url: str, on_ready: Callable[[], None]) -> None:
+def supervise(
+    commands: Mapping[str, Sequence[str]], probe_url: str, on_ready: Callable[[], None], *, grace_s: float = 15.0
+) -> None:
     """Run the commands, by name, until SIGINT, SIGTERM or SIGHUP; *on_ready* is called once *probe_url* answers.
 
-    Raises ProcessEndedError when one of them ends by itself. In each case all of them have ended when this returns.
+    Raises ProcessEndedError when one of them ends by itself. All of them have ended when this returns: what
+    has not done so *grace_s* after it was asked to is killed.
     """
     with _stop_signals() as received:
         processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -34,7 +35,7 @@ def supervise(commands: Mapping[str, Sequence[str]], probe_url: str, on_ready: C
                 processes[name] = _start(command)
             _watch(processes, received, probe_url, on_ready)
         finally:
-            _end(list(processes.values()))
+            _end(list(processes.values()), grace_s)
 
 
 def check_port(host: str, port: int) -> None:
@@ -111,9 +112,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def _end(processes: Sequence[subprocess.Popen[bytes]], grace_s: float) -> None:
     """Ask each process to end, then its children, such as runs under way, and kill what does not."""
-    deadline = time.monotonic() + _GRACE_S
+    deadline = time.monotonic() + grace_s
     for process in processes:
         process.terminate()
     _wait_until(lambda: all(process.poll() is not None for process in processes), deadline)

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from flag_pipeline_tests.e2e import browser
 from flag_pipeline_tests.e2e.deployment import LOCATION, Deployment, wait_for
@@ -26,7 +26,9 @@ EVIL = "evil.example"
 # The name leads to this machine, as the name of a page does whose owner changes its address (DNS rebinding).
 ARGUMENTS = [f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"]
 SELECTOR = ", ".join(f"{key}: {json.dumps(value)}" for key, value in {**LOCATION, "jobName": "refresh_flags"}.items())
-LAUNCH = f'mutation {{ launchRun(executionParams: {{selector: {{{SELECTOR}}}, runConfigData: "{{}}"}}) {{ __typename }} }}'
+LAUNCH = (
+    f'mutation {{ launchRun(executionParams: {{selector: {{{SELECTOR}}}, runConfigData: "{{}}"}}) {{ __typename }} }}'
+)
 # What a page may try with the UI at `ui`, and with a `mutation`. Each ends with the word of what happened.
 TRIES = {
     "image": """() => new Promise(done => {
@@ -43,7 +45,8 @@ TRIES = {
         const form = document.createElement("form"); form.method = "POST"; form.enctype = "multipart/form-data";
         form.target = "form"; form.action = `${ui}/graphql?query=${mutation}`; document.body.append(form);
         frame.onload = () => done("sent"); form.submit(); })""",
-    "report": """() => fetch(`${ui}/report_asset_materialization/flag_image?partition=CN`, {method: "POST", mode: "no-cors"})
+    "report": """() => fetch(`${ui}/report_asset_materialization/flag_image?partition=CN`,
+        {method: "POST", mode: "no-cors"})
         .then(() => "sent", () => "refused")""",
     "WebSocket": """() => new Promise(done => {
         const socket = new WebSocket(`${ui.replace("http", "ws")}/graphql`, "graphql-ws");
@@ -89,6 +92,14 @@ def other_port() -> Iterator[int]:
         thread.join()
 
 
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A real browser for all tests of this file."""
+    with browser.page(width_px=800, height_px=600, arguments=ARGUMENTS) as page:
+        assert page.context.browser is not None
+        yield page.context.browser
+
+
 @contextmanager
 def nothing_happens(ui: Deployment) -> Iterator[None]:
     """Nothing is launched and no partition is reported inside the block."""
@@ -108,9 +119,11 @@ def attempt(page: Page, ui: Deployment, name: str) -> tuple[str, list[int]]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", EVIL])
 @pytest.mark.parametrize("name", TRIES)
-def test_pages_of_another_origin_are_refused(ui: Deployment, other_port: int, host: str, name: str) -> None:
+def test_pages_of_another_origin_are_refused(
+    ui: Deployment, chromium: Browser, other_port: int, host: str, name: str
+) -> None:
     """A page on another port of this machine, or of another host, launches nothing and reports nothing."""
-    with nothing_happens(ui), browser.page(width_px=800, height_px=600, arguments=ARGUMENTS) as page:
+    with nothing_happens(ui), chromium.new_page() as page:
         page.goto(f"http://{host}:{other_port}/")
 
         saw, statuses = attempt(page, ui, name)
@@ -120,9 +133,9 @@ def test_pages_of_another_origin_are_refused(ui: Deployment, other_port: int, ho
         assert statuses or saw == "refused"
 
 
-def test_a_name_that_was_pointed_to_this_machine_is_refused(ui: Deployment) -> None:
+def test_a_name_that_was_pointed_to_this_machine_is_refused(ui: Deployment, chromium: Browser) -> None:
     """DNS rebinding: the page and its requests have one origin, but the name is not the UI's."""
-    with nothing_happens(ui), browser.page(width_px=800, height_px=600, arguments=ARGUMENTS) as page:
+    with nothing_happens(ui), chromium.new_page() as page:
         first = page.goto(f"http://{EVIL}:{ui.port}/")
         assert first is not None
 
@@ -136,9 +149,9 @@ def test_a_name_that_was_pointed_to_this_machine_is_refused(ui: Deployment) -> N
         assert "FLAG_UI_HOSTS" in first.text()
 
 
-def test_links_open_pages_and_mutate_nothing(ui: Deployment, other_port: int) -> None:
+def test_links_open_pages_and_mutate_nothing(ui: Deployment, chromium: Browser, other_port: int) -> None:
     """A link on another page opens a page of the UI; one to a mutation is answered 405, in whatever spelling."""
-    with nothing_happens(ui), browser.page(width_px=800, height_px=600, arguments=ARGUMENTS) as page:
+    with nothing_happens(ui), chromium.new_page() as page:
         page.goto(f"http://{EVIL}:{other_port}/")
         paths = {
             "/assets/flag_image": 200,
@@ -167,20 +180,19 @@ def test_programs_change_nothing_by_get(ui: Deployment) -> None:
         assert ui.status("GET", "/server_info", Host="10.1.2.3") == 200
 
 
-def test_the_uis_own_materialize_works(ui: Deployment, artifacts: Path) -> None:
-    """The UI's own page, by either of its names, launches a run, and its WebSocket shows the run's events."""
-    with browser.page(width_px=1280, height_px=800) as page:
+def test_the_uis_own_materialize_works(ui: Deployment, chromium: Browser, artifacts: Path) -> None:
+    """The UI's own page launches a run by a click, and its WebSocket shows the run's events as they come."""
+    with chromium.new_page(viewport={"width": 1280, "height": 800}) as page:
         sockets: list[str] = []
         page.on("websocket", lambda socket: socket.on("framereceived", lambda _frame: sockets.append(socket.url)))
-        page.goto(f"http://localhost:{ui.port}/assets/flag_image?view=partitions")
+        page.goto(f"http://localhost:{ui.port}/assets/country_metadata?view=partitions&partition=FR")
         page.get_by_role("button", name="Materialize").first.click()
-        page.get_by_role("button", name="Launch run").click()
-        page.screenshot(path=artifacts / "ui-materialize.png")
-        (run,) = wait_for("the run", lambda: ui.runs_of("flag_image"))
-        assert ui.finished_run(run["runId"]) == "SUCCESS"
+        page.get_by_role("button", name="Launch 1 run").click()
+        (run,) = wait_for("the run", lambda: ui.runs_of("country_metadata"))
         page.goto(f"http://localhost:{ui.port}/runs/{run['runId']}")
         page.get_by_text("ASSET_MATERIALIZATION").first.wait_for()
         page.screenshot(path=artifacts / "ui-run.png")
 
         assert sockets
-    assert ui.partition_stats("flag_image")["numMaterialized"] == 1
+        assert ui.finished_run(run["runId"]) == "SUCCESS"
+    assert ui.partition_stats("country_metadata")["numMaterialized"] == 1

@@ -75,7 +75,7 @@ async def test_own_names_are_served(host: str) -> None:
     ],
 )
 async def test_foreign_hosts_are_refused(host: str) -> None:
-    """A page whose name was pointed to loopback (DNS rebinding) has the same origin as its request, but not our name."""
+    """A page whose name leads to loopback (DNS rebinding) has the same origin as its request, but not our name."""
     same_origin = {"Sec-Fetch-Site": "same-origin", "Origin": f"http://{host}"}
 
     assert await status_of({"Host": host}) == 403
