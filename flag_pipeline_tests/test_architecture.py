@@ -1,8 +1,10 @@
 """The house rules that a machine can hold."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,16 @@ def lines_without_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int
     is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
     docstring = (first.end_lineno or 0) - first.lineno + 1 if is_docstring else 0
     return (node.end_lineno or 0) - node.lineno + 1 - docstring
+
+
+def test_build_requirements_are_pinned() -> None:
+    """What builds the package has one version, and the same one where the package itself uses it too."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    build, tests = (
+        dict(pin.split("==") for pin in project["tool"]["uv"][f"{prefix}constraint-dependencies"])
+        for prefix in ("build-", "")
+    )
+    required = {re.split(r"[<>=~!\[ ]", line)[0] for line in project["build-system"]["requires"]}
+
+    assert required <= build.keys()
+    assert {name: tests[name] for name in build.keys() & tests.keys()}.items() <= build.items()
