@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flag_pipeline.cli_catalog import commands
+from flag_pipeline.cli_errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of
 from flag_pipeline.errors import ConfigurationError
 
 # Each command imports what it uses: `--help` needs nothing, and only what has passed all checks of the arguments waits
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from flag_pipeline.defs.ledger import AssetLedger, RecordedCountry
     from flag_pipeline.launch import CatalogReport, RunReport
     from flag_pipeline.settings import Settings
-
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="flag-pipeline",
@@ -52,15 +51,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user is one line on stderr and exit code 2."""
-    try:
-        app()
-    except ConfigurationError as exc:
-        print(f"flag-pipeline: {exc}", file=sys.stderr)
-        sys.exit(EXIT_USAGE)
-    except KeyboardInterrupt:
-        print("flag-pipeline: interrupted", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+    """Run the command line; an error is one line on stderr."""
+    sys.exit(exit_code_of(app))
 
 
 @app.command()

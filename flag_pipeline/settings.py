@@ -114,6 +114,8 @@ class Settings(SourceSettings, StoreSettings, BaseSettings):
         description="Hosts that the UI is reached by besides localhost, separated by commas, such as a proxy's name.",
     )
 
+    debug: bool = Field(False, description="Show the traceback of an error instead of one line.")
+
     @field_validator("ui_hosts")
     @classmethod
     def _well_formed_hosts(cls, hosts: list[str]) -> list[str]:
@@ -170,13 +172,16 @@ def dagster_home() -> Path:
     It is `DAGSTER_HOME` where that is set, else `dagster_home/`. The events by which a run announces its partitions
     are stored in batches, unless the environment says otherwise: one by one, they would cost as much as the fetching.
 
-    Raises ConfigurationError where it is a relative path, which Dagster would not take.
+    Raises ConfigurationError where it is a relative path, which Dagster would not take, or no folder.
     """
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     home = Path(os.environ.get("DAGSTER_HOME", project_root() / "dagster_home")).expanduser()
     if not home.is_absolute():
         raise ConfigurationError(f"DAGSTER_HOME must be an absolute path: {home}")
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigurationError(f"DAGSTER_HOME must be a folder: {home} cannot be made ({exc.strerror})") from exc
     # Dagster expands `~`; what else reads the variable, our event log too, need not.
     os.environ["DAGSTER_HOME"] = str(home)
     return home

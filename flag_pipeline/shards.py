@@ -21,14 +21,14 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
-from flag_pipeline.sqlite_files import is_stamped
+from flag_pipeline.sqlite_files import BUSY_TIMEOUT_S, is_stamped
 
 __all__ = ["INDEX", "Shards"]
 
 INDEX = "index"
 _MAX_SHARDS = 32
 _MAX_IDLE = 4  # connections a shard; when more threads read at once, theirs are closed after use
-_BUSY_TIMEOUT_S = 30.0  # as Dagster waits
+_FORK_TIMEOUT_S = 30.0  # how long a fork waits for other threads
 # Every so many pages of 4 kB the write-ahead log is put into its file, which waits for the disk. An event takes about
 # 20: with SQLite's own 1,000 that wait would be a third of its cost.
 _CHECKPOINT_PAGES = 8000
@@ -157,7 +157,7 @@ class Shards:
     def open_file(self, path: Path) -> sqlite3.Connection:
         """Open a file, perhaps a new and empty one, the way all of them are opened."""
         # One thread at a time uses a connection, but not always the same.
-        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self.synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
@@ -197,7 +197,7 @@ class Shards:
         self._changed.acquire()
         self._forking = True
         me = threading.get_ident()
-        self._changed.wait_for(lambda: all(user == me for user, _ in self._in_use), _BUSY_TIMEOUT_S)
+        self._changed.wait_for(lambda: all(user == me for user, _ in self._in_use), _FORK_TIMEOUT_S)
         self.close()
 
     def after_fork_in_parent(self) -> None:

@@ -10,7 +10,10 @@ from sqlalchemy.engine import Connection
 
 from flag_pipeline.errors import ConfigurationError
 
-__all__ = ["driver_of", "instance_folder", "is_stamped"]
+__all__ = ["BUSY_TIMEOUT_S", "driver_of", "instance_folder", "is_stamped"]
+
+# How long to wait for another process that has locked a file, such as a backup: two minutes.
+BUSY_TIMEOUT_S = 120.0
 
 
 def instance_folder(config_value: Mapping[str, Any], below: str) -> str:
