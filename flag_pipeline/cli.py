@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flag_pipeline.cli_catalog import commands
-from flag_pipeline.cli_errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of
+from flag_pipeline.cli_errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of, own_stderr
 from flag_pipeline.errors import ConfigurationError
 
 # Each command imports what it uses: `--help` needs nothing, and only what has passed all checks of the arguments waits
@@ -19,6 +19,7 @@ from flag_pipeline.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from contextlib import AbstractContextManager
+    from typing import TextIO
 
     from dagster import DagsterInstance
 
@@ -169,14 +170,17 @@ def ui(
 
 def _fetch(settings: "Settings", codes: list[str], *, verbose: bool, as_json: bool) -> None:
     """Fetch, rebuild the catalog, print, and exit with the code that says how it went."""
-    with _open_instance() as instance:
+    with _open_instance() as instance, own_stderr(is_shared=verbose) as terminal:
         from flag_pipeline import launch
+
+        def on_wait(run_ids: "Collection[str]") -> None:
+            _say_wait(run_ids, terminal)
 
         report, catalog = launch.RunReport(), launch.CatalogReport()
         log_level = launch.VERBOSE if verbose else launch.QUIET
         if codes:
-            with _progress(len(codes), shown=not (verbose or as_json)) as on_country:
-                report = launch.fetch(instance, settings, codes, on_country, on_wait=_say_wait, log_level=log_level)
+            with _progress(len(codes), terminal, shown=not (verbose or as_json)) as on_country:
+                report = launch.fetch(instance, settings, codes, on_country, on_wait=on_wait, log_level=log_level)
         if not (report.is_canceled or report.error):
             catalog = launch.rebuild(instance, settings)
     if as_json:
@@ -206,18 +210,20 @@ def _open_instance() -> "Iterator[DagsterInstance]":
         yield instance
 
 
-def _progress(total: int, *, shown: bool) -> "AbstractContextManager[Callable[[RecordedCountry], None]]":
+def _progress(
+    total: int, terminal: "TextIO", *, shown: bool
+) -> "AbstractContextManager[Callable[[RecordedCountry], None]]":
     """Give what is to hear of each country: a bar, or nothing."""
     if not shown:
         return nullcontext(lambda _country: None)
     from flag_pipeline.printing import progress_bar
 
-    return progress_bar(total)
+    return progress_bar(total, terminal)
 
 
-def _say_wait(run_ids: "Collection[str]") -> None:
+def _say_wait(run_ids: "Collection[str]", terminal: "TextIO") -> None:
     runs = f"run {' '.join(sorted(run_ids))} is" if run_ids else "others are"
-    print(f"flag-pipeline: waiting, for {runs} fetching (Ctrl-C stops)", file=sys.stderr, flush=True)
+    print(f"flag-pipeline: waiting, for {runs} fetching (Ctrl-C stops)", file=terminal, flush=True)
 
 
 def _exit_code(report: "RunReport", catalog: "CatalogReport") -> int:

@@ -5,8 +5,9 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, redirect_stderr, suppress
 from pathlib import Path
+from typing import TextIO
 
 from flag_pipeline.errors import ConfigurationError, FlagPipelineError, printable
 
@@ -27,12 +28,30 @@ def exit_code_of(command: Callable[[], object]) -> int:
         _say("interrupted")
         return EXIT_INTERRUPTED
     except Exception as exc:  # a user must see what to do, whatever library raised it; a bug is named as one
-        if os.environ.get("FLAG_DEBUG", "").lower() in {"1", "true", "yes", "on"}:
+        if _is_debugging():
             raise
         _say(printable(explain(exc)))
         _drop_output()
         return EXIT_USAGE if isinstance(exc, ConfigurationError) else EXIT_FAILED
     return code
+
+
+@contextmanager
+def own_stderr(*, is_shared: bool) -> Iterator[TextIO]:
+    """Give standard error, on which nothing else can write inside the block, unless it is shared or `FLAG_DEBUG=1`.
+
+    Dagster writes there about each error that it then raises, and libraries about what a user can do nothing about.
+    """
+    terminal = sys.stderr
+    if is_shared or _is_debugging():
+        yield terminal
+        return
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing, redirect_stderr(nothing):
+        yield terminal
+
+
+def _is_debugging() -> bool:
+    return os.environ.get("FLAG_DEBUG", "").lower() in {"1", "true", "yes", "on"}
 
 
 def _run(command: Callable[[], object]) -> int:

@@ -215,8 +215,8 @@ def test_redis_takes_its_password_from_standard_input(tmp_path: Path) -> None:
     script = script.replace("redis-server", f"{folder}/redis-server --port 0 --unixsocket {socket}")
     environment = {"PATH": os.environ["PATH"], "REDISCLI_AUTH": "p@ss:/#?% \"'\\ x"}
 
-    def ping(password: str) -> str:
-        command = [str(folder / "redis-cli"), "-s", socket, "ping"]
+    def ask(word: str, password: str) -> str:
+        command = [str(folder / "redis-cli"), "-s", socket, *word.split()]
         environment = {"REDISCLI_AUTH": password}
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout.strip()
 
@@ -224,9 +224,9 @@ def test_redis_takes_its_password_from_standard_input(tmp_path: Path) -> None:
         try:
             assert server.stdout is not None
             assert any("ready to accept connections" in line.lower() for line in server.stdout)
-            answers = ping(environment["REDISCLI_AUTH"]), ping("x")
+            answers = ask("ping", environment["REDISCLI_AUTH"]), ask("ping", "x")
         finally:
-            server.terminate()
+            ask("shutdown nosave", environment["REDISCLI_AUTH"])
     assert answers[0] == "PONG"
     assert answers[1] != "PONG"
 

@@ -17,7 +17,8 @@ from dagster._core.storage.schedules import SqliteScheduleStorage
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.run_storage import EmbeddedRunStorage, EmbeddedScheduleStorage
 from flag_pipeline.settings import project_root
-from flag_pipeline.sqlite_files import instance_folder
+from flag_pipeline.shards import Shards
+from flag_pipeline.sqlite_files import driver_of, instance_folder
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
@@ -73,6 +74,20 @@ def test_an_older_file_is_completed(tmp_path: Path) -> None:
         connection.execute("DROP TABLE instance_info")
 
     assert EmbeddedRunStorage.from_local(str(tmp_path)).get_run_storage_id()
+
+
+@pytest.mark.parametrize("storage_class", [EmbeddedRunStorage, EmbeddedScheduleStorage])
+def test_a_locked_file_is_waited_for_as_long_as_in_the_event_log(
+    tmp_path: Path, storage_class: type[EmbeddedRunStorage | EmbeddedScheduleStorage]
+) -> None:
+    """Another process may keep a file locked for a minute, as a backup does; SQLite's own 5 s would fail the run."""
+    storage = storage_class.from_local(str(tmp_path))
+    shards = Shards(tmp_path, "NORMAL")
+
+    with storage.connect() as connection, closing(shards.open_file(tmp_path / "index.db")) as index:
+        waits_ms = [driver.execute("PRAGMA busy_timeout").fetchone()[0] for driver in (driver_of(connection), index)]
+
+    assert waits_ms == [120_000, 120_000]
 
 
 def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
