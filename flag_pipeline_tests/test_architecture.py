@@ -39,7 +39,9 @@ ROOMS = {
     "printing": {"printing_json", "launch", "defs", "core", "settings", "models", "errors"},
     "printing_catalog": {"core", "settings", "models", "errors"},
     "cli_catalog": {"printing_catalog", "core", "settings", "models", "errors"},
+    "cli_errors": {"errors"},
     "cli": {
+        "cli_errors",
         "cli_catalog",
         "printing",
         "printing_json",

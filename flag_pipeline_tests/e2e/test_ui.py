@@ -1,6 +1,9 @@
 """`flag-pipeline ui` in a real browser: its own pages work, and pages of other origins can do nothing with it."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from flag_pipeline_tests.e2e import browser
-from flag_pipeline_tests.e2e.deployment import LOCATION, Deployment, wait_for
+from flag_pipeline_tests.e2e.deployment import LOCATION, Deployment, free_port, wait_for
 from flag_pipeline_tests.flag_server import running_flag_server
 
 pytestmark = [
@@ -178,6 +181,31 @@ def test_programs_change_nothing_by_get(ui: Deployment) -> None:
         assert ui.status("OPTIONS", f"/graphql?query={quote(LAUNCH)}") == 405
         assert ui.status("GET", f"/graphql?query={quote('{version}')}") == 200
         assert ui.status("GET", "/server_info", Host="10.1.2.3") == 200
+
+
+def test_a_second_ui_is_refused(ui: Deployment, tmp_path: Path) -> None:
+    """Two daemons on one instance would start everything twice, and a port has one owner: one line each, exit code 2."""
+    homes = {ui.home: free_port(), tmp_path: ui.port}
+    command = [sys.executable, "-m", "flag_pipeline", "ui", "--port"]
+
+    refused = [
+        subprocess.run(
+            [*command, str(port)],
+            env={**os.environ, "DAGSTER_HOME": str(home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for home, port in homes.items()
+    ]
+
+    assert [(done.returncode, done.stderr) for done in refused] == [
+        (2, f"flag-pipeline: flag-pipeline ui is running on {ui.home} already: stop it first\n"),
+        (
+            2,
+            f"flag-pipeline: port {ui.port} cannot be used (Address already in use): choose another with --port\n",
+        ),
+    ]
 
 
 def test_the_uis_own_materialize_works(ui: Deployment, chromium: Browser, artifacts: Path) -> None:
