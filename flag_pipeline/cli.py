@@ -153,8 +153,9 @@ def ui(
     import signal
     import subprocess
 
-    from flag_pipeline.settings import dagster_home, project_root
+    from flag_pipeline.settings import dagster_home, load_settings, project_root
 
+    load_settings()  # A mistake in them is one line here, and a traceback in the code server.
     dagster_home()
     workspace = project_root() / "workspace.yaml"
     target = ["-w", str(workspace)] if workspace.is_file() else ["-m", "flag_pipeline.definitions"]

@@ -316,6 +316,7 @@ def test_store_that_is_not_allowed_is_refused_before_anything_is_made(
         (tmp_path / name).mkdir()
     (tmp_path / "allowed" / "link").symlink_to(tmp_path / "elsewhere")
     monkeypatch.setenv("FLAG_ALLOWED_STORES", f"{tmp_path / 'allowed'},memory://allowed")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     before = sorted(tmp_path.rglob("*"))
     shared_server.requests.clear()
 
