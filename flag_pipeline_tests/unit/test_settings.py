@@ -90,10 +90,10 @@ def test_secret_in_the_address_of_a_bucket_server_is_refused(monkeypatch: pytest
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Each setting keeps its default, which is what a template with an empty value wants."""
+    unset = load_settings()
     monkeypatch.setenv(f"FLAG_{name.upper()}", "")
 
-    assert load_settings() == Settings()
-    assert getattr(load_settings(), name) == getattr(Settings(), name)
+    assert load_settings() == unset
 
 
 @pytest.mark.parametrize("store", ["", " ", "a\0b", "~no-such-user/flags"])
