@@ -237,7 +237,7 @@ def _run_config(settings: Settings, log_level: str) -> dict[str, Any]:
     """Write down what a re-execution from the UI must have in common with this run, whatever its environment says.
 
     That is the source and the store, because what this run fetched is there already, and the command line's options.
-    The environment decides the rest anew: a limit that was lowered since then holds for a re-execution too.
+    The environment of the re-execution decides the rest, so that a limit that was lowered since then holds for it.
     """
     repeated = settings.model_dump(include={"source", "store", *settings.given})
     groups = {SOURCE_KEY: SourceSettings.model_fields, SINK_KEY: StoreSettings.model_fields}

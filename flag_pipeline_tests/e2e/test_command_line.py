@@ -98,7 +98,7 @@ def flag_pipeline(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path, {**os.environ, **settings})
 
 
-SECRET = "hunter2"  # noqa: S105 - nobody's
+SECRET = "hunter2"  # noqa: S105 - made up
 
 
 def bytes_below(folder: Path) -> bytes:

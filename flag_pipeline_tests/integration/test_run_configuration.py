@@ -24,7 +24,7 @@ from flag_pipeline_tests.flag_server import FlagServer, running_flag_server
 pytestmark = pytest.mark.timeout(180)
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-# Of each field another value than its default: the environment of these tests.
+# The environment of these tests: each field has another value than its default.
 ENVIRONMENT: dict[str, Any] = {
     "max_requests": 7,
     "first_requests": 3,
@@ -182,7 +182,7 @@ def test_launchpad_shows_the_true_defaults(settings: Settings) -> None:
 
 
 def test_dagsters_own_command_keeps_the_environments_fields(shared_server: FlagServer, tmp_path: Path) -> None:
-    """`dagster job execute -c` in a process of its own, which loads the code location from its environment."""
+    """`dagster job execute -c` in another process, which loads the code location from its environment."""
     config = tmp_path / "run.json"
     config.write_text(
         json.dumps(
@@ -354,7 +354,7 @@ def test_the_environments_store_and_those_below_a_listed_one_are_allowed(
 
 
 def test_the_command_of_a_refusal_has_all_options(settings: Settings, tmp_path: Path) -> None:
-    """A run with a source and a store of its own is retried with both, quoted for a shell."""
+    """A run with another source and another store is retried with both, quoted for a shell."""
     source, store = "http://127.0.0.1:9", str(tmp_path / "it's there")
 
     message = failure_of(
@@ -365,7 +365,7 @@ def test_the_command_of_a_refusal_has_all_options(settings: Settings, tmp_path: 
 
 
 def test_secret_in_run_configuration_is_not_shown(settings: Settings) -> None:
-    """Whoever launches has written it there; no event repeats it."""
+    """The user of the launchpad wrote it there; no event repeats it."""
     result = launch(settings, {"flag_source": {"config": {"source": "https://user:hunter2@x"}}})
 
     assert not result.success

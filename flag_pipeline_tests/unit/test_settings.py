@@ -48,7 +48,7 @@ def test_mistake_is_one_line_that_names_the_setting(name: str, value: str, messa
     assert str(caught.value).startswith(message)
 
 
-SECRET = "hunter2"  # noqa: S105 - nobody's
+SECRET = "hunter2"  # noqa: S105 - made up
 
 
 @pytest.mark.parametrize("given_as", ["variable", "argument"])
