@@ -29,8 +29,8 @@ from flag_pipeline.errors import ConfigurationError
 logger = logging.getLogger(__name__)
 
 PREFIX = "FLAG_"
-# Read outside this module.
-_OTHER_VARIABLES = {"FLAG_DEBUG"}
+# Variables that are not fields of `Settings`.
+_OTHER_VARIABLES = {"FLAG_DEBUG", "FLAG_HEADERS"}
 # A name that has this much in common with a setting's name is taken for a mistyped one.
 _NEARLY = 0.8
 

@@ -24,31 +24,28 @@ from flag_pipeline_tests.flag_server import FlagServer, running_flag_server
 pytestmark = pytest.mark.timeout(180)
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-# The environment of these tests: each field has another value than its default.
-ENVIRONMENT: dict[str, Any] = {
-    "max_requests": 7,
-    "first_requests": 3,
-    "requests_per_second": 500.0,
-    "attempts": 2,
-    "retry_initial_s": 0.01,
-    "retry_max_s": 0.02,
-    "retry_total_s": 9.0,
-    "retry_after_max_s": 0.5,
-    "timeout_s": 19.0,
-    "connect_timeout_s": 4.0,
-    "read_timeout_s": 8.0,
-    "source_down_s": 1.5,
-    "sweep_timeout_s": 90.0,
-    "max_body_bytes": 900_000,
-    "max_pixels": 3_000_000,
-    "redirect_hosts": ["other.example"],
-    "history_keep": 4,
-    "sink_threads": 3,
+# Two values of each field: the environment's, which is not the default, and that of run configuration.
+VALUES: dict[str, tuple[Any, Any]] = {
+    "max_requests": (7, 8),
+    "first_requests": (3, 4),
+    "requests_per_second": (500.0, 501.0),
+    "attempts": (2, 3),
+    "retry_initial_s": (0.01, 0.02),
+    "retry_max_s": (0.02, 0.03),
+    "retry_total_s": (9.0, 10.0),
+    "retry_after_max_s": (0.5, 0.6),
+    "timeout_s": (19.0, 20.0),
+    "connect_timeout_s": (4.0, 4.5),
+    "read_timeout_s": (8.0, 9.0),
+    "source_down_s": (1.5, 1.6),
+    "sweep_timeout_s": (90.0, 91.0),
+    "max_body_bytes": (900_000, 900_001),
+    "max_pixels": (3_000_000, 3_000_001),
+    "redirect_hosts": (["other.example"], []),
+    "history_keep": (4, 5),
+    "sink_threads": (3, 2),
 }
-# And a third, for run configuration.
-GIVEN: dict[str, Any] = {name: value for name, value in ENVIRONMENT.items() if isinstance(value, list)} | {
-    name: value + 1 for name, value in ENVIRONMENT.items() if not isinstance(value, list)
-}
+ENVIRONMENT: dict[str, Any] = {name: value for name, (value, _) in VALUES.items()}
 FIELDS = [
     *(("flag_source", name) for name in SourceSettings.model_fields if name in ENVIRONMENT),
     *(("file_sink", name) for name in StoreSettings.model_fields if name in ENVIRONMENT),
@@ -120,17 +117,17 @@ def failure_of(result: dg.ExecuteInProcessResult) -> str:
 
 
 def test_every_field_of_the_resources_is_tried() -> None:
-    """A new field has to be added to this file's environment."""
+    """A new field has to be added to the values of this file."""
     assert {*SourceSettings.model_fields, *StoreSettings.model_fields} == {*ENVIRONMENT, "source", "store"}
 
 
 @pytest.mark.parametrize(("key", "field"), FIELDS)
 def test_one_field_leaves_the_others_alone(settings: Settings, opened: dict[str, Any], key: str, field: str) -> None:
     """Source, store and every other field of both resources are the environment's."""
-    result = launch(settings, {key: {"config": {field: GIVEN[field]}}})
+    result = launch(settings, {key: {"config": {field: VALUES[field][1]}}})
 
     assert result.success
-    assert opened == {**settings.model_dump(include={*ENVIRONMENT, "source", "store"}), field: GIVEN[field]}
+    assert opened == {**settings.model_dump(include={*ENVIRONMENT, "source", "store"}), field: VALUES[field][1]}
     assert (Path(settings.store) / "records" / "CN.json").is_file()
 
 
