@@ -33,6 +33,7 @@ from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.flags import POOL, STEP
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.ledger import FLAG_CATALOG, RecordedCountry, RecordedOutcome, read_event
+from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
 from flag_pipeline.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, bury_dead_runs, run_lock, unfinished_run
 from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, dagster_home, partition_codes
 
@@ -233,14 +234,18 @@ def _partition_request(codes: list[str], partitions: list[str]) -> tuple[dict[st
 
 
 def _run_config(settings: Settings, log_level: str) -> dict[str, Any]:
-    """Write down every setting that was given, so that a re-execution from the UI does what this run did."""
-    given = settings.model_dump(include=settings.model_fields_set)
-    fields = {"flag_source": SourceSettings.model_fields, "file_sink": StoreSettings.model_fields}
-    configs = {
-        name: {"config": {key: value for key, value in given.items() if key in group}} for name, group in fields.items()
-    }
+    """Write down what a re-execution from the UI must have in common with this run, whatever its environment says.
+
+    That is the source and the store, because what this run fetched is there already, and the command line's options.
+    The environment of the re-execution decides the rest, so that a limit that was lowered since then holds for it.
+    """
+    repeated = settings.model_dump(include={"source", "store", *settings.given})
+    groups = {SOURCE_KEY: SourceSettings.model_fields, SINK_KEY: StoreSettings.model_fields}
     return {
-        "resources": {name: config for name, config in configs.items() if config["config"]},
+        "resources": {
+            key: {"config": {name: value for name, value in repeated.items() if name in fields}}
+            for key, fields in groups.items()
+        },
         "loggers": {"console": {"config": {"log_level": log_level}}},
     }
 
