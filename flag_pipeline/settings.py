@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from flag_pipeline.core.addresses import aws_variable_with_secret, may_hold_secret, store_may_hold_secret
+from flag_pipeline.core.addresses import aws_variable_with_secret, store_may_hold_secret
 from flag_pipeline.core.countries import EXTRA_CODE, iso_codes
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.redirect_hosts import parse_host
@@ -45,12 +45,6 @@ def _split_commas(value: object) -> object:
 
 
 CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split_commas)]
-
-
-def _without_secrets(hosts: list[str]) -> list[str]:
-    if any(may_hold_secret(host) for host in hosts):
-        raise ValueError("each must be a host, without user information; they are not shown, because of secrets")
-    return hosts
 
 
 class SourceSettings(BaseModel):
@@ -116,7 +110,7 @@ class SourceSettings(BaseModel):
     @field_validator("redirect_hosts")
     @classmethod
     def _hosts(cls, entries: list[str]) -> list[str]:
-        for entry in _without_secrets(entries):
+        for entry in entries:
             parse_host(entry)
         return entries
 
@@ -194,9 +188,12 @@ class Settings(SourceSettings, StoreSettings, BaseSettings):
     @field_validator("ui_hosts")
     @classmethod
     def _well_formed_hosts(cls, hosts: list[str]) -> list[str]:
-        for host in _without_secrets(hosts):
+        for host in hosts:
             if split_host(host) is None or "*" in host:
-                raise ValueError(f"{host!r} is not a host; write flags.example.org or flags.example.org:8443")
+                raise ValueError(
+                    "an entry is not a host such as flags.example.org or flags.example.org:8443; it is not shown, "
+                    "because it may hold a secret"
+                )
         return hosts
 
     @property
