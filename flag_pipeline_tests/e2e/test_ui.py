@@ -184,7 +184,7 @@ def test_programs_change_nothing_by_get(ui: Deployment) -> None:
 
 
 def test_a_second_ui_is_refused(ui: Deployment, tmp_path: Path) -> None:
-    """Two daemons on one instance would start everything twice, and a port has one owner: one line each, exit code 2."""
+    """Two daemons on one instance would start everything twice, and a port has one owner: one line, exit code 2."""
     homes = {ui.home: free_port(), tmp_path: ui.port}
     command = [sys.executable, "-m", "flag_pipeline", "ui", "--port"]
 
