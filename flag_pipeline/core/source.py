@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from typing import cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from flag_pipeline.core.desync import CheckedConnector, exchanging
 from flag_pipeline.core.gate import Circuit, Gate
 from flag_pipeline.core.guard import Guard, GuardedResolver
 from flag_pipeline.core.presets import SourcePreset, find_preset
@@ -102,6 +104,7 @@ class FlagSource:
         self._origin = origin or preset.base_url
         self.settings = settings
         self._session = session
+        self.connections = cast("CheckedConnector", session.connector)
         self._gate = Gate(
             first=settings.first_requests, most=settings.max_requests, per_second=settings.requests_per_second
         )
@@ -109,15 +112,21 @@ class FlagSource:
         self._retry = RetryPolicy.from_settings(settings)
         self._sleep = sleep
 
-    async def fetch(self, url: str, *, code: str, known: Validators, meter: Meter) -> Answer:
-        """Return the file at *url*, or `content=None` if it still is the one that *known* validates."""
+    async def fetch(
+        self, url: str, *, code: str, known: Validators, meter: Meter, codes: set[str] | None = None
+    ) -> Answer:
+        """Return the file at *url*, or `content=None` if it still is the one that *known* validates.
+
+        *codes* are the countries that rely on the answer, where there may be others besides *code*.
+        """
+        relying = {code} if codes is None else codes
         tries = 0
 
         async def attempt() -> Answer:
             nonlocal tries
             tries += 1
             meter.request_sent(again=tries > 1)
-            with self._watching(code=code, url=url), translating(code=code, url=url):
+            with self._watching(code=code, url=url), translating(code=code, url=url), exchanging(relying):
                 return await self._attempt(url, code=code, known=known, meter=meter)
 
         return await self._retry.call(attempt, turn=partial(self._turn, code=code, url=url), sleep=self._sleep)
@@ -219,7 +228,7 @@ async def open_session(
     guarded = GuardedResolver(guard, resolver or aiohttp.DefaultResolver())
     async with aiohttp.ClientSession(
         # The gate bounds requests; a limit here would let queueing eat the deadline.
-        connector=aiohttp.TCPConnector(limit=0, resolver=guarded),
+        connector=CheckedConnector(limit=0, resolver=guarded),
         timeout=timeout,
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
