@@ -6,7 +6,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from flag_pipeline.core.countries import iso_country
@@ -28,6 +28,9 @@ class SurplusServer:
         honours_close: whether the server closes a connection that the client asks to close.
         ignores_validators: whether it answers conditional requests in full.
         files: what is served in place of a file.
+        first_answers: what a path is answered with once, before the right file.
+        surplus_after: a path that is followed by an unrequested response, whatever its country.
+        greeting: what is sent before any request.
         requests: the paths in the order in which they were asked for.
         headers: the text of each request.
         n_connections: how many connections were opened.
@@ -42,6 +45,9 @@ class SurplusServer:
     honours_close: bool = True
     ignores_validators: bool = False
     files: dict[str, bytes] = field(default_factory=dict)
+    first_answers: dict[str, bytes] = field(default_factory=dict)
+    surplus_after: str = ""
+    greeting: bytes = b""
     url: str = ""
     requests: list[str] = field(default_factory=list)
     headers: list[str] = field(default_factory=list)
@@ -63,7 +69,8 @@ class SurplusServer:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection in turn."""
         self.n_connections += 1
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        writer.write(self.greeting)
+        try:
             while not writer.is_closing():
                 request = (await reader.readuntil(b"\r\n\r\n")).decode()
                 path = request.split(" ", 2)[1]
@@ -73,11 +80,15 @@ class SurplusServer:
                 self._answer(writer, path, request)
                 if self.honours_close and "Connection: close" in request:
                     break
-        writer.close()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # The client has closed it.
+        finally:
+            writer.close()
 
     def _answer(self, writer: asyncio.StreamWriter, path: str, request: str) -> None:
         answer = self._response(path, request)
-        if not (path.endswith(".gif") and path.split("/")[1].upper() in self.bad):
+        is_bad_flag = path.endswith(".gif") and path.split("/")[1].upper() in self.bad
+        if not (is_bad_flag or path == self.surplus_after):
             writer.write(answer)
             return
         surplus = answer if self.surplus is None else self.surplus
@@ -94,7 +105,7 @@ class SurplusServer:
                 writer.close()
 
     def _response(self, path: str, request: str) -> bytes:
-        body = self.file(path)
+        body = self.first_answers.pop(path, None) or self.file(path)
         etag = f'"{zlib.crc32(body)}"'
         if etag in request and not self.ignores_validators:
             return f"HTTP/1.1 304 Not Modified\r\nETag: {etag}\r\n\r\n".encode()
@@ -116,11 +127,13 @@ def running_surplus_server(server: SurplusServer) -> Iterator[SurplusServer]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="surplus-server")
 
-    async def start() -> None:
+    async def start() -> asyncio.Server:
         listening = await asyncio.start_server(server.serve, HOST, 0, backlog=512)
         server.url = f"http://{HOST}:{listening.sockets[0].getsockname()[1]}"
+        return listening
 
-    async def finish() -> None:
+    async def finish(listening: asyncio.Server) -> None:
+        listening.close()
         connections = asyncio.all_tasks() - {asyncio.current_task()}
         for task in connections:
             task.cancel()
@@ -128,9 +141,9 @@ def running_surplus_server(server: SurplusServer) -> Iterator[SurplusServer]:
 
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(start(), loop).result()
+        listening = asyncio.run_coroutine_threadsafe(start(), loop).result()
         yield server
-        asyncio.run_coroutine_threadsafe(finish(), loop).result()
+        asyncio.run_coroutine_threadsafe(finish(listening), loop).result()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

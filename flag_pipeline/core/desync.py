@@ -8,8 +8,8 @@ seen only when the connection has no request left to which it could belong. Then
 import asyncio
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,42 +39,56 @@ class DoubtfulAnswerError(aiohttp.ClientConnectionError):
     """The answer may belong to another request; a request on a new connection gets its own."""
 
 
+class UntrustworthyAnswerError(aiohttp.ClientError):
+    """Unrequested bytes came although the connection carried one request only: each response may be the right one."""
+
+
 @dataclass(eq=False, slots=True)
 class Exchange:
     """One request and its answer.
 
     Attributes:
         codes: the countries that rely on the answer; the caller may add others later.
-        is_alone: the connection carries no other request, so that the first answer on it is the right one.
+        alone_on: the connection, if it carries no other request.
         is_doubtful: the answer may belong to another request, and must not be used.
     """
 
     codes: set[str] = field(default_factory=set)
-    is_alone: bool = False
+    alone_on: "CheckedProtocol | None" = None
     is_doubtful: bool = False
+
+    async def end(self, cause: Exception | None = None) -> None:
+        """Raise an error if the answer, or the error *cause* that it led to, is in doubt."""
+        if self.alone_on is not None:
+            await self.alone_on.watch_to_the_end()
+        if self.is_doubtful and not isinstance(cause, DoubtfulAnswerError | UntrustworthyAnswerError):
+            raise (UntrustworthyAnswerError if self.alone_on is not None else DoubtfulAnswerError)(
+                UNREQUESTED
+            ) from cause
 
 
 _exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
-@contextmanager
-def exchanging(codes: set[str]) -> Iterator[None]:
+@asynccontextmanager
+async def exchanging(codes: set[str]) -> AsyncIterator[None]:
     """Note that *codes* rely on the answer to the request that is sent inside the block.
 
-    Raises DoubtfulAnswerError, whatever the answer says, if it is in doubt already at the end of the block.
+    If the answer is in doubt already at the end of the block, an error takes the place of whatever it says:
+    DoubtfulAnswerError, or UntrustworthyAnswerError where a new connection would not help.
     """
     exchange = Exchange(codes)
     token = _exchange.set(exchange)
     try:
         yield
+        await exchange.end()
     except (aiohttp.ClientError, SourceError) as exc:
-        if exchange.is_doubtful:
-            raise DoubtfulAnswerError(UNREQUESTED) from exc
+        await exchange.end(exc)
         raise
     finally:
         _exchange.reset(token)
-    if exchange.is_doubtful:
-        raise DoubtfulAnswerError(UNREQUESTED)
+        if exchange.alone_on is not None:
+            exchange.alone_on.close()
 
 
 class CheckedProtocol(ResponseHandler):
@@ -99,8 +113,26 @@ class CheckedProtocol(ResponseHandler):
         self._n_answers, self._answer, self.asked_at = 0, None, self._loop.time()
 
     @property
+    def _is_answered(self) -> bool:
+        return self._answer is not None and self._answer.is_eof()
+
+    @property
     def _awaits_bytes(self) -> bool:
-        return bool(self._exchanges) and (self._answer is None or not self._answer.is_eof())
+        return bool(self._exchanges) and not self._is_answered
+
+    @property
+    def is_watched_to_the_end(self) -> bool:
+        """Whether the connection stays open after its only answer, until the server closes it."""
+        return self._is_answered and [exchange.alone_on for exchange in self._exchanges] == [self]
+
+    async def watch_to_the_end(self) -> None:
+        """Wait until the server closes the connection, at most until a late answer would have come."""
+        if (closed := self.closed) is None:
+            return
+        await asyncio.wait({closed}, timeout=max(0.0, self.asked_at + self._connector.watch_s - self._loop.time()))
+        if closed.done():
+            # How it was closed does not matter; asyncio complains about an exception that is never asked for.
+            closed.exception()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Have the connection watched at the end of the run."""
@@ -134,7 +166,8 @@ class CheckedProtocol(ResponseHandler):
             self._unrequested(data)
             return
         super().data_received(data)
-        if self._n_answers > 1:
+        # The parser refuses what is no response; after the whole answer, that is unrequested too.
+        if self._n_answers > 1 or (self._is_answered and self.exception() is not None):
             self._doubt()
         elif self._n_answers == 0 and self.exception() is not None and self._is_reused:
             # What is no HTTP may be the rest of the answer before it, if that was longer than it announced.
@@ -155,7 +188,7 @@ class CheckedProtocol(ResponseHandler):
         exchanges, self._exchanges = self._exchanges, []
         for number, exchange in enumerate(exchanges):
             # The first answer on a connection is nearly always the right one: it is used until it is fetched again.
-            exchange.is_doubtful = number > 0
+            exchange.is_doubtful = number > 0 or exchange.alone_on is not None
         self._connector.doubt(exchanges)
         self.force_close()
         if self.transport is not None:
@@ -193,11 +226,23 @@ class CheckedConnector(aiohttp.TCPConnector):
         protocol, exchange = connection.protocol, _exchange.get() or Exchange()
         if not isinstance(protocol, CheckedProtocol):  # pragma: no cover - for the type checker
             raise TypeError(f"{protocol!r} is not checked")
-        exchange.is_alone = not self._keeps_connections
-        if exchange.is_alone:
-            protocol.force_close()
+        if exchange.alone_on is not None:
+            # A redirect has led to another connection.
+            exchange.alone_on.close()
+        exchange.alone_on = None if self._keeps_connections else protocol
         protocol.begin(exchange)
         return connection
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        if isinstance(protocol, CheckedProtocol) and protocol.is_watched_to_the_end and not self.closed:
+            self._release_acquired(key, protocol)
+        else:
+            super()._release(key, protocol, should_close=should_close)
+
+    @property
+    def watch_s(self) -> float:
+        """How long after a request its connection is watched for unrequested bytes."""
+        return min(2 * self._slowest_answer_s + MIN_WATCH_S, MAX_WATCH_S)
 
     def note_answer(self, answer_s: float) -> None:
         """Note how long an answer took."""
@@ -206,7 +251,7 @@ class CheckedConnector(aiohttp.TCPConnector):
     def doubt(self, exchanges: list[Exchange]) -> None:
         """Note that the answers of one connection are in doubt, and keep no connection from now on."""
         # The sets themselves: a country that relies on one of the answers later on is in doubt too.
-        self._doubtful += [exchange.codes for exchange in exchanges if not exchange.is_alone]
+        self._doubtful += [exchange.codes for exchange in exchanges if exchange.alone_on is None]
         if self._keeps_connections:
             logger.warning(
                 "%s, so its answers may belong to other requests: from now on each request opens its own connection,"
@@ -225,7 +270,7 @@ class CheckedConnector(aiohttp.TCPConnector):
 
         Where an unrequested response was taken for the answer, the right one comes later and shows it.
         """
-        while (wait_s := self._watch_s()) > 0:  # noqa: ASYNC110 - silence is what it waits for
+        while (wait_s := self._left_s()) > 0:  # noqa: ASYNC110 - silence is what it waits for
             await asyncio.sleep(wait_s)
 
     def doubtful_codes(self) -> set[str]:
@@ -237,8 +282,7 @@ class CheckedConnector(aiohttp.TCPConnector):
         self._has_cleared_doubts |= bool(codes)
         self._doubtful = [rest for answered in self._doubtful if (rest := answered - codes)]
 
-    def _watch_s(self) -> float:
+    def _left_s(self) -> float:
         """How long the open connections still have to be watched."""
         latest = max((connection.asked_at for connection in self.connections), default=0.0)
-        watched_s = min(2 * self._slowest_answer_s + MIN_WATCH_S, MAX_WATCH_S)
-        return latest + watched_s - self._loop.time() if latest else 0.0
+        return latest + self.watch_s - self._loop.time() if latest else 0.0

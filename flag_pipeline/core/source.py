@@ -14,7 +14,7 @@ from typing import cast
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from flag_pipeline.core.desync import CheckedConnector, exchanging
+from flag_pipeline.core.desync import CheckedConnector, UntrustworthyAnswerError, exchanging
 from flag_pipeline.core.gate import Circuit, Gate
 from flag_pipeline.core.guard import Guard, GuardedResolver
 from flag_pipeline.core.presets import SourcePreset, find_preset
@@ -126,8 +126,9 @@ class FlagSource:
             nonlocal tries
             tries += 1
             meter.request_sent(again=tries > 1)
-            with self._watching(code=code, url=url), translating(code=code, url=url), exchanging(relying):
-                return await self._attempt(url, code=code, known=known, meter=meter)
+            with self._watching(code=code, url=url), translating(code=code, url=url):
+                async with exchanging(relying):
+                    return await self._attempt(url, code=code, known=known, meter=meter)
 
         return await self._retry.call(attempt, turn=partial(self._turn, code=code, url=url), sleep=self._sleep)
 
@@ -295,6 +296,7 @@ _LASTING = (
     aiohttp.NonHttpUrlClientError,
     aiohttp.RedirectClientError,
     aiohttp.ServerFingerprintMismatch,
+    UntrustworthyAnswerError,
 )
 # No connection was opened: nobody else's request would have fared better.
 _UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
