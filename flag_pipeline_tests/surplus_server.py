@@ -31,6 +31,8 @@ class SurplusServer:
         first_answers: what a path is answered with once, before the right file.
         surplus_after: a path that is followed by an unrequested response, whatever its country.
         greeting: what is sent before any request.
+        hint: what is sent before each answer.
+        redirects: where a path leads to.
         requests: the paths in the order in which they were asked for.
         headers: the text of each request.
         n_connections: how many connections were opened.
@@ -48,6 +50,8 @@ class SurplusServer:
     first_answers: dict[str, bytes] = field(default_factory=dict)
     surplus_after: str = ""
     greeting: bytes = b""
+    hint: bytes = b""
+    redirects: dict[str, str] = field(default_factory=dict)
     url: str = ""
     requests: list[str] = field(default_factory=list)
     headers: list[str] = field(default_factory=list)
@@ -57,9 +61,9 @@ class SurplusServer:
         """What is right for *path*."""
         if path in self.files:
             return self.files[path]
-        code = path.split("/")[1].upper()
         if path.endswith(".gif"):
-            return gif(code)
+            return gif(path.rsplit("/", maxsplit=1)[-1].removesuffix(".gif").upper())
+        code = path.split("/")[1].upper()
         return json.dumps({"country": iso_country(code).name, "iso_cc": code}).encode()
 
     def asked_for(self) -> Counter[str]:
@@ -80,13 +84,13 @@ class SurplusServer:
                 self._answer(writer, path, request)
                 if self.honours_close and "Connection: close" in request:
                     break
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # The client has closed it.
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # The client has closed it, or the test is over.
         finally:
             writer.close()
 
     def _answer(self, writer: asyncio.StreamWriter, path: str, request: str) -> None:
-        answer = self._response(path, request)
+        answer = self.hint + self._response(path, request)
         is_bad_flag = path.endswith(".gif") and path.split("/")[1].upper() in self.bad
         if not (is_bad_flag or path == self.surplus_after):
             writer.write(answer)
@@ -105,6 +109,8 @@ class SurplusServer:
                 writer.close()
 
     def _response(self, path: str, request: str) -> bytes:
+        if path in self.redirects:
+            return f"HTTP/1.1 302 Found\r\nLocation: {self.redirects[path]}\r\nContent-Length: 0\r\n\r\n".encode()
         body = self.first_answers.pop(path, None) or self.file(path)
         etag = f'"{zlib.crc32(body)}"'
         if etag in request and not self.ignores_validators:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,6 +105,7 @@ class CheckedProtocol(ResponseHandler):
         self._n_answers = 0
         self._answer: StreamReader | None = None
         self._answered_at = 0.0
+        self._lost = asyncio.Event()
         self.asked_at = 0.0
 
     def begin(self, exchange: Exchange) -> None:
@@ -127,12 +128,9 @@ class CheckedProtocol(ResponseHandler):
 
     async def watch_to_the_end(self) -> None:
         """Wait until the server closes the connection, at most until a late answer would have come."""
-        if (closed := self.closed) is None:
-            return
-        await asyncio.wait({closed}, timeout=max(0.0, self.asked_at + self._connector.watch_s - self._loop.time()))
-        if closed.done():
-            # How it was closed does not matter; asyncio complains about an exception that is never asked for.
-            closed.exception()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self.asked_at + self._connector.watch_s):
+                await self._lost.wait()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Have the connection watched at the end of the run."""
@@ -145,6 +143,7 @@ class CheckedProtocol(ResponseHandler):
         It may be a response that no request asked for, after which the right one does not come any more.
         """
         self._connector.connections.discard(self)
+        self._lost.set()
         is_closed_by_server = self.transport is not None and not self.should_close and not self._awaits_bytes
         if is_closed_by_server and self._is_reused and self._loop.time() < self._answered_at + MIN_WATCH_S:
             self._connector.doubt_once(self._exchanges[-1])

@@ -66,6 +66,11 @@ async def save_metadata(server: SurplusServer, store: Path, codes: Sequence[str]
             await sink.save(FlagRecord(code, metadata=metadata, country=country), country=country)
 
 
+def flag_of(code: str) -> str:
+    """The path of a country's flag."""
+    return f"/{code.lower()}/{code.lower()}.gif"
+
+
 def records_in(store: Path) -> dict[str, FlagRecord]:
     """Every record of the store, by code."""
     return {path.stem: load_record(path.read_bytes()) for path in (store / "records").glob("*.json")}
@@ -76,11 +81,7 @@ def swapped(store: Path, server: SurplusServer) -> list[str]:
     flags = {code: image.file for code, record in records_in(store).items() if (image := record.image)}
     named = {*flags.values()}
     assert {f"flags/{path.name}" for path in (store / "flags").iterdir() if not path.name.startswith(".")} == named
-    return [
-        code
-        for code, file in flags.items()
-        if (store / file).read_bytes() != server.file(f"/{code.lower()}/{code.lower()}.gif")
-    ]
+    return [code for code, file in flags.items() if (store / file).read_bytes() != server.file(flag_of(code))]
 
 
 @contextmanager
@@ -173,11 +174,6 @@ def test_healthy_source_keeps_its_connections(store: Path) -> None:
     assert not [request for request in server.headers if "Connection: close" in request]
 
 
-def flag_of(code: str) -> str:
-    """The path of a country's flag."""
-    return f"/{code.lower()}/{code.lower()}.gif"
-
-
 VARIANTS = {
     "while the connection is idle": SurplusServer(surplus_s=0.0),
     "of another country": SurplusServer(surplus=response(gif("ZW"))),
@@ -191,6 +187,11 @@ VARIANTS = {
         surplus=response(gif("ZW")), surplus_s=0.005, answer_s=0.03, closes_after_surplus=True
     ),
     "after every flag": SurplusServer(bad=frozenset(FEW)),
+    "after a redirect": SurplusServer(
+        bad=frozenset(),
+        surplus_after="/old/ae.gif",
+        redirects={"/ae/ae.gif": "/old/ae.gif", "/ag/ag.gif": "/old/ag.gif"},
+    ),
 }
 
 
@@ -232,6 +233,16 @@ def test_harmless_bytes_cast_no_doubt(store: Path, surplus: bytes) -> None:
 
     assert summary.saved == 6
     assert len(server.requests) == 12
+
+
+def test_informational_response_before_the_answer_is_no_surplus(store: Path) -> None:
+    """The server may send early hints for each request (RFC 8297)."""
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+    with running_surplus_server(SurplusServer(bad=frozenset(), hint=hint)) as server:
+        summary = asyncio.run(fetch(server, store))
+
+    assert summary.saved == 6
+    assert (len(server.requests), server.n_connections) == (12, 1)
 
 
 def test_response_before_the_request_is_no_answer_to_it(store: Path) -> None:
