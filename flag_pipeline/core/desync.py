@@ -8,6 +8,8 @@ seen only when the connection has no request left to which it could belong. Then
 import asyncio
 import logging
 import re
+import statistics
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
@@ -26,9 +28,10 @@ from flag_pipeline.errors import SourceError
 
 logger = logging.getLogger(__name__)
 
-# At the end of a run a connection is watched for twice the time of the slowest answer so far, and this much longer.
+# After a request, its connection is watched for as long as answers take, and this much longer.
 MIN_WATCH_S = 0.05
 MAX_WATCH_S = 2.0
+POLL_S = 0.001
 SWITCHING_PROTOCOLS, OK = 101, 200
 UNREQUESTED = "the source sent bytes that no request asked for"
 # Some proxies say so before they close an idle connection (RFC 9110, section 15.5.9): no request reached them.
@@ -156,7 +159,7 @@ class CheckedProtocol(ResponseHandler):
             self._n_answers += 1
             self._answer = self._answer or payload
             self._answered_at = self._loop.time()
-            self._connector.note_answer(self._answered_at - self.asked_at)
+            self._connector.note_answer(self._answered_at - self.asked_at, is_first=not self._is_reused)
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
@@ -205,7 +208,9 @@ class CheckedConnector(aiohttp.TCPConnector):
         super().__init__(**how)
         self._factory = lambda: CheckedProtocol(self, self._loop)  # type: ignore[assignment]
         self._doubtful: list[set[str]] = []
-        self._slowest_answer_s = 0.0
+        # How long answers took: the first ones on their connections, which belong to their requests, and the latest.
+        self._first_answers_s: deque[float] = deque(maxlen=64)
+        self._latest_answers_s: deque[float] = deque(maxlen=16)
         self._keeps_connections = True
         self._has_cleared_doubts = False
         self.connections: set[CheckedProtocol] = set()
@@ -241,11 +246,14 @@ class CheckedConnector(aiohttp.TCPConnector):
     @property
     def watch_s(self) -> float:
         """How long after a request its connection is watched for unrequested bytes."""
-        return min(2 * self._slowest_answer_s + MIN_WATCH_S, MAX_WATCH_S)
+        answer_s = max(statistics.median(self._first_answers_s or [0.0]), max(self._latest_answers_s, default=0.0))
+        return min(answer_s + MIN_WATCH_S, MAX_WATCH_S)
 
-    def note_answer(self, answer_s: float) -> None:
-        """Note how long an answer took."""
-        self._slowest_answer_s = max(self._slowest_answer_s, answer_s)
+    def note_answer(self, answer_s: float, *, is_first: bool) -> None:
+        """Note how long an answer took, and whether it was the first on its connection."""
+        self._latest_answers_s.append(answer_s)
+        if is_first:
+            self._first_answers_s.append(answer_s)
 
     def doubt(self, exchanges: list[Exchange]) -> None:
         """Note that the answers of one connection are in doubt, and keep no connection from now on."""
@@ -269,8 +277,11 @@ class CheckedConnector(aiohttp.TCPConnector):
 
         Where an unrequested response was taken for the answer, the right one comes later and shows it.
         """
-        while (wait_s := self._left_s()) > 0:  # noqa: ASYNC110 - silence is what it waits for
+        # At least once, because bytes may have come that the loop has not read yet.
+        wait_s = POLL_S
+        while wait_s > 0:
             await asyncio.sleep(wait_s)
+            wait_s = self._left_s()
 
     def doubtful_codes(self) -> set[str]:
         """Return the countries whose answers are in doubt."""
