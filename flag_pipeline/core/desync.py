@@ -157,7 +157,7 @@ class CheckedProtocol(ResponseHandler):
         message, payload = data
         if message.code >= OK or message.code == SWITCHING_PROTOCOLS:
             self._n_answers += 1
-            self._answer = self._answer or payload
+            self._answer = payload if self._answer is None else self._answer
             self._answered_at = self._loop.time()
             self._connector.note_answer(self._answered_at - self.asked_at, is_first=not self._is_reused)
         super().feed_data(data, size)
