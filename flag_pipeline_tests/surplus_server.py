@@ -24,6 +24,7 @@ class SurplusServer:
         surplus_s: how long after the flag it comes; None means in the same piece.
         answer_s: how long each answer takes.
         is_chunked: whether bodies are chunked, else they have a Content-Length.
+        is_held_back: whether it comes when the next request has come, whatever *surplus_s* says.
         closes_after_surplus: whether the server closes the connection after it.
         honours_close: whether the server closes a connection that the client asks to close.
         ignores_validators: whether it answers conditional requests in full.
@@ -43,6 +44,7 @@ class SurplusServer:
     surplus_s: float | None = 0.005
     answer_s: float = 0.0003
     is_chunked: bool = False
+    is_held_back: bool = False
     closes_after_surplus: bool = False
     honours_close: bool = True
     ignores_validators: bool = False
@@ -74,14 +76,17 @@ class SurplusServer:
         """Answer the requests of one connection in turn."""
         self.n_connections += 1
         writer.write(self.greeting)
+        held_back = b""
         try:
             while not writer.is_closing():
                 request = (await reader.readuntil(b"\r\n\r\n")).decode()
                 path = request.split(" ", 2)[1]
                 self.requests.append(path)
                 self.headers.append(request)
+                self._send_surplus(writer, held_back)
+                held_back = b""
                 await asyncio.sleep(self.answer_s)
-                self._answer(writer, path, request)
+                held_back = self._answer(writer, path, request)
                 if self.honours_close and "Connection: close" in request:
                     break
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -89,21 +94,25 @@ class SurplusServer:
         finally:
             writer.close()
 
-    def _answer(self, writer: asyncio.StreamWriter, path: str, request: str) -> None:
+    def _answer(self, writer: asyncio.StreamWriter, path: str, request: str) -> bytes:
+        """Answer, and return the surplus response if it is held back."""
         answer = self.hint + self._response(path, request)
         is_bad_flag = path.endswith(".gif") and path.split("/")[1].upper() in self.bad
         if not (is_bad_flag or path == self.surplus_after):
             writer.write(answer)
-            return
+            return b""
         surplus = answer if self.surplus is None else self.surplus
         if self.surplus_s is None:
             writer.write(answer + surplus)
-            return
+            return b""
         writer.write(answer)
+        if self.is_held_back:
+            return surplus
         asyncio.get_running_loop().call_later(self.surplus_s, self._send_surplus, writer, surplus)
+        return b""
 
     def _send_surplus(self, writer: asyncio.StreamWriter, surplus: bytes) -> None:
-        if not writer.is_closing():
+        if surplus and not writer.is_closing():
             writer.write(surplus)
             if self.closes_after_surplus:
                 writer.close()

@@ -112,9 +112,13 @@ class CheckedProtocol(ResponseHandler):
         self.asked_at = 0.0
 
     def begin(self, exchange: Exchange) -> None:
-        """Note that the next bytes answer this request."""
+        """Note which request the connection is for now."""
         self._exchanges.append(exchange)
+
+    def set_response_params(self, **how: Any) -> None:
+        """Note that the next bytes are the answer to a request; aiohttp calls it for each, CONNECT included."""
         self._n_answers, self._answer, self.asked_at = 0, None, self._loop.time()
+        super().set_response_params(**how)
 
     @property
     def _is_answered(self) -> bool:
@@ -122,7 +126,7 @@ class CheckedProtocol(ResponseHandler):
 
     @property
     def _awaits_bytes(self) -> bool:
-        return bool(self._exchanges) and not self._is_answered
+        return self._parser is not None and not self._is_answered
 
     @property
     def is_watched_to_the_end(self) -> bool:

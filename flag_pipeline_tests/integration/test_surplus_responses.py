@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import dagster as dg
 import pytest
 
 from flag_pipeline.core.connection import open_source
 from flag_pipeline.core.countries import iso_codes, iso_country
+from flag_pipeline.core.desync import CheckedConnector
 from flag_pipeline.core.records import country_sha256, load_record
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
@@ -180,12 +182,13 @@ VARIANTS = {
     "without a body": SurplusServer(surplus=b"HTTP/1.1 204 No Content\r\n\r\n"),
     "unchanged": SurplusServer(surplus=b"HTTP/1.1 304 Not Modified\r\n\r\n"),
     "informational": SurplusServer(surplus=b"HTTP/1.1 103 Early Hints\r\n\r\n"),
-    "not found": SurplusServer(surplus=b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", answer_s=0.01),
-    "no HTTP": SurplusServer(surplus=b"<!-- served in 3 ms -->\n", surplus_s=0.001, answer_s=0.01),
-    "cut short": SurplusServer(surplus=response(gif("ZW"))[:200], surplus_s=0.001, answer_s=0.01),
-    "then closed": SurplusServer(
-        surplus=response(gif("ZW")), surplus_s=0.005, answer_s=0.03, closes_after_surplus=True
+    "while the next request is under way": SurplusServer(is_held_back=True, answer_s=0.01),
+    "not found": SurplusServer(
+        surplus=b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", is_held_back=True, answer_s=0.01
     ),
+    "no HTTP": SurplusServer(surplus=b"<!-- served in 3 ms -->\n", is_held_back=True, answer_s=0.01),
+    "cut short": SurplusServer(surplus=response(gif("ZW"))[:200], is_held_back=True, answer_s=0.01),
+    "then closed": SurplusServer(surplus=response(gif("ZW")), is_held_back=True, closes_after_surplus=True),
     "after every flag": SurplusServer(bad=frozenset(FEW)),
     "after a redirect": SurplusServer(
         bad=frozenset(),
@@ -260,7 +263,7 @@ def test_flags_of_the_last_run_come_back_as_if_nothing_had_happened(store: Path)
     with running_surplus_server(SurplusServer(bad=frozenset())) as server:
         asyncio.run(fetch(server, store))
         before = records_in(store)
-        server.bad, server.surplus, server.surplus_s, server.answer_s = frozenset({"AD"}), None, 0.001, 0.02
+        server.bad, server.is_held_back = frozenset({"AD"}), True
         server.ignores_validators = True
         server.files[flag_of("AG")] = gif("ZW")
         summary = asyncio.run(fetch(server, store))
@@ -293,3 +296,22 @@ def test_names_from_a_document_in_doubt_are_fetched_again(store: Path) -> None:
         code: iso_country(code).name for code in FEW
     }
     assert server.requests.count("/en/codes.json") == 2
+
+
+async def test_answer_of_a_proxy_is_no_surplus() -> None:
+    """The answer to CONNECT comes before the connection carries a request to the source."""
+    asked = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+    async with proxy, aiohttp.ClientSession(connector=CheckedConnector()) as session:
+        with pytest.raises(aiohttp.ClientHttpProxyError) as caught:
+            await session.get("https://flags.example/cn.gif", proxy=address)
+
+    assert caught.value.status == 403
+    assert asked[0].startswith(b"CONNECT flags.example:443 ")
