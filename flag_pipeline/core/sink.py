@@ -260,10 +260,10 @@ class FileSink:
 
     def _forget(self, code: str) -> None:
         with self._alone(code):
-            self._store.delete(record_path(code))
+            self._files.delete(record_path(code))
             self._recorded.discard(code)
             for path in (metadata_path(code), *self._flags_of.pop(code, ())):
-                self._store.delete(path)
+                self._files.delete(path)
 
     def _flag_in_place(self, record: FlagRecord, image: FlagImage | None, *, lost: bool) -> str | None:
         """Return the path of the record's image once it is there, None if it has none or has lost it."""

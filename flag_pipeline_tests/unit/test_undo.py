@@ -110,8 +110,9 @@ async def test_store_that_refuses_costs_no_other_country(
     source: FakeSource, sink: FileSink, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log names the country, and the next answer replaces the doubtful one."""
+    await run_of(source, sink).refresh("CN")
     run = await swap(source, sink)
-    await asyncio.to_thread(shutil.rmtree, tmp_path / "metadata")
+    await asyncio.to_thread(shutil.rmtree, tmp_path / "flags")
 
     assert await run.take_back() == {"CN"}
 
