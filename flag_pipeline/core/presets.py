@@ -14,7 +14,7 @@ class SourcePreset:
     """How a source is laid out.
 
     Attributes:
-        name: what a user calls it; a base URL where it has no other name.
+        name: the source's identity, as `--source` takes it: a preset's name or a base URL.
         base_url: without trailing slash; what records and messages call it.
         flag_path: below the base URL; `{cc}` stands for the code in lower case.
         metadata_path: likewise; without `{cc}` it is one document for all countries, a JSON object.
@@ -86,9 +86,11 @@ def find_preset(source: str) -> SourcePreset:
         return preset
     layout, _, address = source.partition("@")
     if layout in PRESETS and _is_base_url(address):
-        return replace(PRESETS[layout], name=source, base_url=address.rstrip("/"), is_public=False)
+        base_url = _normalised(address)
+        return replace(PRESETS[layout], name=f"{layout}@{base_url}", base_url=base_url, is_public=False)
     if _is_base_url(source):
-        return SourcePreset(name=source, base_url=source.rstrip("/"))
+        base_url = _normalised(source)
+        return SourcePreset(name=base_url, base_url=base_url)
     raise ConfigurationError(
         f"unknown source {source!r}; use one of {', '.join(PRESETS)}, the http(s) base URL of the book's layout, or "
         "such as flagcdn@https://mirror.example"
@@ -104,3 +106,38 @@ def _is_base_url(address: str) -> bool:
     # The address is recorded, shown and published with every flag: no place for a password.
     is_harmless = address.isprintable() and parts.username is None and not parts.query and not parts.fragment
     return parts.scheme in {"http", "https"} and is_addressable and is_harmless
+
+
+def _normalised(address: str) -> str:
+    """Return the base URL in one spelling (RFC 3986, section 6.2): scheme and host in lower case, no default port."""
+    parts = urlsplit(address)
+    host = parts.netloc.lower()
+    default_port = {"http": ":80", "https": ":443"}[parts.scheme]
+    return parts._replace(netloc=host.removesuffix(default_port)).geturl().rstrip("/")
+
+
+def is_same_source(one: str, other: str) -> bool:
+    """Whether two sources have one identity: the same preset or the same base URL."""
+    return find_preset(one).base_url == find_preset(other).base_url
+
+
+def source_of(url: str, code: str) -> str:
+    """Return the source, as `--source` takes it, that the address of one of the country's files belongs to.
+
+    Returns an empty text for an address that is in no known layout.
+    """
+    found = ""
+    for preset in PRESETS.values():
+        for path in (preset.flag_path, preset.metadata_path):
+            suffix = f"/{path.format(cc=code.lower())}"
+            if not url.endswith(suffix):
+                continue
+            base_url = url.removesuffix(suffix)
+            if base_url == preset.base_url:
+                return preset.name
+            if _is_base_url(base_url):
+                found = base_url if path in _BOOK_PATHS else f"{preset.name}@{base_url}"
+    return found
+
+
+_BOOK_PATHS = {EMBEDDED.flag_path, EMBEDDED.metadata_path}

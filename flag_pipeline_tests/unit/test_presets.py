@@ -3,7 +3,7 @@
 import pytest
 
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.presets import EMBEDDED, FLUENTPYTHON, find_preset
+from flag_pipeline.core.presets import EMBEDDED, FLUENTPYTHON, find_preset, is_same_source, source_of
 from flag_pipeline.errors import ConfigurationError
 
 
@@ -40,3 +40,28 @@ def test_fluentpython_lacks_55_countries_and_is_public() -> None:
     """249 less 55 is the book's 194, and DNS may not turn that host into a private one."""
     assert len(set(iso_codes()) - FLUENTPYTHON.lacks) == 194
     assert FLUENTPYTHON.is_public
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("embedded", "embedded"),
+        ("fluentpython", "fluentpython"),
+        ("HTTP://Flags.Example:80/data/", "http://flags.example/data"),
+        ("https://flags.example:443", "https://flags.example"),
+        ("flagcdn@https://Mirror.Example/", "flagcdn@https://mirror.example"),
+    ],
+)
+def test_a_source_has_one_name_and_its_addresses_lead_back_to_it(source: str, name: str) -> None:
+    """Slashes at the end, the case of the host and the default port make no other source."""
+    preset = find_preset(source)
+
+    assert preset.name == name
+    assert source_of(preset.flag_url("CN"), "CN") == source_of(preset.metadata_url("CN"), "CN") == name
+    assert is_same_source(source, name)
+
+
+@pytest.mark.parametrize("url", ["", "http://flags.example/CN.svg", "ftp://flags.example/cn/cn.gif"])
+def test_an_address_in_no_layout_has_no_source(url: str) -> None:
+    """It is not guessed."""
+    assert source_of(url, "CN") == ""
