@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ import typer
 
 from flag_pipeline.cli_catalog import commands
 from flag_pipeline.cli_errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of, own_stderr
-from flag_pipeline.errors import ConfigurationError
+from flag_pipeline.errors import ConfigurationError, SinkError
 
 # Each command imports what it uses: `--help` needs nothing, and only what has passed all checks of the arguments waits
 # for Dagster, which takes most of a second.
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
     from dagster import DagsterInstance
 
-    from flag_pipeline.defs.ledger import AssetLedger, RecordedCountry
-    from flag_pipeline.launch import CatalogReport, RunReport
+    from flag_pipeline.core.listing import StoreListing
+    from flag_pipeline.defs.ledger import RecordedCountry
+    from flag_pipeline.launch import FetchRequest
+    from flag_pipeline.reports import CatalogReport, RunReport
     from flag_pipeline.settings import Settings
 
 app = typer.Typer(
@@ -66,6 +69,9 @@ def run(
     store: Store = None,
     max_requests: MaxRequests = None,
     limit: Annotated[int | None, typer.Option("--limit", "-l", min=1, help="Fetch at most so many.")] = None,
+    refetch: Annotated[
+        bool, typer.Option("--refetch", help="Fetch every file in full, although the source says it is unchanged.")
+    ] = False,
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
@@ -75,7 +81,11 @@ def run(
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
     wanted = select_codes(codes or [], partition_codes(settings))[:limit]
-    _fetch(settings, wanted, verbose=verbose, as_json=as_json)
+    with _open_instance() as instance:
+        from flag_pipeline.launch import FetchRequest
+
+        request = FetchRequest(settings, wanted, refetch=refetch)
+        _fetch(instance, [request], settings, verbose=verbose, as_json=as_json)
 
 
 @app.command()
@@ -86,21 +96,31 @@ def retry(
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch every failed, not-found or missing country again, in one run however scattered."""
-    from flag_pipeline.settings import load_settings, partition_codes
+    """Fetch again what is not materialized, not in the store or was not asked for, from where it was asked for last."""
+    from flag_pipeline.settings import load_settings
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
-    codes = partition_codes(settings)
-    still_open = {code for ledger in _read_ledgers(codes).values() for code in ledger.open_codes}
-    _fetch(settings, [code for code in codes if code in still_open], verbose=verbose, as_json=as_json)
+    with _open_instance() as instance:
+        from flag_pipeline.launch import FetchRequest
+        from flag_pipeline.retrying import codes_by_source
+
+        requests = []
+        for name, codes in codes_by_source(instance, settings, _list_store(settings), source=source).items():
+            chosen = load_settings(source=name, store=store, max_requests=max_requests)
+            requests.append(FetchRequest(chosen, codes))
+        _fetch(instance, requests, settings, verbose=verbose, as_json=as_json)
 
 
 @app.command()
-def status(as_json: AsJson = False) -> None:
-    """Show how each country stands, by its latest recorded outcome."""
-    from flag_pipeline.settings import load_settings, partition_codes
+def status(store: Store = None, as_json: AsJson = False) -> None:
+    """Show how each country stands, by its latest recorded outcome and by what the store has."""
+    from flag_pipeline.settings import load_settings
 
-    ledgers = _read_ledgers(partition_codes(load_settings()))
+    settings = load_settings(store=store)
+    with _open_instance() as instance:
+        from flag_pipeline.retrying import read_ledgers
+
+        ledgers = read_ledgers(instance, settings, _list_store(settings))
     if as_json:
         from flag_pipeline.printing_json import ledger_json
 
@@ -108,7 +128,7 @@ def status(as_json: AsJson = False) -> None:
     else:
         from flag_pipeline.printing import print_ledgers
 
-        print_ledgers(ledgers)
+        print_ledgers(ledgers, settings)
 
 
 @app.command()
@@ -169,31 +189,53 @@ def ui(
         raise ConfigurationError(f"flag-pipeline ui is running on {home} already: stop it first") from exc
 
 
-def _fetch(settings: "Settings", codes: list[str], *, verbose: bool, as_json: bool) -> None:
+def _fetch(
+    instance: "DagsterInstance",
+    requests: "list[FetchRequest]",
+    settings: "Settings",
+    *,
+    verbose: bool,
+    as_json: bool,
+) -> None:
     """Fetch, rebuild the catalog, print, and exit with the code that says how it went."""
-    with _open_instance() as instance, own_stderr(is_shared=verbose) as terminal:
-        from flag_pipeline import launch
+    from flag_pipeline import launch
+    from flag_pipeline.reports import CatalogReport, RunReport
 
-        def on_wait(run_ids: "Collection[str]") -> None:
-            _say_wait(run_ids, terminal)
-
-        report, catalog = launch.RunReport(), launch.CatalogReport()
-        log_level = launch.VERBOSE if verbose else launch.QUIET
-        if codes:
-            with _progress(len(codes), terminal, shown=not (verbose or as_json)) as on_country:
-                report = launch.fetch(instance, settings, codes, on_country, on_wait=on_wait, log_level=log_level)
-        if not (report.is_canceled or report.error):
+    report, catalog = RunReport(), CatalogReport()
+    log_level = launch.VERBOSE if verbose else launch.QUIET
+    with own_stderr(is_shared=verbose) as terminal:
+        on_wait = partial(_say_wait, terminal)
+        n_countries = sum(len(each.codes) for each in requests)
+        with _progress(n_countries, terminal, shown=not (verbose or as_json)) as on_country:
+            for request in requests:
+                report.include(launch.fetch(instance, request, on_country, on_wait=on_wait, log_level=log_level))
+                if report.is_canceled:
+                    break
+        if len(requests) == 1:
+            settings = requests[0].settings
+        if not (report.is_canceled or report.n_not_asked):
             catalog = launch.rebuild(instance, settings)
     if as_json:
-        from flag_pipeline.printing_json import errors_of, report_json
+        from flag_pipeline.printing_json import errors_of, report_json, warnings_of
 
         print(json.dumps(report_json(report, catalog, settings)))
-        print(*errors_of(report, catalog), sep="\n", end="", file=sys.stderr)
+        print(*warnings_of(report), *errors_of(report, catalog), sep="\n", end="", file=sys.stderr)
     else:
         from flag_pipeline.printing import print_report
 
         print_report(report, catalog, settings)
     raise typer.Exit(_exit_code(report, catalog))
+
+
+def _list_store(settings: "Settings") -> "StoreListing | None":
+    """Return what the store has; None, and a line on stderr, if it cannot be listed."""
+    from flag_pipeline.core.listing import list_store
+
+    try:
+        return list_store(settings.store)
+    except SinkError as exc:
+        print(f"flag-pipeline: {exc}; what the store has is not taken into account", file=sys.stderr)
+        return None
 
 
 @contextmanager
@@ -222,7 +264,7 @@ def _progress(
     return progress_bar(total, terminal)
 
 
-def _say_wait(run_ids: "Collection[str]", terminal: "TextIO") -> None:
+def _say_wait(terminal: "TextIO", run_ids: "Collection[str]") -> None:
     runs = f"run {' '.join(sorted(run_ids))} is" if run_ids else "others are"
     print(f"flag-pipeline: waiting, for {runs} fetching (Ctrl-C stops)", file=terminal, flush=True)
 
@@ -231,10 +273,3 @@ def _exit_code(report: "RunReport", catalog: "CatalogReport") -> int:
     if report.is_canceled or catalog.is_canceled:
         return EXIT_INTERRUPTED
     return EXIT_OK if report.all_fetched and not catalog.error else EXIT_FAILED
-
-
-def _read_ledgers(codes: list[str]) -> "dict[str, AssetLedger]":
-    with _open_instance() as instance:
-        from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE, read_ledger
-
-        return {key.to_user_string(): read_ledger(instance, key, codes) for key in (COUNTRY_METADATA, FLAG_IMAGE)}

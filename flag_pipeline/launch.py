@@ -3,10 +3,11 @@
 Such a run is like one that the daemon launches: it is stored, it shows in the UI, and it can be re-executed there.
 """
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -32,8 +33,11 @@ from dagster._core.utils import make_new_run_id
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.flags import POOL, STEP
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
-from flag_pipeline.defs.ledger import FLAG_CATALOG, RecordedCountry, RecordedOutcome, read_event
+from flag_pipeline.defs.ledger import FETCHED_ASSETS, FLAG_CATALOG, RecordedCountry, read_event
+from flag_pipeline.defs.planning import plan_partitions
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
+from flag_pipeline.defs.source_guard import SOURCE_GIVEN_TAG
+from flag_pipeline.reports import CatalogReport, RunReport
 from flag_pipeline.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, bury_dead_runs, run_lock, unfinished_run
 from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, dagster_home, partition_codes
 
@@ -55,95 +59,48 @@ def open_instance() -> Iterator[DagsterInstance]:
         yield instance
 
 
-@dataclass(slots=True)
-class RunReport:
-    """What one fetching run did, gathered from its events as they were stored.
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """What one run is to fetch.
 
     Attributes:
-        body_bytes: decoded body bytes received.
-        error: why the run failed where no country is to blame, else empty.
-        recorded: the latest outcome of each country, and the asset by whose events it is counted.
+        refetch: whether to fetch every file in full, although the source says that it is unchanged.
     """
 
-    run_id: str = ""
-    requested: int = 0
-    body_bytes: int = 0
-    requests: int = 0
-    retries: int = 0
-    elapsed_s: float = 0.0
-    is_canceled: bool = False
-    error: str = ""
-    recorded: dict[str, tuple[dg.AssetKey | None, RecordedCountry]] = field(default_factory=dict)
-
-    @property
-    def saved(self) -> int:
-        """How many countries have new content."""
-        return len(self._with(RecordedOutcome.SAVED))
-
-    @property
-    def unchanged(self) -> int:
-        """How many countries are as they were stored."""
-        return len(self._with(RecordedOutcome.UNCHANGED))
-
-    @property
-    def not_found(self) -> list[str]:
-        """The countries that the source does not have."""
-        return [country.code for country in self._with(RecordedOutcome.NOT_FOUND)]
-
-    @property
-    def failed(self) -> dict[str, dict[str, str]]:
-        """Kind and reason by code."""
-        failed = self._with(RecordedOutcome.FAILED)
-        return {country.code: {"kind": country.kind, "reason": country.reason} for country in failed}
-
-    @property
-    def all_fetched(self) -> bool:
-        """Whether the run did what it was asked to; a country that the source does not have counts as done."""
-        return not (self.failed or self.error or self.is_canceled)
-
-    def add(self, country: RecordedCountry, asset_key: dg.AssetKey | None) -> bool:
-        """Take a country's event, and return whether it is the first of that country.
-
-        A country has an event for each of the run's assets, and another one for each if it was fetched again. The
-        latest outcome counts; the costs of all fetches add up.
-        """
-        counted_key, _ = self.recorded.get(country.code, (asset_key, None))
-        is_first = country.code not in self.recorded
-        if asset_key == counted_key:
-            self.recorded[country.code] = (asset_key, country)
-            self.requests += country.requests
-            self.retries += max(0, country.attempts - 1)
-            self.body_bytes += country.body_bytes
-        return is_first
-
-    def _with(self, outcome: RecordedOutcome) -> list[RecordedCountry]:
-        return [country for _, country in self.recorded.values() if country.outcome is outcome]
+    settings: Settings
+    codes: list[str]
+    refetch: bool = False
 
 
 def fetch(
     instance: DagsterInstance,
-    settings: Settings,
-    codes: list[str],
+    request: FetchRequest,
     on_country: Callable[[RecordedCountry], None],
     *,
     on_wait: Callable[[Collection[str]], None],
     log_level: str = QUIET,
 ) -> RunReport:
-    """Fetch *codes* in one run; *on_country* hears of each country as soon as it is recorded.
+    """Fetch what is requested in one run; *on_country* hears of each country as soon as it is recorded.
 
     If others are fetching, *on_wait* hears once which runs these are. Raises KeyboardInterrupt if that comes before the
     run's turn does; later, the report says so.
     """
     started_at = time.monotonic()
-    tags, config = _partition_request(codes, partition_codes(settings))
-    config = {**_run_config(settings, log_level), **config}
+    settings, codes = request.settings, request.codes
+    tags, listed = _partition_request(codes, partition_codes(settings))
+    # An option or a variable of this very command is a choice, the default is none.
+    tags[SOURCE_GIVEN_TAG] = str("source" in settings.model_fields_set).lower()
+    config = _run_config(settings, log_level) | _op_config(listed, refetch=request.refetch)
     with _launched(instance, settings, refresh_flags.name, tags=tags, run_config=config) as (job, run):
+        plan_partitions(instance, run, FETCHED_ASSETS, listed, step=STEP)
         report = RunReport(run_id=run.run_id, requested=len(codes))
 
         def listen(entry: EventLogEntry) -> None:
             event = entry.dagster_event
-            country = read_event(event) if event else None
-            if event and country and report.add(country, event.asset_key):
+            if event is None:
+                if entry.level == logging.WARNING:
+                    report.warnings.append(entry.user_message)
+            elif (country := read_event(event)) is not None and report.add(country, event.asset_key):
                 on_country(country)
 
         instance.add_event_listener(run.run_id, listen)
@@ -154,21 +111,6 @@ def fetch(
         report.error = _error_of(result.all_events)
     report.elapsed_s = time.monotonic() - started_at
     return report
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogReport:
-    """What came of rebuilding the catalog.
-
-    Attributes:
-        n_rows: of the new catalog; 0 when it was not rebuilt.
-        is_canceled: whether somebody interrupted it.
-        error: why it was not rebuilt, else empty.
-    """
-
-    n_rows: int = 0
-    is_canceled: bool = False
-    error: str = ""
 
 
 def rebuild(instance: DagsterInstance, settings: Settings) -> CatalogReport:
@@ -239,14 +181,21 @@ def _turn_of(
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
-def _partition_request(codes: list[str], partitions: list[str]) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return the run tags or the run configuration that ask for *codes*: by partition where Dagster can say it."""
+def _partition_request(codes: list[str], partitions: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the run tags that ask for *codes* where Dagster can say it by partition, else the codes to list."""
     if len(codes) == 1:
-        return {PARTITION_NAME_TAG: codes[0]}, {}
+        return {PARTITION_NAME_TAG: codes[0]}, []
     first = partitions.index(codes[0])
     if partitions[first : first + len(codes)] == codes:
-        return {ASSET_PARTITION_RANGE_START_TAG: codes[0], ASSET_PARTITION_RANGE_END_TAG: codes[-1]}, {}
-    return {}, {"ops": {STEP: {"config": {"countries": codes}}}}
+        return {ASSET_PARTITION_RANGE_START_TAG: codes[0], ASSET_PARTITION_RANGE_END_TAG: codes[-1]}, []
+    return {}, codes
+
+
+def _op_config(listed: list[str], *, refetch: bool) -> dict[str, Any]:
+    config: dict[str, Any] = {"countries": listed} if listed else {}
+    if refetch:
+        config["refetch"] = True
+    return {"ops": {STEP: {"config": config}}} if config else {}
 
 
 def _run_config(settings: Settings, log_level: str) -> dict[str, Any]:
@@ -286,9 +235,11 @@ def _is_of_countries(events: Sequence[dg.DagsterEvent], report: RunReport) -> bo
 
 
 def _error_of(events: Sequence[dg.DagsterEvent]) -> str:
-    """Return the reason of a run's failure in one line: our own error if there is one, else the innermost cause."""
+    """Return the reason of a run's failure: what the step says, else our own error, else the innermost cause."""
     ours = {"ConfigurationError", "SinkError", "SourceError"}
     for event in events:
+        if event.is_step_failure and (said := event.step_failure_data.user_failure_data) and said.description:
+            return said.description
         error = getattr(event.event_specific_data, "error", None)
         while error is not None and error.cause is not None and error.cls_name not in ours:
             error = error.cause

@@ -82,10 +82,21 @@ class FlagImage:
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What HTTP gave to ask "changed since?" with (RFC 9110, section 8.8); each may be empty."""
+    """What HTTP gave to ask "changed since?" with (RFC 9110, section 8.8); each may be empty.
+
+    Attributes:
+        received_at: when a 200 answer last brought them (aware UTC); None beside a strong ETag, which is always
+            trusted, and in records that predate the field.
+    """
 
     etag: bounds.Validator = ""
     last_modified: bounds.Validator = ""
+    received_at: bounds.Moment | None = None
+
+    @property
+    def are_strong(self) -> bool:
+        """Whether an equal validator means equal bytes: a strong ETag does, a date and a weak ETag do not."""
+        return bool(self.etag) and not self.etag.startswith("W/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from flag_pipeline.commands import command_for, fetch_command, status_command, unconfigured_store
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.printing_json import errors_of
+from flag_pipeline.printing_json import errors_of, warnings_of
 from flag_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from flag_pipeline.defs.ledger import AssetLedger, RecordedCountry
-    from flag_pipeline.launch import CatalogReport, RunReport
+    from flag_pipeline.reports import CatalogReport, RunReport
 
 SHOWN_REASONS, SHOWN_CODES = 20, 12
 
@@ -44,17 +45,21 @@ def progress_bar(total: int, terminal: "TextIO") -> "Iterator[Callable[[Recorded
 def print_report(report: "RunReport", catalog: "CatalogReport", settings: Settings) -> None:
     """Print what a run did, what failed and why, and where the files are."""
     console = Console(highlight=False)
+    for warning in warnings_of(report):
+        console.print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True)
     console.print(*_summary_of(report), sep="\n", soft_wrap=True)
     for (kind, reason), codes in sorted(_by_reason(report.failed).items(), key=lambda group: group[1])[:SHOWN_REASONS]:
         console.print(f"[red]{_some(codes)}[/red] {kind}: {escape(reason)}", soft_wrap=True)
     if len(_by_reason(report.failed)) > SHOWN_REASONS:
-        console.print("and others: flag-pipeline status")
+        console.print(f"and others: {escape(status_command(settings))}", soft_wrap=True)
     if report.not_found:
         console.print(f"The source does not have {' '.join(sorted(report.not_found))}.", soft_wrap=True)
     for error in errors_of(report, catalog):
         console.print(f"[red]{escape(error)}[/red]", soft_wrap=True)
-    if report.failed or report.is_canceled:
-        console.print("What was recorded stays. The rest again: [bold]flag-pipeline retry[/bold]")
+    # A run that was refused asked for nothing: its message has the commands.
+    if report.failed or report.is_canceled or (report.recorded and report.n_not_asked):
+        command = escape(command_for("retry", settings))
+        console.print(f"What was recorded stays. The rest again: [bold]{command}[/bold]", soft_wrap=True)
     if catalog.n_rows:
         store = escape(settings.store)
         console.print(f"Flags are in {store}/flags", soft_wrap=True)
@@ -65,10 +70,12 @@ def _summary_of(report: "RunReport") -> list[str]:
     if not report.requested:
         return ["Nothing to fetch: every country is materialized."]
     failed = f"[red]{len(report.failed)} failed[/red]" if report.failed else "0 failed"
+    interrupted = "interrupted: " if report.is_canceled else ""
+    not_asked = f", {interrupted}{report.n_not_asked} not asked" if report.n_not_asked else ""
     return [
         (
             f"{report.requested} requested: {report.saved} saved, {report.unchanged} unchanged,"
-            f" {len(report.not_found)} not found, {failed}"
+            f" {len(report.not_found)} not found, {failed}{not_asked}"
         ),
         (
             f"{report.requests} requests, {report.retries} retries, {report.body_bytes / 1000:.1f} kB,"
@@ -92,8 +99,8 @@ def _some(codes: list[str]) -> str:
     return f"{' '.join(codes[:SHOWN_CODES])}{more}"
 
 
-def print_ledgers(ledgers: "Mapping[str, AssetLedger]") -> None:
-    """Print how many countries stand how for each asset, and why the failed ones failed."""
+def print_ledgers(ledgers: "Mapping[str, AssetLedger]", settings: Settings) -> None:
+    """Print how many countries stand how for each asset, why the failed ones failed, and what `retry` would fetch."""
     console = Console(highlight=False)
     table = Table("asset", "materialized", "failed", "not found", "missing")
     for name, ledger in ledgers.items():
@@ -103,3 +110,13 @@ def print_ledgers(ledgers: "Mapping[str, AssetLedger]") -> None:
     reasons = {code: miss for ledger in ledgers.values() for code, miss in ledger.failed.items()}
     for code, miss in sorted(reasons.items()):
         console.print(f"[red]{code}[/red] {miss.kind}: {escape(miss.reason)}", soft_wrap=True)
+    lacking = sorted({code for ledger in ledgers.values() for code in ledger.lacking})
+    not_asked = sorted({code for ledger in ledgers.values() for code in ledger.not_asked})
+    store = escape(settings.store)
+    if lacking:
+        console.print(f"{store} lacks files that Dagster has as materialized: {_some(lacking)}", soft_wrap=True)
+    if not_asked:
+        console.print(f"A run was ended before it asked for {_some(not_asked)}", soft_wrap=True)
+    if lacking or not_asked:
+        command = escape(fetch_command("retry", store=unconfigured_store(settings.store)))
+        console.print(f"Fetch them: [bold]{command}[/bold]", soft_wrap=True)

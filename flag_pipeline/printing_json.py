@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flag_pipeline.defs.ledger import AssetLedger
-    from flag_pipeline.launch import CatalogReport, RunReport
+    from flag_pipeline.reports import CatalogReport, RunReport
     from flag_pipeline.settings import Settings
 
 
@@ -19,6 +19,7 @@ def report_json(report: "RunReport", catalog: "CatalogReport", settings: "Settin
         "unchanged": report.unchanged,
         "not_found": sorted(report.not_found),
         "failed": dict(sorted(report.failed.items())),
+        "not_asked": report.n_not_asked,
         "bytes": report.body_bytes,
         "requests": report.requests,
         "retries": report.retries,
@@ -33,11 +34,18 @@ def errors_of(report: "RunReport", catalog: "CatalogReport") -> list[str]:
     return [f"{what}: {error}" for what, error in said if error]
 
 
+def warnings_of(report: "RunReport") -> list[str]:
+    """Return what the run warned of, a line each."""
+    return [f"Warning: {warning}" for warning in report.warnings]
+
+
 def ledger_json(ledger: "AssetLedger") -> dict[str, object]:
-    """Return what `status --json` prints for one asset."""
+    """Return what `status --json` prints for one asset; the last two only if there are any."""
+    unusual = {"lacking": ledger.lacking, "not_asked": ledger.not_asked}
     return {
         "materialized": len(ledger.materialized),
         "failed": sorted(ledger.failed),
         "not_found": sorted(ledger.not_found),
         "missing": sorted(ledger.missing),
+        **{name: sorted(codes) for name, codes in unusual.items() if codes},
     }

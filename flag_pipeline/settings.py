@@ -84,6 +84,17 @@ class SourceSettings(BaseModel):
     )
     sweep_timeout_s: float = Field(1800.0, gt=0, description="Seconds for all countries of a run together.")
     max_body_bytes: int = Field(1_048_576, ge=1024, le=MAX_FILE_BYTES, description="Largest decoded body, in bytes.")
+    revalidate_days: float = Field(
+        30.0,
+        ge=0,
+        description="Days after which a file without a strong ETag is fetched in full, whatever its date says.",
+    )
+    max_lost_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of the stored flags that the source may suddenly lack, if more than 3, before a run fails.",
+    )
     max_pixels: int = Field(4_000_000, ge=1, le=80_000_000, description="Largest image, in pixels over all its frames.")
     max_scans: int = Field(
         100, ge=1, le=10_000, description="Scans of a JPEG: each is a pass over all its pixels; usual files have 10."

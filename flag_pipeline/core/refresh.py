@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -56,6 +56,7 @@ class Refresher:
         image: whether the flag is wanted; it is named after the country, so metadata that is not stored yet is
             fetched and stored for it all the same.
         history_keep: replaced flags that are kept of a country.
+        refetch: whether to fetch every file in full, whatever its validators say.
         shared: the metadata of all countries, where the source has it in one document.
         decoder: decodes the flags; whoever opened it closes it.
     """
@@ -65,6 +66,7 @@ class Refresher:
     metadata: bool = True
     image: bool = True
     history_keep: int = 10
+    refetch: bool = False
     shared: SharedMetadata = field(default_factory=SharedMetadata)
     decoder: Decoder = field(default_factory=Decoder)
     # The records of changed countries as they were at the start of the run.
@@ -141,10 +143,7 @@ class Refresher:
         """Return the record with the source's metadata, and the country if its file has to be written."""
         url = self.source.preset.metadata_url(known.code)
         stored = known.metadata if is_intact else None
-        if self.source.preset.has_shared_metadata:
-            answer = Answer(await self.shared.document_of(self.source, known.code, meter), Validators())
-        else:
-            answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
+        answer = await self._ask_for_metadata(known.code, stored, meter)
         if answer.content is None:
             return known, None
         parse = partial(parse_country, answer.content, code=known.code, url=url)
@@ -163,7 +162,7 @@ class Refresher:
         """
         url = self.source.preset.flag_url(known.code)
         stored = known.image if content is not None else None
-        answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
+        answer = await self._ask(url, known.code, stored, meter)
         came = content if answer.content is None else answer.content
         image = await self._examine(came or b"", stored if came == content else None, code=known.code, url=url)
         if known.country is None:  # pragma: no cover - for the type checker: no metadata would have been an error
@@ -175,6 +174,35 @@ class Refresher:
         if known.image is not None and known.image.sha256 != image.sha256:
             record = await self._keep_replaced(record, (known.image, after), (content, image.content))
         return record, image, is_new or stored is None or stored.file != file
+
+    async def has(self, code: str) -> bool:
+        """Whether the source has what is wanted of the country; nothing is stored."""
+        meter = Meter()
+        try:
+            if self.metadata:
+                await self._ask_for_metadata(code, None, meter)
+            if self.image:
+                await self._ask(self.source.preset.flag_url(code), code, None, meter)
+        except SourceError:
+            return False
+        return True
+
+    async def _ask_for_metadata(self, code: str, stored: StoredMetadata | None, meter: Meter) -> Answer:
+        if self.source.preset.has_shared_metadata:
+            return Answer(await self.shared.document_of(self.source, code, meter), Validators())
+        return await self._ask(self.source.preset.metadata_url(code), code, stored, meter)
+
+    async def _ask(self, url: str, code: str, stored: StoredImage | StoredMetadata | None, meter: Meter) -> Answer:
+        """Return the file at *url*, or no content where the source says that it still is the *stored* one."""
+        known = Validators()
+        # Another source's validators would mean nothing to this one.
+        if stored is not None and stored.source_url == url and not self.refetch:
+            known = trusted(stored.validators, for_days=self.source.settings.revalidate_days)
+        answer = await self.source.fetch(url, code=code, known=known, meter=meter)
+        validators = answer.validators
+        if answer.content is None or validators.are_strong or validators == Validators():
+            return answer
+        return replace(answer, validators=replace(validators, received_at=_now()))
 
     async def _examine(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
         """Return the image that *content* is; *stored* tells what it was found to be when it was stored."""
@@ -250,17 +278,29 @@ def _row(record: FlagRecord) -> tuple[object, ...]:
     return record.country, image, record.miss
 
 
-def _validators_for(url: str, stored: StoredImage | StoredMetadata | None) -> Validators:
-    """What to ask *url* "changed since?" with; another source's validators would mean nothing to it."""
-    return stored.validators if stored is not None and stored.source_url == url else Validators()
+def trusted(validators: Validators, *, for_days: float) -> Validators:
+    """Return the validators if they may still be relied on, else none, so that the file is fetched in full.
+
+    A server that compares dates answers 304 for ever when a file is replaced by an older one; a weak ETag does not
+    promise equal bytes. Both are trusted *for_days* after the 200 answer that brought them.
+    """
+    if validators.are_strong:
+        return validators
+    received_at, now = validators.received_at, _now()
+    is_recent = received_at is not None and now - timedelta(days=for_days) < received_at <= now
+    return validators if is_recent else Validators()
+
+
+def _now() -> datetime:
+    # Milliseconds, as they are written: what is read back must compare equal.
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def _stored(
     image: FlagImage, *, file: str, url: str, validators: Validators, before: StoredImage | None, is_new: bool
 ) -> StoredImage:
-    # Milliseconds, as they are written: what is read back must compare equal.
-    now = datetime.now(UTC)
-    now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    now = _now()
     is_same = before is not None and before.sha256 == image.sha256
     return StoredImage(
         file=file,
@@ -270,7 +310,7 @@ def _stored(
         size_bytes=len(image.content),
         sha256=image.sha256,
         source_url=url,
-        fetched_at=now if before is None or is_new else before.fetched_at,
+        fetched_at=now if before is None or is_new or before.source_url != url else before.fetched_at,
         changed_at=before.changed_at if before is not None and is_same else now,
         validators=validators,
         first_seen_at=now if before is None else before.first_seen_at or before.changed_at,

@@ -6,54 +6,23 @@ import re
 import signal
 import socket
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import dagster as dg
 import pytest
-from typer.testing import CliRunner, Result
 
 from flag_pipeline import launch
-from flag_pipeline.cli import app
 from flag_pipeline.dagster_storage.sqlite_event_log import EmbeddedEventLogStorage
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG
-from flag_pipeline.settings import load_settings, project_root
+from flag_pipeline.settings import load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, head, metadata_url_path, raw
+from flag_pipeline_tests.shell import Shell
 
 pytestmark = pytest.mark.timeout(180)
 
 ESCAPE = "\x1b[31m"
-
-
-@dataclass(frozen=True, slots=True)
-class Shell:
-    """The command line in this process, on a home and a store of its own."""
-
-    store: Path
-
-    def __call__(self, *arguments: str, expect: int = 0) -> Result:
-        """Run a command to its end, which must be the expected exit code."""
-        result = CliRunner().invoke(app, arguments)
-        assert result.exit_code == expect, (arguments, result.output, result.exception)
-        return result
-
-    def json(self, *arguments: str, expect: int = 0) -> Any:
-        """Run a command and return the one object that it prints."""
-        return json.loads(self(*arguments, "--json", expect=expect).stdout)
-
-
-@pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    """A home with the instance's settings as they are committed, and an empty store."""
-    home, store = tmp_path / "home", tmp_path / "store"
-    home.mkdir()
-    (home / "dagster.yaml").write_bytes((project_root() / "dagster_home" / "dagster.yaml").read_bytes())
-    settings = {"DAGSTER_HOME": home, "FLAG_STORE": store, "FLAG_RETRY_INITIAL_S": 0.001}
-    for name, value in {**settings, "DAGSTER_EVENT_BATCH_SIZE": 1000}.items():
-        monkeypatch.setenv(name, str(value))
-    return Shell(store)
 
 
 def state_of(root: Path) -> dict[str, tuple[int, int, int]]:

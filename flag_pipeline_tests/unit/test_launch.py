@@ -3,7 +3,7 @@
 import dagster as dg
 
 from flag_pipeline.defs.ledger import RecordedCountry, RecordedOutcome
-from flag_pipeline.launch import RunReport
+from flag_pipeline.reports import RunReport
 
 METADATA, IMAGE = dg.AssetKey("country_metadata"), dg.AssetKey("flag_image")
 

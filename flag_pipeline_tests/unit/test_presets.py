@@ -3,7 +3,7 @@
 import pytest
 
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.presets import EMBEDDED, FLUENTPYTHON, find_preset
+from flag_pipeline.core.presets import EMBEDDED, FLUENTPYTHON, find_preset, is_same_source, source_of
 from flag_pipeline.errors import ConfigurationError
 
 
@@ -69,3 +69,28 @@ def test_spellings_of_one_base_url_are_one_source(spelling: str, other: str) -> 
 def test_other_addresses_and_layouts_are_other_sources(source: str, other: str) -> None:
     """A path's case and spelling are the server's business, and a preset is not its address."""
     assert find_preset(source) != find_preset(other)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("embedded", "embedded"),
+        ("fluentpython", "fluentpython"),
+        ("HTTP://Flags.Example:80/data/", "http://flags.example/data"),
+        ("https://flags.example:443", "https://flags.example"),
+        ("flagcdn@https://Mirror.Example/", "flagcdn@https://mirror.example"),
+    ],
+)
+def test_a_source_has_one_name_and_its_addresses_lead_back_to_it(source: str, name: str) -> None:
+    """Slashes at the end, the case of the host and the default port make no other source."""
+    preset = find_preset(source)
+
+    assert preset.name == name
+    assert source_of(preset.flag_url("CN"), "CN") == source_of(preset.metadata_url("CN"), "CN") == name
+    assert is_same_source(source, name)
+
+
+@pytest.mark.parametrize("url", ["", "http://flags.example/CN.svg", "ftp://flags.example/cn/cn.gif"])
+def test_an_address_in_no_layout_has_no_source(url: str) -> None:
+    """It is not guessed."""
+    assert source_of(url, "CN") == ""

@@ -8,6 +8,7 @@ import shutil
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from PIL import Image
 from flag_pipeline.bounds import MAX_REASON_CHARS
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.presets import find_preset
-from flag_pipeline.core.refresh import Refresher
+from flag_pipeline.core.refresh import Refresher, trusted
 from flag_pipeline.core.sink import FileSink
+from flag_pipeline.core.source import Answer, Meter
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceContractError, SourceError, TransientSourceError
 from flag_pipeline.models import Effort, FlagFailed, FlagImage, FlagNotFound, FlagSaved, FlagUnchanged, Miss, Validators
 from flag_pipeline_tests.fakes import FakeSource
@@ -479,3 +481,61 @@ async def test_standard_completes_what_the_source_leaves_out(source: FakeSource,
     assert outcome.record.country == iso_country("CN")
     assert outcome.record.metadata is not None
     assert outcome.record.metadata.validators == Validators(f'"0-{zlib.crc32(document("China"))}"')
+
+
+@pytest.mark.parametrize(
+    ("validators", "age_days", "are_trusted"),
+    [
+        (Validators('"1"', "yesterday"), None, True),
+        (Validators('W/"1"'), None, False),
+        (Validators("", "yesterday"), None, False),
+        (Validators("", "yesterday"), 29, True),
+        (Validators("", "yesterday"), 31, False),
+        (Validators("", "yesterday"), -1, False),
+        (Validators('W/"1"', "yesterday"), 29, True),
+    ],
+)
+def test_what_does_not_promise_equal_bytes_is_trusted_for_a_while(
+    validators: Validators, age_days: float | None, *, are_trusted: bool
+) -> None:
+    """A date or a weak ETag: not without the time of its answer, not for too long, and not from the future."""
+    if age_days is not None:
+        validators = replace(validators, received_at=datetime.now(UTC) - timedelta(days=age_days))
+
+    assert trusted(validators, for_days=30) == (validators if are_trusted else Validators())
+
+
+async def test_a_refetch_asks_for_everything_in_full(source: FakeSource, sink: FileSink) -> None:
+    """Unchanged files are found to be so by their bytes."""
+    await refresher(source, sink).refresh("CN")
+
+    refetched = await refresher(source, sink, refetch=True).refresh("CN")
+
+    assert isinstance(refetched, FlagUnchanged)
+    assert source.n_unchanged == 0
+
+
+async def test_a_date_is_stored_with_the_time_of_its_answer(source: FakeSource, sink: FileSink) -> None:
+    """And it is sent again after that."""
+    seen: list[Validators] = []
+
+    async def fetch(
+        url: str,
+        *,
+        code: str,  # noqa: ARG001
+        known: Validators,
+        meter: Meter,  # noqa: ARG001
+        codes: set[str] | None = None,  # noqa: ARG001
+    ) -> Answer:
+        seen.append(known)
+        content = source.files[url.removeprefix("http://fake/")]
+        assert isinstance(content, bytes)
+        return Answer(None, known) if known.last_modified else Answer(content, Validators("", "yesterday"))
+
+    source.fetch = fetch  # type: ignore[method-assign]
+
+    await refresher(source, sink).refresh("CN")
+    again = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(again, FlagUnchanged)
+    assert [known.last_modified for known in seen] == ["", "", "yesterday", "yesterday"]
