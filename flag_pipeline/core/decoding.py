@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from PIL import Image, ImageMath
 from PIL.GifImagePlugin import GifImageFile
@@ -77,7 +77,9 @@ def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
     raises.
     """
     if getattr(image, "default_image", False):
-        image.seek(1)  # Browsers show the animation's first frame instead.
+        # Browsers show the animation's first frame instead, if there is one.
+        with suppress(EOFError):
+            image.seek(1)
     full_width = image.width
     image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
     picture = _with_alpha(image, structure.bits)

@@ -147,6 +147,15 @@ def test_animated_png_looks_like_its_first_frame() -> None:
     assert look.n_frames == 1
 
 
+def test_animated_png_that_lacks_its_frames_looks_like_the_image_before_them() -> None:
+    """A frame without data is none; what is accepted can also be described."""
+    frame = chunk(b"fcTL", struct.pack(">5I2H2B", 0, 1, 1, 0, 0, 1, 1, 0, 0))
+    still = png((1, 1), bits=8, colour=2, rows=b"\0\xff\0\0", more=[chunk(b"acTL", struct.pack(">2I", 1, 0))])
+    content = still[:-12] + frame + still[-12:]
+
+    assert [colour.hex for colour in describe_look(content).colours] == ["#ff0000"]
+
+
 def test_animated_png_without_another_image_looks_like_its_first_frame() -> None:
     """There the first image is the first frame."""
     frames = [Image.new("RGB", (16, 8), colour) for colour in ("red", "blue", "green")]
