@@ -1,4 +1,4 @@
-"""The version tags that Dagster writes on a plain asset's materializations, for one partition of many.
+"""The version tags of one partition: those that Dagster writes on a plain asset's materialization.
 
 Without them the UI calls a fresh partition unsynced, and a partition whose upstream changed stays fresh for ever.
 """
@@ -37,7 +37,7 @@ class Version(NamedTuple):
     storage_id: int | None
 
 
-# The versions of the partitions of one batch, for each asset of the step that is recorded already.
+# By asset that is recorded already, the versions of the partitions of one batch.
 Recorded = Mapping[dg.AssetKey, Mapping[str, Version]]
 
 

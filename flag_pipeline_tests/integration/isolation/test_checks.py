@@ -105,7 +105,7 @@ def test_a_result_of_an_unknown_check_fails_its_partition(instance: dg.DagsterIn
 
 
 def test_a_reexecution_evaluates_what_it_runs(instance: dg.DagsterInstance) -> None:
-    """The evaluation of a check without partitions is about the partitions of its own run."""
+    """The evaluation of a check without partitions counts the partitions that its run has called."""
     broken = {"b"}
 
     @dg.asset(
@@ -126,7 +126,7 @@ def test_a_reexecution_evaluates_what_it_runs(instance: dg.DagsterInstance) -> N
 
 
 def test_a_separate_check_runs_once_for_the_range(instance: dg.DagsterInstance) -> None:
-    """A check with a function of its own is a step of its own, after the asset's."""
+    """A check that has a function is a separate step, after the asset's."""
 
     @dg.asset(partitions_def=LETTERS, backfill_policy=SINGLE_RUN)
     @per_partition

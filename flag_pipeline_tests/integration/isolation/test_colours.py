@@ -123,7 +123,7 @@ def test_an_absent_partition_of_a_failed_run_is_red_and_its_status_is_absent(ins
 
 
 def test_an_unchanged_partition_is_materialized_and_says_so(instance: dg.DagsterInstance) -> None:
-    """Its outcome tag tells it from one that was made anew."""
+    """Its outcome tag tells it from one that has changed."""
 
     @dg.asset(partitions_def=LETTERS, backfill_policy=SINGLE_RUN)
     @per_partition

@@ -19,7 +19,7 @@ Isolating = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def plain(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as a plain asset's, for a run with one partition."""
+    """The function of a plain asset that does the same in a run of one partition."""
 
     def compute(context: dg.AssetExecutionContext) -> Any:
         return function(partition_key=context.partition_key)

@@ -39,7 +39,7 @@ class Shop(dg.ConfigurableResource[Any]):
 
 
 class ListConfig(dg.Config):
-    """A configuration that lists partitions under a name of its own."""
+    """A configuration that lists partitions under another name."""
 
     letters: list[str] = Field(default=[])
 
