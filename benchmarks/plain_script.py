@@ -91,14 +91,14 @@ async def fetch_all(url: str, folder: Path, max_requests: int, codes: list[str])
 def build_catalog(folder: Path, countries: list[Fetched]) -> None:
     """Make tables, contact sheet and page of what was fetched."""
     # A script that only fetches has no need of any of these.
-    from flag_pipeline.core import contact_sheet, gallery
-    from flag_pipeline.core.catalog import CATALOG_FOLDER, CATALOG_SCHEMA, catalog_rows
+    from flag_pipeline.catalog import contact_sheet, gallery
+    from flag_pipeline.catalog.history import CHANGES_SCHEMA
+    from flag_pipeline.catalog.rows import CATALOG_FOLDER, CATALOG_SCHEMA, catalog_rows
+    from flag_pipeline.catalog.tables import render_table
     from flag_pipeline.core.countries import iso_country
-    from flag_pipeline.core.history import CHANGES_SCHEMA
-    from flag_pipeline.core.look import describe_look
+    from flag_pipeline.core.models import FlagRecord, StoredImage, Validators
     from flag_pipeline.core.sink import HISTORY
-    from flag_pipeline.core.table import render_table
-    from flag_pipeline.models import FlagRecord, StoredImage, Validators
+    from flag_pipeline.images.features import describe_look
 
     now = datetime.now(UTC)
     records, looks, content = {}, {}, {}

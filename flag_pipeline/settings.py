@@ -21,15 +21,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from flag_pipeline.core.addresses import aws_variable_with_secret, store_may_hold_secret
+from flag_pipeline.addresses import aws_variable_with_secret, store_may_hold_secret
 from flag_pipeline.core.countries import EXTRA_CODE, iso_codes
 from flag_pipeline.core.presets import find_preset
-from flag_pipeline.core.redirect_hosts import parse_host
-from flag_pipeline.core.secret_headers import read_headers
-from flag_pipeline.core.store import MAX_FILE_BYTES
-from flag_pipeline.core.structure import Limits
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.same_origin import split_host
+from flag_pipeline.fetching.redirect_hosts import parse_host
+from flag_pipeline.fetching.secret_headers import read_headers
+from flag_pipeline.images.structure import Limits
+from flag_pipeline.stores.store import MAX_FILE_BYTES
+from flag_pipeline.ui.same_origin import split_host
 
 logger = logging.getLogger(__name__)
 

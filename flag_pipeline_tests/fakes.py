@@ -9,9 +9,9 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from flag_pipeline.core.models import Missed, Outcome, Validators
 from flag_pipeline.core.presets import SourcePreset
-from flag_pipeline.core.source import Answer, Meter
-from flag_pipeline.models import Missed, Outcome, Validators
+from flag_pipeline.fetching.client import Answer, Meter
 from flag_pipeline.settings import SourceSettings, load_settings
 
 

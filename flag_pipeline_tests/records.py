@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from PIL import Image
 
 from flag_pipeline.core.countries import iso_country
-from flag_pipeline.core.look import describe_look
-from flag_pipeline.models import FlagChange, FlagRecord, ImageLook, Miss, StoredImage, Validators
+from flag_pipeline.core.models import FlagChange, FlagRecord, ImageLook, Miss, StoredImage, Validators
+from flag_pipeline.images.features import describe_look
 
 MORNING = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 

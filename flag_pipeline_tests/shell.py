@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 from typer.testing import CliRunner, Result
 
-from flag_pipeline.cli import app
-from flag_pipeline.launch import open_instance
+from flag_pipeline.cli.app import app
+from flag_pipeline.cli.runs import open_instance
 
 
 @dataclass(frozen=True, slots=True)

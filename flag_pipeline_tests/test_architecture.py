@@ -137,7 +137,7 @@ def test_broad_excepts_are_at_boundaries() -> None:
         and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"))
     ]
 
-    assert broad == ["cli_errors.py", "core/decoding.py", "core/refresh.py", "isolation/attempts.py"]
+    assert broad == ["cli_errors.py", "images/decoding.py", "core/refresh.py", "isolation/attempts.py"]
 
 
 def test_every_kind_of_error_can_occur() -> None:

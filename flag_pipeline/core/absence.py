@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from flag_pipeline.core.listing import list_store
+from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagRecord, Missed
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.errors import ErrorKind, SinkError
-from flag_pipeline.models import FlagFailed, FlagNotFound, FlagRecord, Missed
 
 # So few flags may be lost at once whatever share of the store they are.
 FEW = 3

@@ -8,11 +8,11 @@ from itertools import product
 from string import ascii_uppercase
 
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.decoder import Decoder
-from flag_pipeline.core.image import inspect_image
-from flag_pipeline.core.source import FlagSource, Meter
+from flag_pipeline.core.models import Validators
 from flag_pipeline.errors import FlagNotFoundError, SourceError
-from flag_pipeline.models import Validators
+from flag_pipeline.fetching.client import FlagSource, Meter
+from flag_pipeline.images.decoder import Decoder
+from flag_pipeline.images.inspection import inspect_image
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ import re
 from contextlib import closing
 from dataclasses import dataclass
 
-from flag_pipeline.core.places import open_store
 from flag_pipeline.core.sink import FLAGS, METADATA, RECORDS
-from flag_pipeline.core.store import refusing
+from flag_pipeline.stores.open_store import open_store
+from flag_pipeline.stores.store import refusing
 
 
 @dataclass(frozen=True, slots=True)

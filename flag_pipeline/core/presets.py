@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from flag_pipeline.core.addresses import may_hold_secret
+from flag_pipeline.addresses import may_hold_secret
 from flag_pipeline.errors import ConfigurationError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -9,20 +9,9 @@ from functools import partial
 from typing import TypeVar
 
 from flag_pipeline.bounds import MAX_REASON_CHARS
-from flag_pipeline.core.blocks import read_structure
+from flag_pipeline.catalog.history import describe_change, history_folder, latest_changes
 from flag_pipeline.core.countries import parse_country
-from flag_pipeline.core.decoder import Decoder
-from flag_pipeline.core.history import describe_change, history_folder, latest_changes
-from flag_pipeline.core.image import MAX_THUMBNAIL_BYTES, inspect_image, is_own_thumbnail, recall_image
-from flag_pipeline.core.look import distance_bits
-from flag_pipeline.core.records import country_sha256
-from flag_pipeline.core.shared_metadata import SharedMetadata
-from flag_pipeline.core.sink import FileSink, flag_path
-from flag_pipeline.core.source import Answer, FlagSource, Meter
-from flag_pipeline.core.structure import Limits
-from flag_pipeline.core.undo import restore
-from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, ImageError, SourceError, printable
-from flag_pipeline.models import (
+from flag_pipeline.core.models import (
     Country,
     Fetched,
     FlagFailed,
@@ -38,6 +27,17 @@ from flag_pipeline.models import (
     StoredMetadata,
     Validators,
 )
+from flag_pipeline.core.records import country_sha256
+from flag_pipeline.core.shared_metadata import SharedMetadata
+from flag_pipeline.core.sink import FileSink, flag_path
+from flag_pipeline.core.undo import restore
+from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, ImageError, SourceError, printable
+from flag_pipeline.fetching.client import Answer, FlagSource, Meter
+from flag_pipeline.images.blocks import read_structure
+from flag_pipeline.images.decoder import Decoder
+from flag_pipeline.images.features import distance_bits
+from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image, is_own_thumbnail, recall_image
+from flag_pipeline.images.structure import Limits
 
 logger = logging.getLogger(__name__)
 

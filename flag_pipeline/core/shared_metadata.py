@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from flag_pipeline.core.countries import parse_json_object
-from flag_pipeline.core.source import FlagSource, Meter
+from flag_pipeline.core.models import Validators
 from flag_pipeline.errors import FlagNotFoundError, SourceContractError, SourceError
-from flag_pipeline.models import Validators
+from flag_pipeline.fetching.client import FlagSource, Meter
 
 
 class SharedMetadata:

@@ -20,17 +20,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flag_pipeline.bounds import EXTENSIONS
-from flag_pipeline.core.batcher import Batcher, Piece, one_by_one
-from flag_pipeline.core.checked_store import MAX_RECORD_BYTES, CheckedStore
 from flag_pipeline.core.countries import EXTRA_CODE
-from flag_pipeline.core.places import open_store
+from flag_pipeline.core.models import Country, FlagImage, FlagRecord, Miss
 from flag_pipeline.core.records import dump_country, dump_record, load_record
-from flag_pipeline.core.store import refusing
 from flag_pipeline.errors import ImageError, SinkError, UnusableFileError
-from flag_pipeline.models import Country, FlagImage, FlagRecord, Miss
+from flag_pipeline.stores.batch_executor import Batcher, Piece, one_by_one
+from flag_pipeline.stores.checked_store import MAX_RECORD_BYTES, CheckedStore
+from flag_pipeline.stores.open_store import open_store
+from flag_pipeline.stores.store import refusing
 
 if TYPE_CHECKING:
-    from flag_pipeline.core.store import Store
+    from flag_pipeline.stores.store import Store
 
 logger = logging.getLogger(__name__)
 

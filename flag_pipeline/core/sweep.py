@@ -8,8 +8,8 @@ from functools import partial
 from typing import Protocol, assert_never
 
 from flag_pipeline.core.absence import Verdict
+from flag_pipeline.core.models import Effort, FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Missed, Outcome
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import Effort, FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Missed, Outcome
 
 # Countries under way for each request that may be: while some are asked for, others are checked, stored and recorded.
 UNDER_WAY = 2

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import dagster as dg
 from PIL import Image
 
-from flag_pipeline.core.audit import changed_codes
-from flag_pipeline.core.blocks import read_structure
-from flag_pipeline.core.catalog import (
+from flag_pipeline.catalog.audit import changed_codes
+from flag_pipeline.catalog.contact_sheet import MAX_FLAGS, mosaic_tile, render_mosaic
+from flag_pipeline.catalog.rows import (
     CATALOG_FOLDER,
     CATALOG_SCHEMA,
     JSON_PATH,
@@ -20,17 +20,17 @@ from flag_pipeline.core.catalog import (
     load_rows,
     looks_of,
 )
-from flag_pipeline.core.contact_sheet import MAX_FLAGS, mosaic_tile, render_mosaic
-from flag_pipeline.core.look import describe_look
-from flag_pipeline.core.pictures import data_uri
+from flag_pipeline.catalog.tables import render_schema, render_table
+from flag_pipeline.core.models import FlagRecord, ImageLook, Miss, RowStatus
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.core.table import render_schema, render_table
 from flag_pipeline.defs.checks import CheckLimits, catalog_check_specs, check_catalog
 from flag_pipeline.defs.ledger import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE, OWNERS
 from flag_pipeline.defs.publishing import column_schema, publish, table_preview
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import FlagRecord, ImageLook, Miss, RowStatus
+from flag_pipeline.images.blocks import read_structure
+from flag_pipeline.images.features import describe_look
+from flag_pipeline.images.thumbnails import data_uri
 
 PREVIEW_ROWS = 10
 PREVIEW_COLUMNS = ("code", "name", "status", "width_px", "height_px", "aspect_ratio", "size_bytes", "changed_at")

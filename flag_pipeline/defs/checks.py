@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from flag_pipeline.core.audit import unaccounted, unexpected_duplicates
-from flag_pipeline.core.catalog import CatalogRow
+from flag_pipeline.catalog.audit import unaccounted, unexpected_duplicates
+from flag_pipeline.catalog.rows import CatalogRow
 from flag_pipeline.core.presets import source_of
 from flag_pipeline.core.provenance import describe_sources
 from flag_pipeline.defs.freshness import fetched_before

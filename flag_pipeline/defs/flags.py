@@ -20,7 +20,6 @@ from pydantic import Field
 
 from flag_pipeline.core.absence import AbsenceJudge
 from flag_pipeline.core.countries import select_codes
-from flag_pipeline.core.decoder import Decoder
 from flag_pipeline.core.interrupt import interrupts_cancel_task
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sweep import SweepSummary, sweep
@@ -37,6 +36,7 @@ from flag_pipeline.defs.reexecution import carry_over
 from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
 from flag_pipeline.defs.source_guard import require_one_source
 from flag_pipeline.errors import FlagPipelineError
+from flag_pipeline.images.decoder import Decoder
 
 STEP = "fetch_flags"
 POOL = "flag_source"

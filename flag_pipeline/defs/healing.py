@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flag_pipeline.commands import fetch_command
+from flag_pipeline.defs.commands import fetch_command
 from flag_pipeline.defs.ledger import RecordedMiss
 from flag_pipeline.defs.source_guard import may_fetch_from
 from flag_pipeline.settings import Settings

@@ -14,10 +14,10 @@ import dagster as dg
 from dagster import DagsterEventType, DagsterInstance
 
 from flag_pipeline.core.listing import StoreListing
+from flag_pipeline.core.models import Fetched, FlagNotFound, FlagSaved, Missed, Outcome, StoredImage
 from flag_pipeline.core.presets import source_of
 from flag_pipeline.defs.interrupted import not_asked
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import Fetched, FlagNotFound, FlagSaved, Missed, Outcome, StoredImage
 
 COUNTRY_METADATA = dg.AssetKey("country_metadata")
 FLAG_IMAGE = dg.AssetKey("flag_image")

@@ -19,9 +19,9 @@ from dagster._core.events import (
 )
 from dagster._core.execution.context.system import IStepContext
 
-from flag_pipeline.core.batcher import Batcher, Piece
+from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
 from flag_pipeline.defs.ledger import materialization, observation
-from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
+from flag_pipeline.stores.batch_executor import Batcher, Piece
 
 Recordable = dg.AssetMaterialization | dg.AssetObservation
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import dagster as dg
 
-from flag_pipeline.commands import fetch_command, unconfigured_store
 from flag_pipeline.core.presets import SourcePreset, find_preset, is_same_source
 from flag_pipeline.core.provenance import describe_sources, note_sources, stored_sources
+from flag_pipeline.defs.commands import fetch_command, unconfigured_store
 from flag_pipeline.defs.interrupted import REFUSED_TAG
 from flag_pipeline.defs.resources import FileSinkResource
 from flag_pipeline.errors import SinkError

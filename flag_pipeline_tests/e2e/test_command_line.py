@@ -16,9 +16,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flag_pipeline.core.files import TEMPORARY_PREFIX
-from flag_pipeline.launch import open_instance
+from flag_pipeline.cli.runs import open_instance
 from flag_pipeline.settings import project_root
+from flag_pipeline.stores.atomic_files import TEMPORARY_PREFIX
 from flag_pipeline_tests.flag_server import FlagServer, answer, hang
 from flag_pipeline_tests.pictures import scans
 

@@ -12,10 +12,10 @@ from typing import Any, NoReturn
 import dagster as dg
 import pytest
 
-from flag_pipeline import launch
+from flag_pipeline.cli import runs as launch
+from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG
 from flag_pipeline.dagster_storage.sqlite_event_log import EmbeddedEventLogStorage
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG
 from flag_pipeline.settings import load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, head, metadata_url_path, raw
 from flag_pipeline_tests.shell import Shell

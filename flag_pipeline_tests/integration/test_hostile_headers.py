@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flag_pipeline.core.source import MAX_VALIDATOR_CHARS, Answer
+from flag_pipeline.core.models import Validators
 from flag_pipeline.errors import SourceError
-from flag_pipeline.models import Validators
+from flag_pipeline.fetching.client import MAX_VALIDATOR_CHARS, Answer
 from flag_pipeline_tests.flag_server import FlagServer, raw, running_flag_server
 from flag_pipeline_tests.integration.test_source import PATH, client_of
 

@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 from aiohttp import web
 
+from flag_pipeline.cli.runs import open_instance
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.launch import open_instance
 from flag_pipeline.settings import load_settings
 from flag_pipeline_tests.flag_server import FlagServer, hang
 from flag_pipeline_tests.integration.test_lost_source import A_CODES
@@ -59,7 +59,7 @@ def test_a_scattered_run_that_is_interrupted_before_its_step_is_picked_up(
     source = ("--source", flag_server.url)
     shell("run", *source)
     with monkeypatch.context() as interrupted:
-        interrupted.setattr("flag_pipeline.launch.execute_run", _interrupt)
+        interrupted.setattr("flag_pipeline.cli.runs.execute_run", _interrupt)
         shell("run", "CN", "FR", *source, expect=130)
 
     again = shell.json("retry")

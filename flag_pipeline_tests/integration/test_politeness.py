@@ -4,9 +4,9 @@ import time
 
 import pytest
 
+from flag_pipeline.core.models import Validators
 from flag_pipeline.core.presets import find_preset
-from flag_pipeline.core.source import FlagSource, Meter, open_session
-from flag_pipeline.models import Validators
+from flag_pipeline.fetching.client import FlagSource, Meter, open_session
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer
 

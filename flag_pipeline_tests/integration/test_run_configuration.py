@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flag_pipeline.core.connection import open_source
+from flag_pipeline.core.flag_source import open_source
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions

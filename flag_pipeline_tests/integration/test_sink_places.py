@@ -9,16 +9,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from flag_pipeline.core.catalog import JSON_PATH
-from flag_pipeline.core.checked_store import MAX_RECORD_BYTES
-from flag_pipeline.core.places import open_store
+from flag_pipeline.catalog.rows import JSON_PATH
+from flag_pipeline.core.models import FlagRecord, Miss
 from flag_pipeline.core.records import dump_country, dump_record
 from flag_pipeline.core.sink import CATALOG, FLAGS, HISTORY, METADATA, RECORDS, FileSink, record_path
-from flag_pipeline.core.store import Store
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.errors import ErrorKind, SinkError
-from flag_pipeline.models import FlagRecord, Miss
 from flag_pipeline.settings import load_settings
+from flag_pipeline.stores.checked_store import MAX_RECORD_BYTES
+from flag_pipeline.stores.open_store import open_store
+from flag_pipeline.stores.store import Store
 from flag_pipeline_tests.e2e.deployment import free_port
 from flag_pipeline_tests.flag_server import FlagServer, answer
 from flag_pipeline_tests.samples import flag, gif, picture, record

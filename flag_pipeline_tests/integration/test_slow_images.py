@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from flag_pipeline.core.catalog import load_rows
+from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.core.sink import FileSink

@@ -19,10 +19,9 @@ import pytest
 from aiohttp import client_exceptions, web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from flag_pipeline.core.connection import open_source
-from flag_pipeline.core.http_errors import translating
+from flag_pipeline.core.flag_source import open_source
+from flag_pipeline.core.models import Validators
 from flag_pipeline.core.presets import find_preset
-from flag_pipeline.core.source import FlagSource, Meter, open_session
 from flag_pipeline.errors import (
     ErrorKind,
     FlagNotFoundError,
@@ -31,7 +30,8 @@ from flag_pipeline.errors import (
     SourceError,
     TransientSourceError,
 )
-from flag_pipeline.models import Validators
+from flag_pipeline.fetching.client import FlagSource, Meter, open_session
+from flag_pipeline.fetching.http_errors import translating
 from flag_pipeline.settings import load_settings
 from flag_pipeline_tests.fakes import Names, Waits
 from flag_pipeline_tests.flag_server import Answer, Ending, FlagServer, answer, head, metadata_url_path, raw

@@ -19,20 +19,20 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flag_pipeline.core.catalog import CATALOG_SCHEMA, catalog_rows
+from flag_pipeline.catalog.history import CHANGES_SCHEMA
+from flag_pipeline.catalog.rows import CATALOG_SCHEMA, catalog_rows
+from flag_pipeline.catalog.tables import render_csv, render_json
 from flag_pipeline.core.countries import MAX_NAME_CHARS, iso_codes, iso_country, parse_country
-from flag_pipeline.core.history import CHANGES_SCHEMA
-from flag_pipeline.core.http_errors import parse_retry_after
-from flag_pipeline.core.image import MAX_THUMBNAIL_BYTES, inspect_image
-from flag_pipeline.core.look import describe_look
+from flag_pipeline.core.models import Country, Effort, FlagFailed, FlagImage, FlagRecord, Miss, Outcome
 from flag_pipeline.core.presets import ANY_FORMAT
 from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.core.sink import FileSink, flag_path
-from flag_pipeline.core.structure import Limits
 from flag_pipeline.core.sweep import sweep
-from flag_pipeline.core.table import render_csv, render_json
 from flag_pipeline.errors import ErrorKind, SourceContractError, printable
-from flag_pipeline.models import Country, Effort, FlagFailed, FlagImage, FlagRecord, Miss, Outcome
+from flag_pipeline.fetching.http_errors import parse_retry_after
+from flag_pipeline.images.features import describe_look
+from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image
+from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.fakes import FakeRefresher
 from flag_pipeline_tests.records import change_of
 from flag_pipeline_tests.samples import flag, gif, picture, record
