@@ -123,7 +123,7 @@ def script_json(document: object) -> str:
 
 @cache
 def _asset(name: str) -> str:
-    return files("flag_pipeline.core").joinpath("page", name).read_text(encoding="utf-8")
+    return files("flag_pipeline.catalog").joinpath("page", name).read_text(encoding="utf-8")
 
 
 def _csp_hash(content: str) -> str:

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter
 from flag_pipeline import bounds
 from flag_pipeline.catalog.tables import Column, ColumnType, TableSchema
 from flag_pipeline.core.countries import iso_country
-from flag_pipeline.core.models import ColourShare, FlagRecord, ImageLook, Miss, RowStatus, StoredImage
+from flag_pipeline.core.models import FlagRecord, Miss, RowStatus, StoredImage
 from flag_pipeline.errors import ErrorKind
+from flag_pipeline.images.models import ColourShare, ImageFeatures
 
 CATALOG_FOLDER = "catalog"
 JSON_PATH = "catalog/catalog.json"
@@ -98,16 +99,16 @@ _COLOUR, _ROW = TypeAdapter(ColourShare), TypeAdapter(CatalogRow)
 
 
 def catalog_rows(
-    codes: Iterable[str], records: Mapping[str, FlagRecord], looks: Mapping[str, ImageLook]
+    codes: Iterable[str], records: Mapping[str, FlagRecord], looks: Mapping[str, ImageFeatures]
 ) -> list[CatalogRow]:
     """Return one row for every code and every stored record, sorted by code; *looks* are by the flags' SHA-256."""
     return [_row(code, records.get(code), looks) for code in sorted({*codes, *records})]
 
 
-def looks_of(rows: Iterable[CatalogRow]) -> dict[str, ImageLook]:
+def features_of(rows: Iterable[CatalogRow]) -> dict[str, ImageFeatures]:
     """Return what the flags of a catalog look like, by their SHA-256: the same bytes look the same."""
     return {
-        row.sha256: ImageLook(row.mode, row.n_frames, row.colours, row.phash)
+        row.sha256: ImageFeatures(row.mode, row.n_frames, row.colours, row.phash)
         for row in rows
         if row.n_frames is not None
     }
@@ -132,7 +133,7 @@ def _load_object(cells: dict[str, Any]) -> CatalogRow | ColourShare:
     return _COLOUR.validate_python(cells) if "hex" in cells else _ROW.validate_python(cells)
 
 
-def _row(code: str, record: FlagRecord | None, looks: Mapping[str, ImageLook]) -> CatalogRow:
+def _row(code: str, record: FlagRecord | None, looks: Mapping[str, ImageFeatures]) -> CatalogRow:
     record = record or FlagRecord(code)
     country = record.country or iso_country(code)
     return CatalogRow(
@@ -148,7 +149,7 @@ def _row(code: str, record: FlagRecord | None, looks: Mapping[str, ImageLook]) -
     )
 
 
-def _image_cells(image: StoredImage, look: ImageLook | None) -> dict[str, Any]:
+def _image_cells(image: StoredImage, look: ImageFeatures | None) -> dict[str, Any]:
     divisor = math.gcd(image.width_px, image.height_px)
     cells = {
         "file": image.file,

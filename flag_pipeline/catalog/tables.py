@@ -12,8 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from flag_pipeline.core.models import ColourShare
 from flag_pipeline.core.records import dump_json, dump_json_array
+from flag_pipeline.images.models import ColourShare
 
 if TYPE_CHECKING:
     import pyarrow as pa

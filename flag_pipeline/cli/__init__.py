@@ -1,1 +1,1 @@
-"""cli."""
+"""The command line: options, commands, rendering, and Dagster runs in this process."""

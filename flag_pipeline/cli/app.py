@@ -147,10 +147,10 @@ def mirror(
 
     from flag_pipeline.core.mirror import FolderOfFlags, Mirror, PackagedFlags, serving
 
-    shelf = FolderOfFlags(directory) if directory else PackagedFlags()
+    provider = FolderOfFlags(directory) if directory else PackagedFlags()
 
     async def serve() -> None:
-        practice = Mirror(shelf, delay_s=delay, error_rate=error_rate, seed=seed)
+        practice = Mirror(provider, delay_s=delay, error_rate=error_rate, seed=seed)
         async with serving(practice, port=port) as url:
             print(url, flush=True)
             print(f"Serving flags; try: flag-pipeline run --source {url}  (Ctrl-C stops)", file=sys.stderr)
@@ -198,23 +198,23 @@ def _fetch(
     as_json: bool,
 ) -> None:
     """Fetch, rebuild the catalog, print, and exit with the code that says how it went."""
-    from flag_pipeline.cli import runs as launch
+    from flag_pipeline.cli import runs
     from flag_pipeline.cli.reports import CatalogReport, RunReport
 
     report, catalog = RunReport(), CatalogReport()
-    log_level = launch.VERBOSE if verbose else launch.QUIET
+    log_level = runs.VERBOSE if verbose else runs.QUIET
     with own_stderr(is_shared=verbose) as terminal:
         on_wait = partial(_say_wait, terminal)
         n_countries = sum(len(each.codes) for each in requests)
         with _progress(n_countries, terminal, shown=not (verbose or as_json)) as on_country:
             for request in requests:
-                report.include(launch.fetch(instance, request, on_country, on_wait=on_wait, log_level=log_level))
+                report.include(runs.fetch(instance, request, on_country, on_wait=on_wait, log_level=log_level))
                 if report.is_canceled:
                     break
         if len(requests) == 1:
             settings = requests[0].settings
         if not (report.is_canceled or report.n_not_asked):
-            catalog = launch.rebuild(instance, settings)
+            catalog = runs.rebuild(instance, settings)
     if as_json:
         from flag_pipeline.cli.rendering_json import errors_of, report_json, warnings_of
 

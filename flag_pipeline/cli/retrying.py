@@ -6,16 +6,12 @@ from collections.abc import Mapping
 import dagster as dg
 from dagster import DagsterInstance, DagsterRun
 
-from flag_pipeline.cli.run_locks import bury_dead_runs
+from flag_pipeline.cli.run_locks import fail_orphaned_runs
 from flag_pipeline.core.listing import StoreListing
 from flag_pipeline.core.presets import source_of
 from flag_pipeline.defs.interrupted import is_refused
-from flag_pipeline.defs.ledger import (
-    FETCHED_ASSETS,
-    AssetLedger,
-    latest_materializations,
-    read_ledger,
-)
+from flag_pipeline.defs.keys import FETCHED_ASSETS
+from flag_pipeline.defs.ledger import AssetLedger, latest_materializations, read_ledger
 from flag_pipeline.defs.source_guard import SOURCE_TAG, configured_source
 from flag_pipeline.settings import Settings, load_settings, partition_codes
 
@@ -25,7 +21,7 @@ RECENT_RUNS = 50
 
 def read_ledgers(instance: DagsterInstance, settings: Settings, stored: StoreListing | None) -> dict[str, AssetLedger]:
     """Return by asset how each country stands; runs whose process was killed have ended."""
-    bury_dead_runs(instance)
+    fail_orphaned_runs(instance)
     codes = partition_codes(settings)
     return {key.to_user_string(): read_ledger(instance, key, codes, stored) for key in FETCHED_ASSETS}
 
@@ -37,7 +33,7 @@ def codes_by_source(
 
     A country that was never asked for is fetched from the source of the latest run.
     """
-    bury_dead_runs(instance)
+    fail_orphaned_runs(instance)
     usual = source or _latest_source(instance) or settings.source
     codes = sorted({*partition_codes(settings), *_partitions_of(usual)})
     ledgers = {key: read_ledger(instance, key, codes, stored) for key in FETCHED_ASSETS}

@@ -34,7 +34,7 @@ def run_lock(instance: DagsterInstance, run_id: str) -> Iterator[None]:
                 path.unlink()
 
 
-def bury_dead_runs(instance: DagsterInstance) -> None:
+def fail_orphaned_runs(instance: DagsterInstance) -> None:
     """Mark runs whose process was killed as ended, and free what they held: nobody else can know that they ended."""
     ours = dg.RunsFilter(tags={LAUNCHED_BY_TAG: COMMAND_LINE}, statuses=UNFINISHED)
     for listed in instance.get_runs(ours):
@@ -45,7 +45,7 @@ def bury_dead_runs(instance: DagsterInstance) -> None:
                 # It may have ended since it was listed.
                 run = unfinished_run(instance, listed.run_id)
                 if run is not None:
-                    _bury(instance, run)
+                    _fail(instance, run)
                 path.unlink(missing_ok=True)
 
 
@@ -59,7 +59,7 @@ def unfinished_run(instance: DagsterInstance, run_id: str) -> dg.DagsterRun | No
     return None if run is None or run.is_finished else run
 
 
-def _bury(instance: DagsterInstance, run: dg.DagsterRun) -> None:
+def _fail(instance: DagsterInstance, run: dg.DagsterRun) -> None:
     message = "Its process was killed. What it had recorded stands."
     # Somebody wanted the one to end, and got it; the daemon tries the other once more.
     if run.status == dg.DagsterRunStatus.CANCELING:

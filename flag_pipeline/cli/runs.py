@@ -31,11 +31,12 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.utils import make_new_run_id
 
 from flag_pipeline.cli.reports import CatalogReport, RunReport
-from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, bury_dead_runs, run_lock, unfinished_run
+from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, fail_orphaned_runs, run_lock, unfinished_run
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.flags import POOL, STEP
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
-from flag_pipeline.defs.ledger import FETCHED_ASSETS, FLAG_CATALOG, RecordedCountry, read_event
+from flag_pipeline.defs.keys import FETCHED_ASSETS, FLAG_CATALOG
+from flag_pipeline.defs.ledger import RecordedCountry, read_event
 from flag_pipeline.defs.planning import plan_partitions
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
 from flag_pipeline.defs.source_guard import SOURCE_GIVEN_TAG
@@ -139,7 +140,7 @@ def _launched(
     run_config: Mapping[str, Any],
 ) -> Iterator[tuple[dg.JobDefinition, dg.DagsterRun]]:
     """Create a run of the job and hold its lock, by which others see that it is alive, while it is executed."""
-    bury_dead_runs(instance)
+    fail_orphaned_runs(instance)
     job = build_definitions(settings).resolve_job_def(job_name)
     run_id = make_new_run_id()
     with run_lock(instance, run_id):
@@ -173,7 +174,7 @@ def _turn_of(
                 on_wait(instance.event_log_storage.get_concurrency_info(POOL).active_run_ids)
                 while not pools.claim(POOL, STEP):
                     # The one that holds it may be killed meanwhile.
-                    bury_dead_runs(instance)
+                    fail_orphaned_runs(instance)
                     time.sleep(WAIT_S)
         yield
     finally:

@@ -104,4 +104,4 @@ def _doubted(absent: Sequence[FlagNotFound], codes: Collection[str], problem: st
 
 
 def _failed(miss: FlagNotFound, problem: str) -> FlagFailed:
-    return FlagFailed(miss.code, ErrorKind.UNAVAILABLE, problem, miss.url, miss.attempts, miss.effort)
+    return FlagFailed(miss.code, ErrorKind.UNAVAILABLE, problem, miss.url, miss.attempts, miss.statistics)

@@ -4,7 +4,7 @@ import re
 from contextlib import closing
 from dataclasses import dataclass
 
-from flag_pipeline.core.sink import FLAGS, METADATA, RECORDS
+from flag_pipeline.core.layout import FLAGS, METADATA, RECORDS
 from flag_pipeline.stores.open_store import open_store
 from flag_pipeline.stores.store import refusing
 

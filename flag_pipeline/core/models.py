@@ -8,6 +8,7 @@ from pydantic import Field
 
 from flag_pipeline import bounds
 from flag_pipeline.errors import ErrorKind
+from flag_pipeline.fetching.models import FetchStatistics, Validators
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,74 +30,6 @@ class Country:
     alpha_3: bounds.Alpha3
     numeric: bounds.Numeric
     tld: bounds.Tld
-
-
-@dataclass(frozen=True, slots=True)
-class ColourShare:
-    """One of an image's dominant colours.
-
-    Attributes:
-        hex: `#rrggbb`, lower case.
-        share: of the visible pixels, 0 to 1, with three decimals.
-    """
-
-    hex: bounds.HexColour
-    share: bounds.Share
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLook:
-    """What an image looks like, computed from its bytes.
-
-    Attributes:
-        mode: Pillow's word for how a pixel is stored, `P` or `RGBA`.
-        colours: the dominant ones, largest share first, at most five.
-        phash: 64-bit perceptual hash in 16 hex digits; similar pictures differ in few bits.
-    """
-
-    mode: str
-    n_frames: int
-    colours: tuple[ColourShare, ...]
-    phash: str
-
-
-@dataclass(frozen=True, slots=True)
-class FlagImage:
-    """A whole, decoded and accepted image, still as the bytes that came.
-
-    Attributes:
-        content: the original bytes.
-        format: `gif`, `png`, `jpeg` or `webp`.
-        width_px: as a browser shows it, with the orientation of its EXIF data applied; `height_px` likewise.
-        sha256: lower-case hex digest of `content`.
-        thumbnail: a `data:` URI that shows it in a page, at most about 4 KB of image.
-    """
-
-    content: bytes
-    format: str
-    width_px: int
-    height_px: int
-    sha256: str
-    thumbnail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Validators:
-    """What HTTP gave to ask "changed since?" with (RFC 9110, section 8.8); each may be empty.
-
-    Attributes:
-        received_at: when a 200 answer last brought them (aware UTC); None beside a strong ETag, which is always
-            trusted, and in records that predate the field.
-    """
-
-    etag: bounds.Validator = ""
-    last_modified: bounds.Validator = ""
-    received_at: bounds.Moment | None = None
-
-    @property
-    def are_strong(self) -> bool:
-        """Whether an equal validator means equal bytes: a strong ETag does, a date and a weak ETag do not."""
-        return bool(self.etag) and not self.etag.startswith("W/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,28 +129,6 @@ class RowStatus(StrEnum):
     MISSING = "missing"
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """What one country, or a whole run, cost.
-
-    Attributes:
-        requests: HTTP requests sent, retries and redirects included.
-        retries: requests that had to be sent again.
-        body_bytes: decoded body bytes received.
-        duration_s: wall-clock time from the first request to the stored file.
-    """
-
-    requests: int = 0
-    retries: int = 0
-    body_bytes: int = 0
-    duration_s: float = 0.0
-
-    @property
-    def attempts(self) -> int:
-        """How often the file that needed most tries may have been asked for."""
-        return self.retries + 1
-
-
 # Outcomes say whether they change the country's catalog row although no content changed: a new miss, the end of
 # one, a mended file. Content that changed is seen by its data version; this would go unseen.
 
@@ -234,7 +145,7 @@ class FlagSaved:
     code: str
     record: FlagRecord
     thumbnail: str
-    effort: Effort
+    statistics: FetchStatistics
     only_row_changed: bool = False
 
 
@@ -250,7 +161,7 @@ class FlagUnchanged:
     code: str
     record: FlagRecord
     thumbnail: str
-    effort: Effort
+    statistics: FetchStatistics
     only_row_changed: bool = False
 
 
@@ -266,7 +177,7 @@ class FlagNotFound:
     reason: str
     url: str
     attempts: int
-    effort: Effort
+    statistics: FetchStatistics
     only_row_changed: bool = True
 
     @property
@@ -288,7 +199,7 @@ class FlagFailed:
     reason: str
     url: str
     attempts: int
-    effort: Effort
+    statistics: FetchStatistics
     only_row_changed: bool = True
 
 

@@ -9,13 +9,13 @@ from functools import partial
 from typing import TypeVar
 
 from flag_pipeline.bounds import MAX_REASON_CHARS
-from flag_pipeline.catalog.history import describe_change, history_folder, latest_changes
+from flag_pipeline.core.changes import describe_change, history_folder, latest_changes
 from flag_pipeline.core.countries import parse_country
+from flag_pipeline.core.layout import flag_path
 from flag_pipeline.core.models import (
     Country,
     Fetched,
     FlagFailed,
-    FlagImage,
     FlagNotFound,
     FlagRecord,
     FlagSaved,
@@ -25,18 +25,19 @@ from flag_pipeline.core.models import (
     Outcome,
     StoredImage,
     StoredMetadata,
-    Validators,
 )
 from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.shared_metadata import SharedMetadata
-from flag_pipeline.core.sink import FileSink, flag_path
+from flag_pipeline.core.sink import FileSink
 from flag_pipeline.core.undo import restore
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, ImageError, SourceError, printable
-from flag_pipeline.fetching.client import Answer, FlagSource, Meter
+from flag_pipeline.fetching.client import Answer, FetchCounter, FlagSource
+from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.blocks import read_structure
 from flag_pipeline.images.decoder import Decoder
 from flag_pipeline.images.features import distance_bits
 from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image, is_own_thumbnail, recall_image
+from flag_pipeline.images.models import FlagImage
 from flag_pipeline.images.structure import Limits
 
 logger = logging.getLogger(__name__)
@@ -74,8 +75,8 @@ class Refresher:
 
     async def refresh(self, code: str) -> Outcome:
         """Bring the stored files of *code* up to date and say what came of it; never raises for a country's sake."""
-        meter = Meter()
-        outcome = await _contained(self._fetch_and_save(code, meter), code, meter)
+        counter = FetchCounter()
+        outcome = await _contained(self._fetch_and_save(code, counter), code, counter)
         return outcome if isinstance(outcome, Fetched) else await self.remember(outcome)
 
     async def quiet(self) -> None:
@@ -98,7 +99,7 @@ class Refresher:
         return codes
 
     async def _undo(self, code: str) -> None:
-        problem = await _contained(restore(self.sink, self._before[code]), code, Meter())
+        problem = await _contained(restore(self.sink, self._before[code]), code, FetchCounter())
         if problem is None:
             del self._before[code]
         else:
@@ -111,23 +112,23 @@ class Refresher:
         """
         # A longer one could not be read back.
         noting = self.sink.note(missed.code, Miss(missed.kind, missed.reason[:MAX_REASON_CHARS]))
-        is_new = await _contained(noting, missed.code, Meter())
+        is_new = await _contained(noting, missed.code, FetchCounter())
         if isinstance(is_new, bool):
             return replace(missed, only_row_changed=is_new)
         logger.warning("%s: the catalog will not know that it failed: %s", missed.code, is_new.reason)
         return missed
 
-    async def _fetch_and_save(self, code: str, meter: Meter) -> Fetched:
+    async def _fetch_and_save(self, code: str, counter: FetchCounter) -> Fetched:
         stored = await self.sink.load(code)
         known = stored.record
         record = replace(known, miss=None)
         new_country = image = new_image = None
         if self.metadata or record.country is None:
-            record, new_country = await self._refresh_metadata(record, meter, is_intact=stored.metadata_is_intact)
+            record, new_country = await self._refresh_metadata(record, counter, is_intact=stored.metadata_is_intact)
         if self.image:
-            record, image, is_new = await self._refresh_image(record, meter, stored.flag)
+            record, image, is_new = await self._refresh_image(record, counter, stored.flag)
             new_image = image if is_new else None
-        if record != known or new_country or new_image or self.sink.has_strays(record):
+        if record != known or new_country or new_image or self.sink.has_orphaned_files(record):
             self._before.setdefault(code, known)
             # A flag that is gone since has been renamed by another run, whose record is the right one.
             await self.sink.save(record, image=new_image, country=new_country, lost=stored.flag is None)
@@ -135,15 +136,15 @@ class Refresher:
             await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
         outcome = FlagSaved if new_country or new_image else FlagUnchanged
         thumbnail = image.thumbnail if image else ""
-        return outcome(code, record, thumbnail, meter.effort(), _only_row_changed(known, record))
+        return outcome(code, record, thumbnail, counter.statistics(), _only_row_changed(known, record))
 
     async def _refresh_metadata(
-        self, known: FlagRecord, meter: Meter, *, is_intact: bool
+        self, known: FlagRecord, counter: FetchCounter, *, is_intact: bool
     ) -> tuple[FlagRecord, Country | None]:
         """Return the record with the source's metadata, and the country if its file has to be written."""
         url = self.source.preset.metadata_url(known.code)
         stored = known.metadata if is_intact else None
-        answer = await self._ask_for_metadata(known.code, stored, meter)
+        answer = await self._ask_for_metadata(known.code, stored, counter)
         if answer.content is None:
             return known, None
         parse = partial(parse_country, answer.content, code=known.code, url=url)
@@ -154,7 +155,7 @@ class Refresher:
         return replace(known, country=country, metadata=metadata), country if changed else None
 
     async def _refresh_image(
-        self, known: FlagRecord, meter: Meter, content: bytes | None
+        self, known: FlagRecord, counter: FetchCounter, content: bytes | None
     ) -> tuple[FlagRecord, FlagImage, bool]:
         """Return the record with the source's flag, the image, and whether its file has to be written.
 
@@ -162,7 +163,7 @@ class Refresher:
         """
         url = self.source.preset.flag_url(known.code)
         stored = known.image if content is not None else None
-        answer = await self._ask(url, known.code, stored, meter)
+        answer = await self._ask(url, known.code, stored, counter)
         came = content if answer.content is None else answer.content
         image = await self._examine(came or b"", stored if came == content else None, code=known.code, url=url)
         if known.country is None:  # pragma: no cover - for the type checker: no metadata would have been an error
@@ -177,28 +178,30 @@ class Refresher:
 
     async def has(self, code: str) -> bool:
         """Whether the source has what is wanted of the country; nothing is stored."""
-        meter = Meter()
+        counter = FetchCounter()
         try:
             if self.metadata:
-                await self._ask_for_metadata(code, None, meter)
+                await self._ask_for_metadata(code, None, counter)
             if self.image:
-                await self._ask(self.source.preset.flag_url(code), code, None, meter)
+                await self._ask(self.source.preset.flag_url(code), code, None, counter)
         except SourceError:
             return False
         return True
 
-    async def _ask_for_metadata(self, code: str, stored: StoredMetadata | None, meter: Meter) -> Answer:
+    async def _ask_for_metadata(self, code: str, stored: StoredMetadata | None, counter: FetchCounter) -> Answer:
         if self.source.preset.has_shared_metadata:
-            return Answer(await self.shared.document_of(self.source, code, meter), Validators())
-        return await self._ask(self.source.preset.metadata_url(code), code, stored, meter)
+            return Answer(await self.shared.document_of(self.source, code, counter), Validators())
+        return await self._ask(self.source.preset.metadata_url(code), code, stored, counter)
 
-    async def _ask(self, url: str, code: str, stored: StoredImage | StoredMetadata | None, meter: Meter) -> Answer:
+    async def _ask(
+        self, url: str, code: str, stored: StoredImage | StoredMetadata | None, counter: FetchCounter
+    ) -> Answer:
         """Return the file at *url*, or no content where the source says that it still is the *stored* one."""
         known = Validators()
         # Another source's validators would mean nothing to this one.
         if stored is not None and stored.source_url == url and not self.refetch:
             known = trusted(stored.validators, for_days=self.source.settings.revalidate_days)
-        answer = await self.source.fetch(url, code=code, known=known, meter=meter)
+        answer = await self.source.fetch(url, code=code, known=known, counter=counter)
         validators = answer.validators
         if answer.content is None or validators.are_strong or validators == Validators():
             return answer
@@ -249,18 +252,18 @@ class Refresher:
             return None
 
 
-async def _contained(work: Awaitable[T], code: str, meter: Meter) -> T | Missed:
+async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
     """Return what *work* on a country gives, or the miss that its failure is: here it stays the country's own."""
     try:
         return await work
     except FlagNotFoundError as exc:
-        return FlagNotFound(code, str(exc), exc.url, exc.attempts, meter.effort())
+        return FlagNotFound(code, str(exc), exc.url, exc.attempts, counter.statistics())
     except FlagPipelineError as exc:
         url, attempts = (exc.url, exc.attempts) if isinstance(exc, SourceError) else ("", 1)
-        return FlagFailed(code, exc.kind, str(exc), url, attempts, meter.effort())
+        return FlagFailed(code, exc.kind, str(exc), url, attempts, counter.statistics())
     except Exception as exc:  # A bug in one country must not cost the other 248; its kind says so
         logger.exception("unexpected error for %s", code)
-        return FlagFailed(code, ErrorKind.UNEXPECTED, printable(repr(exc)), "", 1, meter.effort())
+        return FlagFailed(code, ErrorKind.UNEXPECTED, printable(repr(exc)), "", 1, counter.statistics())
 
 
 def _only_row_changed(before: FlagRecord, after: FlagRecord) -> bool:

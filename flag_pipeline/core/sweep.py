@@ -8,8 +8,9 @@ from functools import partial
 from typing import Protocol, assert_never
 
 from flag_pipeline.core.absence import Verdict
-from flag_pipeline.core.models import Effort, FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Missed, Outcome
+from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Missed, Outcome
 from flag_pipeline.errors import ErrorKind
+from flag_pipeline.fetching.models import FetchStatistics
 
 # Countries under way for each request that may be: while some are asked for, others are checked, stored and recorded.
 UNDER_WAY = 2
@@ -229,4 +230,4 @@ async def _within(limit_s: float) -> AsyncIterator[None]:
 
 
 def _given_up(code: str, *, kind: ErrorKind, reason: str) -> FlagFailed:
-    return FlagFailed(code, kind, reason, "", 0, Effort())
+    return FlagFailed(code, kind, reason, "", 0, FetchStatistics())

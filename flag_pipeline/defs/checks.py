@@ -12,7 +12,7 @@ from flag_pipeline.catalog.rows import CatalogRow
 from flag_pipeline.core.presets import source_of
 from flag_pipeline.core.provenance import describe_sources
 from flag_pipeline.defs.freshness import fetched_before
-from flag_pipeline.defs.ledger import FLAG_CATALOG, FLAG_IMAGE
+from flag_pipeline.defs.keys import FLAG_CATALOG, FLAG_IMAGE
 from flag_pipeline.settings import Settings
 
 COMPLETE = "complete"

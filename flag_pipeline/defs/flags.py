@@ -23,13 +23,8 @@ from flag_pipeline.core.countries import select_codes
 from flag_pipeline.core.interrupt import interrupts_cancel_task
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sweep import SweepSummary, sweep
-from flag_pipeline.defs.ledger import (
-    CODE_VERSION,
-    COUNTRY_METADATA,
-    FLAG_IMAGE,
-    OWNERS,
-    read_ledger,
-)
+from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
+from flag_pipeline.defs.ledger import CODE_VERSION, OWNERS, read_ledger
 from flag_pipeline.defs.planning import has_plan, plan_partitions
 from flag_pipeline.defs.recording import Recorder
 from flag_pipeline.defs.reexecution import carry_over

@@ -17,14 +17,8 @@ from flag_pipeline.core.listing import StoreListing
 from flag_pipeline.core.models import Fetched, FlagNotFound, FlagSaved, Missed, Outcome, StoredImage
 from flag_pipeline.core.presets import source_of
 from flag_pipeline.defs.interrupted import not_asked
+from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
 from flag_pipeline.errors import ErrorKind
-
-COUNTRY_METADATA = dg.AssetKey("country_metadata")
-FLAG_IMAGE = dg.AssetKey("flag_image")
-FLAG_CATALOG = dg.AssetKey("flag_catalog")
-FLAG_CHANGES = dg.AssetKey("flag_changes")
-FLAG_GALLERY = dg.AssetKey("flag_gallery")
-FETCHED_ASSETS = (COUNTRY_METADATA, FLAG_IMAGE)
 
 CODE_VERSION = "1"
 OWNERS = ["team:data"]
@@ -54,10 +48,10 @@ def materialization(asset_key: dg.AssetKey, outcome: Fetched) -> dg.AssetMateria
         partition=outcome.code,
         metadata={
             **metadata,
-            "requests": outcome.effort.requests,
-            "attempts": outcome.effort.attempts,
-            "body_bytes": outcome.effort.body_bytes,
-            "duration_s": round(outcome.effort.duration_s, 3),
+            "requests": outcome.statistics.requests,
+            "attempts": outcome.statistics.attempts,
+            "body_bytes": outcome.statistics.body_bytes,
+            "duration_s": round(outcome.statistics.duration_s, 3),
         },
         tags={**_outcome_tags(word, outcome), **_version_tags(asset_key, version, outcome)},
     )
@@ -129,10 +123,10 @@ def observation(asset_key: dg.AssetKey, miss: Missed, origin: Mapping[str, str] 
             "kind": miss.kind.value,
             "url": _link(miss.url),
             **(origin or {}),
-            "requests": miss.effort.requests,
+            "requests": miss.statistics.requests,
             "attempts": miss.attempts,
-            "body_bytes": miss.effort.body_bytes,
-            "duration_s": round(miss.effort.duration_s, 3),
+            "body_bytes": miss.statistics.body_bytes,
+            "duration_s": round(miss.statistics.duration_s, 3),
         },
         tags={**_outcome_tags(word, miss), KIND_TAG: miss.kind.value},
     )
@@ -145,7 +139,7 @@ class RecordedCountry:
     Attributes:
         only_row_changed: its catalog row changes although its data versions do not.
         kind, reason: why it brought nothing; empty when it was fetched.
-        requests, attempts, body_bytes: what it cost, see `Effort`.
+        requests, attempts, body_bytes: what it cost, see `FetchStatistics`.
     """
 
     code: str

@@ -21,7 +21,7 @@ from dagster._core.execution.context.system import IStepContext
 
 from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
 from flag_pipeline.defs.ledger import materialization, observation
-from flag_pipeline.stores.batch_executor import Batcher, Piece
+from flag_pipeline.stores.batch_executor import BatchExecutor, Piece
 
 Recordable = dg.AssetMaterialization | dg.AssetObservation
 
@@ -82,7 +82,7 @@ class Recorder:
         self._origin = {"source": source, "store": store}
         self._asset_keys = sorted(context.selected_asset_keys)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="event-log")
-        self._outcomes = Batcher(self._record_all, self._thread)
+        self._outcomes = BatchExecutor(self._record_all, self._thread)
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,14 +8,8 @@ import dagster as dg
 from flag_pipeline.defs.flags import STEP
 from flag_pipeline.defs.healing import HealingPlan, HealingPolicy, explain_elsewhere, failed_elsewhere, plan_healing
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
-from flag_pipeline.defs.ledger import (
-    FETCHED_ASSETS,
-    FLAG_CATALOG,
-    FLAG_CHANGES,
-    FLAG_GALLERY,
-    read_event,
-    read_ledger,
-)
+from flag_pipeline.defs.keys import FETCHED_ASSETS, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
+from flag_pipeline.defs.ledger import read_event, read_ledger
 from flag_pipeline.defs.source_guard import SOURCE_GIVEN_TAG
 
 UNFINISHED = [

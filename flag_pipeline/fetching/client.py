@@ -12,7 +12,6 @@ from typing import cast
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from flag_pipeline.core.models import Effort, Validators
 from flag_pipeline.core.presets import EMBEDDED, SourcePreset, find_preset
 from flag_pipeline.errors import (
     ErrorKind,
@@ -22,13 +21,15 @@ from flag_pipeline.errors import (
     SourceError,
     TransientSourceError,
 )
+from flag_pipeline.fetching.circuit_breaker import CircuitBreaker
 from flag_pipeline.fetching.connection_reuse import ClosingResponse, fresh_connection
 from flag_pipeline.fetching.desync import CheckedConnector, exchanging
 from flag_pipeline.fetching.encoding import ACCEPTED, decode, max_encoded_bytes
-from flag_pipeline.fetching.host_policy import Guard, GuardedResolver
+from flag_pipeline.fetching.host_policy import HostPolicy, HostPolicyResolver
 from flag_pipeline.fetching.http_errors import UNREACHABLE, parse_retry_after, transient_kind, translating
-from flag_pipeline.fetching.limiter import Circuit, Gate
+from flag_pipeline.fetching.limiter import RequestLimiter
 from flag_pipeline.fetching.middlewares import EnvironmentProxies, OwnHeaders
+from flag_pipeline.fetching.models import FetchStatistics, Validators
 from flag_pipeline.fetching.retry import RetryPolicy, Sleep, Try
 from flag_pipeline.fetching.secret_headers import HEADERS_VARIABLE, headers_for
 from flag_pipeline.settings import SourceSettings
@@ -60,7 +61,7 @@ class Answer:
     validators: Validators
 
 
-class Meter:
+class FetchCounter:
     """Counts what one country costs while it is being fetched."""
 
     def __init__(self) -> None:
@@ -82,10 +83,10 @@ class Meter:
         """Count decoded body bytes."""
         self._body_bytes += n_bytes
 
-    def effort(self) -> Effort:
+    def statistics(self) -> FetchStatistics:
         """What was spent so far."""
         elapsed_s = asyncio.get_running_loop().time() - self._started_at
-        return Effort(self._requests, self._retries, self._body_bytes, elapsed_s)
+        return FetchStatistics(self._requests, self._retries, self._body_bytes, elapsed_s)
 
 
 class FlagSource:
@@ -113,17 +114,17 @@ class FlagSource:
         self.settings = settings
         self._session = session
         self.connections = cast("CheckedConnector", session.connector)
-        self._gate = Gate(
+        self._limiter = RequestLimiter(
             first=settings.first_requests,
             most=max_requests or settings.max_requests,
             per_second=settings.requests_per_second,
         )
-        self._circuit = Circuit(down_after_s=settings.source_down_s)
+        self._breaker = CircuitBreaker(down_after_s=settings.source_down_s)
         self._retry = RetryPolicy.from_settings(settings)
         self._sleep = sleep
 
     async def fetch(
-        self, url: str, *, code: str, known: Validators, meter: Meter, codes: set[str] | None = None
+        self, url: str, *, code: str, known: Validators, counter: FetchCounter, codes: set[str] | None = None
     ) -> Answer:
         """Return the file at *url*, or `content=None` if it still is the one that *known* validates.
 
@@ -132,7 +133,7 @@ class FlagSource:
         relying = {code} if codes is None else codes
 
         async def attempt(this: Try) -> Answer:
-            meter.request_sent(again=this.last is not None)
+            counter.request_sent(again=this.last is not None)
             is_suspect = this.last is not None and this.last.kind in _OF_THE_CONNECTION
             with (
                 self._watching(code=code, url=url),
@@ -140,17 +141,17 @@ class FlagSource:
                 fresh_connection(is_wanted=is_suspect),
             ):
                 async with exchanging(relying), asyncio.timeout(this.left_s):
-                    return await self._attempt(url, code=code, known=known, meter=meter)
+                    return await self._attempt(url, code=code, known=known, counter=counter)
 
         return await self._retry.call(attempt, turn=partial(self._turn, code=code, url=url), sleep=self._sleep)
 
     @asynccontextmanager
     async def _turn(self, *, code: str, url: str) -> AsyncIterator[None]:
         """Wait until a request may be sent, and hold its slot inside the block."""
-        async with self._gate.slot():
-            if not self._circuit.is_open:
-                await self._gate.keep_pace()
-            if self._circuit.is_open:
+        async with self._limiter.slot():
+            if not self._breaker.is_open:
+                await self._limiter.keep_pace()
+            if self._breaker.is_open:
                 raise SourceDownError(f"{self.preset.name} cannot be reached", code=code, url=url)
             yield
 
@@ -163,9 +164,9 @@ class FlagSource:
         except TransientSourceError as exc:
             if not self._is_unreachable(exc):
                 raise
-            was_open = self._circuit.is_open
-            self._gate.pause(self._circuit.failed(started_at))
-            if not self._circuit.is_open:
+            was_open = self._breaker.is_open
+            self._limiter.pause(self._breaker.failed(started_at))
+            if not self._breaker.is_open:
                 raise
             if not was_open:
                 logger.error("%s cannot be reached; nothing more is asked of it: %s", self.preset.name, exc)  # noqa: TRY400
@@ -176,23 +177,23 @@ class FlagSource:
         # has answered, a silence is one country's own.
         if isinstance(exc.__cause__, UNREACHABLE):
             return exc.kind is not ErrorKind.LOCAL
-        return exc.kind is ErrorKind.TIMEOUT and not self._circuit.has_answered
+        return exc.kind is ErrorKind.TIMEOUT and not self._breaker.has_answered
 
-    async def _attempt(self, url: str, *, code: str, known: Validators, meter: Meter) -> Answer:
+    async def _attempt(self, url: str, *, code: str, known: Validators, counter: FetchCounter) -> Answer:
         address = self._origin + url.removeprefix(self.preset.base_url)
         async with self._session.get(address, headers=_conditions(known), max_redirects=MAX_REDIRECTS) as reply:
-            self._circuit.answered()
-            meter.redirected(len(reply.history))
+            self._breaker.answered()
+            counter.redirected(len(reply.history))
             if _stays_open(reply):
-                self._gate.widen()
+                self._limiter.widen()
             if reply.status == NOT_MODIFIED and known != Validators():
                 return Answer(None, known)
             if reply.status not in {OK, NON_AUTHORITATIVE}:
                 raise self._refusal(reply, code=code, url=url)
-            content = await self._read(reply, code=code, url=url, meter=meter)
+            content = await self._read(reply, code=code, url=url, counter=counter)
         return Answer(content, Validators(_validator(reply, "ETag"), _validator(reply, "Last-Modified")))
 
-    async def _read(self, reply: aiohttp.ClientResponse, *, code: str, url: str, meter: Meter) -> bytes:
+    async def _read(self, reply: aiohttp.ClientResponse, *, code: str, url: str, counter: FetchCounter) -> bytes:
         """Return the decoded body, of which no more than the cap and a chunk is ever taken."""
         cap = self.settings.max_body_bytes
         coding = reply.headers.get("Content-Encoding", "")
@@ -202,7 +203,7 @@ class FlagSource:
         size = reply.content_length or 0
         if size <= encoded_cap:
             async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
-                meter.received(0 if coding else len(chunk))
+                counter.received(0 if coding else len(chunk))
                 chunks.append(chunk)
                 if (size := sum(map(len, chunks))) > encoded_cap:
                     break
@@ -210,7 +211,7 @@ class FlagSource:
         if coding and size <= encoded_cap:
             body = decode(body, coding, max_bytes=cap)
             size = len(body)
-            meter.received(size)
+            counter.received(size)
         if size > cap:
             raise SourceContractError(
                 f"body is larger than {cap} bytes: raise FLAG_MAX_BODY_BYTES to accept it", code=code, url=url
@@ -227,7 +228,7 @@ class FlagSource:
             return SourceContractError(message + hint, code=code, url=url)
         retry_after_s = parse_retry_after(reply.headers.get("Retry-After", ""))
         if retry_after_s is not None:
-            self._gate.pause(self._retry.obeyed_s(retry_after_s))
+            self._limiter.pause(self._retry.obeyed_s(retry_after_s))
         return TransientSourceError(message, code=code, url=url, kind=kind, retry_after_s=retry_after_s)
 
 
@@ -251,14 +252,14 @@ async def open_session(
     # The embedded mirror is in this process.
     proxies = EnvironmentProxies() if settings.trust_proxy and preset is not EMBEDDED else None
     proxy_hosts = proxies.hosts if proxies else ()
-    guard = Guard(origin, settings.redirect_hosts, is_public=is_public, proxy_hosts=proxy_hosts)
-    middlewares: list[aiohttp.ClientMiddlewareType] = [guard, OwnHeaders(origin, headers_for(settings.source))]
+    host_policy = HostPolicy(origin, settings.redirect_hosts, is_public=is_public, proxy_hosts=proxy_hosts)
+    middlewares: list[aiohttp.ClientMiddlewareType] = [host_policy, OwnHeaders(origin, headers_for(settings.source))]
     if proxies:
         middlewares.append(proxies)
-    guarded = GuardedResolver(guard, resolver or aiohttp.DefaultResolver())
+    policy_resolver = HostPolicyResolver(host_policy, resolver or aiohttp.DefaultResolver())
     async with aiohttp.ClientSession(
-        # The gate bounds requests; a limit here would let queueing eat the deadline.
-        connector=CheckedConnector(limit=0, resolver=guarded),
+        # The limiter bounds requests; a limit here would let queueing eat the deadline.
+        connector=CheckedConnector(limit=0, resolver=policy_resolver),
         response_class=ClosingResponse,
         timeout=timeout,
         headers={"User-Agent": settings.user_agent or USER_AGENT, "Accept-Encoding": ACCEPTED},
@@ -270,7 +271,7 @@ async def open_session(
         try:
             yield session
         finally:
-            await guarded.close()
+            await policy_resolver.close()
 
 
 def _conditions(known: Validators) -> dict[str, str]:

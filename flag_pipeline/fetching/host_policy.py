@@ -44,7 +44,7 @@ def _literal(host: str) -> bool | None:
         return None
 
 
-class Guard:
+class HostPolicy:
     """The hosts that one source may talk to.
 
     Its own host at its own port or at that of HTTPS, and the *redirect_hosts*: `host` at any port, or `host:port`.
@@ -115,11 +115,11 @@ def _leads_to_http(reply: aiohttp.ClientResponse) -> bool:
         return False
 
 
-class GuardedResolver(AbstractResolver):
-    """Resolves names for a *guard*: leaves private addresses out, and refuses a name that has no others."""
+class HostPolicyResolver(AbstractResolver):
+    """Resolves names for a *host_policy*: leaves private addresses out, and refuses a name that has no others."""
 
-    def __init__(self, guard: Guard, resolver: AbstractResolver) -> None:
-        self._guard = guard
+    def __init__(self, host_policy: HostPolicy, resolver: AbstractResolver) -> None:
+        self._policy = host_policy
         self._resolver = resolver
 
     async def resolve(
@@ -127,13 +127,13 @@ class GuardedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """Return the addresses of *host* that may be connected to."""
         found = await self._resolver.resolve(host, port, family)
-        if host in self._guard.proxy_hosts:
+        if host in self._policy.proxy_hosts:
             return found
         public = [result for result in found if is_public_address(result["host"])]
-        if self._guard.is_public is None and host == self._guard.own_name:
+        if self._policy.is_public is None and host == self._policy.own_name:
             # What the source is at first, it stays: DNS may change its mind. Behind a proxy it is not looked up here.
-            self._guard.is_public = bool(public)
-        if not self._guard.is_public:
+            self._policy.is_public = bool(public)
+        if not self._policy.is_public:
             return found
         if not public:
             raise aiohttp.InvalidUrlClientError(host, "leads to a private address, and the source is public")

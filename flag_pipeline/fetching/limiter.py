@@ -1,7 +1,6 @@
-"""The gate in front of a host: how many requests at once and a second, when to leave it alone, when to give it up."""
+"""The limiter of one host: how many requests at once and a second, and when the host is left alone."""
 
 import asyncio
-import math
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
@@ -11,7 +10,7 @@ from aiolimiter import AsyncLimiter
 FIRST_PAUSE_S = 0.1
 
 
-class Gate:
+class RequestLimiter:
     """Lets attempts through: few at first, more as the host answers, none while it asked for a pause.
 
     Some servers take few connections at a time (the listen backlog of Python's own `http.server` is 5), and what
@@ -64,42 +63,6 @@ class Gate:
             was_paused = True
             await asyncio.sleep(wait_s)
         return was_paused
-
-
-class Circuit:
-    """Gives a host up when for *down_after_s* seconds no connection to it could be opened.
-
-    It goes by time, so that a server that restarts is waited for, however many requests want to reach it; and the
-    pauses that it asks for double, so that a host that is down is knocked at a few times only.
-    """
-
-    def __init__(self, *, down_after_s: float) -> None:
-        self._down_after_s = down_after_s
-        self._answered_at = -math.inf
-        self._failing_since = math.inf
-        self.is_open = False
-
-    @property
-    def has_answered(self) -> bool:
-        """Whether the host has answered anything at all so far."""
-        return self._answered_at > -math.inf
-
-    def answered(self) -> None:
-        """Note an answer, whatever it says: the host is there."""
-        self._answered_at = _now()
-        self._failing_since = math.inf
-
-    def failed(self, started_at: float) -> float:
-        """Note that an attempt begun at *started_at* got no connection; give the seconds to leave the host alone for.
-
-        Opens the circuit when that has gone on for too long. An attempt during which somebody was answered proves
-        nothing: the silence since may be ours, for the answer may have asked for it.
-        """
-        if started_at >= self._answered_at:
-            self._failing_since = min(self._failing_since, started_at)
-        failing_s = _now() - self._failing_since
-        self.is_open = self.is_open or failing_s >= self._down_after_s
-        return min(max(FIRST_PAUSE_S, failing_s), max(0.0, self._down_after_s - failing_s))
 
 
 def _now() -> float:

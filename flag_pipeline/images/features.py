@@ -12,10 +12,10 @@ from statistics import median
 
 from PIL import Image
 
-from flag_pipeline.core.models import ColourShare, ImageLook
 from flag_pipeline.images.blocks import read_structure
 from flag_pipeline.images.colours import ColourFamily, Rgb, colour_family, hex_of
 from flag_pipeline.images.decoding import as_shown, opened
+from flag_pipeline.images.models import ColourShare, ImageFeatures
 
 MAX_COLOURS = 5
 # A smaller share is the edge between two fields, softened by whoever scaled the picture.
@@ -26,7 +26,7 @@ _HASH_INPUT_PX, _HASH_SIDE = 16, 8
 _MID_GREY = 127.5
 
 
-def describe_look(content: bytes) -> ImageLook:
+def describe_features(content: bytes) -> ImageFeatures:
     """Return what the first frame of the image *content* looks like. Blocks; run it in a thread.
 
     *content* is within the limits. The same bytes give the same look. Raises ImageError for a damaged one.
@@ -35,17 +35,17 @@ def describe_look(content: bytes) -> ImageLook:
     with opened(structure) as image:
         mode = image.mode
         picture = as_shown(image, structure)
-    return ImageLook(
+    return ImageFeatures(
         mode=mode, n_frames=structure.n_frames, colours=_dominant_colours(picture), phash=_perceptual_hash(picture)
     )
 
 
 def distance_bits(first: bytes, second: bytes) -> int:
-    """Return in how many of 64 bits the perceptual hashes of two images differ; blocks like `describe_look`.
+    """Return in how many of 64 bits the perceptual hashes of two images differ; blocks like `describe_features`.
 
     0 for alike, about 32 for unrelated pictures.
     """
-    one, other = (int(describe_look(content).phash, 16) for content in (first, second))
+    one, other = (int(describe_features(content).phash, 16) for content in (first, second))
     return (one ^ other).bit_count()
 
 

@@ -6,10 +6,11 @@ from contextlib import contextmanager, suppress
 
 from PIL import Image
 
-from flag_pipeline.core.models import FlagImage, StoredImage
+from flag_pipeline.core.models import StoredImage
 from flag_pipeline.errors import ImageError, SourceContractError
 from flag_pipeline.images.blocks import check_end, read_structure
 from flag_pipeline.images.decoding import as_shown, first_frame, opened
+from flag_pipeline.images.models import FlagImage
 from flag_pipeline.images.structure import Limits, Structure
 from flag_pipeline.images.thumbnails import data_uri, encode_small_png
 

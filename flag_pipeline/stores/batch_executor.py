@@ -60,7 +60,7 @@ class Piece(Failure, Generic[T, R]):
         return self.result
 
 
-class Batcher(Generic[T, R]):
+class BatchExecutor(Generic[T, R]):
     """Has *work* do waiting pieces on *executor*, which has so many *threads*; a free thread takes its share of them.
 
     *work* sets the result of each piece; what it raises itself is the failure of all of them. A caller that is

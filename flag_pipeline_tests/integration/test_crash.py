@@ -20,7 +20,7 @@ from aiohttp import web
 
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.records import load_record
-from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE
+from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
 from flag_pipeline.stores.atomic_files import STALE_TEMPORARY_S, TEMPORARY_PREFIX
 from flag_pipeline_tests.crashing import (
     NEW,

@@ -17,7 +17,8 @@ from flag_pipeline.core.countries import iso_codes, iso_country
 from flag_pipeline.core.records import load_record
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.defs.ledger import FLAG_IMAGE, AssetLedger, read_ledger
+from flag_pipeline.defs.keys import FLAG_IMAGE
+from flag_pipeline.defs.ledger import AssetLedger, read_ledger
 from flag_pipeline.errors import ErrorKind, SinkError
 from flag_pipeline.settings import load_settings
 from flag_pipeline.stores.atomic_files import STALE_TEMPORARY_S, TEMPORARY_PREFIX

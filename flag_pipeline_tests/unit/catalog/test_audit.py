@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 from flag_pipeline.catalog.audit import changed_codes, unaccounted, unexpected_duplicates
 from flag_pipeline.catalog.rows import CatalogRow, catalog_rows
-from flag_pipeline.core.models import FlagRecord, Miss, StoredImage, Validators
+from flag_pipeline.core.models import FlagRecord, Miss, StoredImage
 from flag_pipeline.errors import ErrorKind
+from flag_pipeline.fetching.models import Validators
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 

@@ -2,16 +2,9 @@
 
 import pytest
 
-from flag_pipeline.catalog.history import (
-    CHANGES_SCHEMA,
-    change_rows,
-    changes_since,
-    describe_change,
-    latest_changes,
-    load_changes,
-    picture_paths,
-)
+from flag_pipeline.catalog.history import CHANGES_SCHEMA, change_rows, changes_since, load_changes, picture_paths
 from flag_pipeline.catalog.tables import render_json
+from flag_pipeline.core.changes import describe_change, latest_changes
 from flag_pipeline.core.models import FlagRecord
 from flag_pipeline_tests.records import change_of, record_of, stored, striped
 

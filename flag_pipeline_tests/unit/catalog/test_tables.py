@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from flag_pipeline.catalog.history import CHANGES_SCHEMA
-from flag_pipeline.catalog.rows import CATALOG_FOLDER, CATALOG_SCHEMA, CatalogRow, catalog_rows, load_rows, looks_of
+from flag_pipeline.catalog.rows import CATALOG_FOLDER, CATALOG_SCHEMA, CatalogRow, catalog_rows, features_of, load_rows
 from flag_pipeline.catalog.tables import VERSION_KEY, TableSchema, render_dictionary, render_table
 from flag_pipeline.core.models import FlagChange, FlagRecord, Miss, RowStatus
 from flag_pipeline.core.records import dump_record, load_record
@@ -19,7 +19,7 @@ from flag_pipeline_tests.records import change_of, looks_of_flags, record_of, st
 
 CHINA, FRANCE = striped("#de2910", "#ffde00"), striped("blue", "white", "red")
 LOOKS = looks_of_flags(CHINA, FRANCE)
-DICTIONARY = Path(__file__).parents[2] / "docs" / "data_dictionary.md"
+DICTIONARY = Path(__file__).parents[3] / "docs" / "data_dictionary.md"
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_schema_file_describes_the_table(files: dict[str, bytes]) -> None:
 
 def test_looks_are_taken_from_the_catalog_before(files: dict[str, bytes]) -> None:
     """By the bytes' hash: of what nobody has looked at, nothing is known."""
-    assert looks_of(load_rows(files["catalog/catalog.json"])) == LOOKS
+    assert features_of(load_rows(files["catalog/catalog.json"])) == LOOKS
 
 
 def test_records_with_a_history_come_back(records: dict[str, FlagRecord]) -> None:

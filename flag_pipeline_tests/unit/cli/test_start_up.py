@@ -72,9 +72,9 @@ def test_pictures_load_no_decoder_that_nothing_needs() -> None:
     """Pillow has forty, and would load them all at the first WebP: that takes long, and each can be attacked."""
     program = """
 import sys
-from flag_pipeline.core.contact_sheet import render_mosaic
-from flag_pipeline.core.image import inspect_image
-from flag_pipeline.core.structure import Limits
+from flag_pipeline.catalog.contact_sheet import render_mosaic
+from flag_pipeline.images.inspection import inspect_image
+from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.samples import picture
 kinds = ("webp", "gif", "png", "jpeg")
 for kind in kinds:

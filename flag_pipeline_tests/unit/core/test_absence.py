@@ -9,10 +9,11 @@ from typing import NoReturn
 import pytest
 
 from flag_pipeline.core.absence import AbsenceJudge, Verdict
-from flag_pipeline.core.models import Effort, FlagNotFound
+from flag_pipeline.core.models import FlagNotFound
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError
+from flag_pipeline.fetching.models import FetchStatistics
 from flag_pipeline_tests.fakes import FakeSource
 from flag_pipeline_tests.samples import flag, gif, record
 
@@ -52,7 +53,7 @@ async def judge(
 
     assets = {"metadata": wanted != "image", "image": wanted != "metadata"}
     refresher = Refresher(source, sink, **assets)  # type: ignore[arg-type]
-    misses = [FlagNotFound(code, "404", f"http://fake/{code}", 1, Effort()) for code in absent]
+    misses = [FlagNotFound(code, "404", f"http://fake/{code}", 1, FetchStatistics()) for code in absent]
     return await AbsenceJudge(refresher, known_absent, 0.05).judge(misses, codes=absent, n_found=n_found)
 
 

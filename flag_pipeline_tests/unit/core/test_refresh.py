@@ -17,21 +17,14 @@ from PIL import Image
 
 from flag_pipeline.bounds import MAX_REASON_CHARS
 from flag_pipeline.core.countries import iso_country
-from flag_pipeline.core.models import (
-    Effort,
-    FlagFailed,
-    FlagImage,
-    FlagNotFound,
-    FlagSaved,
-    FlagUnchanged,
-    Miss,
-    Validators,
-)
+from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Miss
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.refresh import Refresher, trusted
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceContractError, SourceError, TransientSourceError
-from flag_pipeline.fetching.client import Answer, Meter
+from flag_pipeline.fetching.client import Answer, FetchCounter
+from flag_pipeline.fetching.models import FetchStatistics, Validators
+from flag_pipeline.images.models import FlagImage
 from flag_pipeline_tests.fakes import FakeSource
 from flag_pipeline_tests.pictures import encoded, exif, scans
 from flag_pipeline_tests.samples import gif, large_gif, picture
@@ -353,7 +346,7 @@ async def test_failure_keeps_the_last_good_files(source: FakeSource, sink: FileS
     assert stale.miss is not None
     assert replace(stale, miss=None) == saved.record
     assert (tmp_path / "flags/CN-China.gif").read_bytes() == gif()
-    assert again == replace(failed, effort=again.effort, only_row_changed=False)
+    assert again == replace(failed, statistics=again.statistics, only_row_changed=False)
     assert failed.only_row_changed
     assert isinstance(healed, FlagUnchanged)
     assert (healed.record.miss, healed.only_row_changed) == (None, True)
@@ -459,7 +452,7 @@ async def test_record_is_read_back_however_long_the_reason_is(source: FakeSource
     """A reason that is longer than a record may have is cut, so the country keeps its good files in the catalog."""
     await refresher(source, sink).refresh("CN")
 
-    missed = FlagFailed("CN", ErrorKind.UNEXPECTED, "x" * (MAX_REASON_CHARS + 1), "", 1, Effort())
+    missed = FlagFailed("CN", ErrorKind.UNEXPECTED, "x" * (MAX_REASON_CHARS + 1), "", 1, FetchStatistics())
     await refresher(source, sink).remember(missed)
 
     known = (await sink.records())["CN"]
@@ -533,7 +526,7 @@ async def test_a_date_is_stored_with_the_time_of_its_answer(source: FakeSource, 
         *,
         code: str,  # noqa: ARG001
         known: Validators,
-        meter: Meter,  # noqa: ARG001
+        counter: FetchCounter,  # noqa: ARG001
         codes: set[str] | None = None,  # noqa: ARG001
     ) -> Answer:
         seen.append(known)

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from flag_pipeline.core.layout import MAX_NAME_BYTES, flag_path, record_path
 from flag_pipeline.core.models import Country, FlagRecord, Miss
 from flag_pipeline.core.records import dump_record
-from flag_pipeline.core.sink import MAX_NAME_BYTES, FileSink, StoredCountry, flag_path, record_path
+from flag_pipeline.core.sink import FileSink, StoredCountry
 from flag_pipeline.errors import ErrorKind, SinkError
 from flag_pipeline.stores.atomic_files import ASIDE_PREFIX, STALE_TEMPORARY_S, TEMPORARY_PREFIX
 from flag_pipeline_tests.samples import flag, gif, record
@@ -389,7 +390,7 @@ async def test_object_store_holds_the_same_files() -> None:
         assert (await sink.records()).get("CN") == record()
         assert await sink.read("flags/CN-China.gif") == gif()
         assert await sink.read("flags/CN-Cathay.gif") is None
-        assert not sink.has_strays(record())
+        assert not sink.has_orphaned_files(record())
         with pytest.raises(SinkError, match="leads out of the store"):
             await sink.write("../x", b"x")
         with pytest.raises(SinkError, match="vanished"):

@@ -9,29 +9,21 @@ from typing import Any, NoReturn
 import pytest
 
 from flag_pipeline.catalog.rows import catalog_rows
-from flag_pipeline.core.models import (
-    Effort,
-    FlagFailed,
-    FlagNotFound,
-    FlagRecord,
-    FlagSaved,
-    FlagUnchanged,
-    Outcome,
-    RowStatus,
-)
+from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagRecord, FlagSaved, FlagUnchanged, Outcome, RowStatus
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.core.sweep import SweepSummary, sweep
 from flag_pipeline.errors import ErrorKind
+from flag_pipeline.fetching.models import FetchStatistics
 from flag_pipeline_tests.fakes import FakeRefresher, FakeSource
 from flag_pipeline_tests.samples import flag, record
 
 CODES = [f"{number:03}" for number in range(100)]
 OUTCOMES = (
-    lambda code: FlagSaved(code, FlagRecord(code), "", Effort()),
-    lambda code: FlagUnchanged(code, FlagRecord(code), "", Effort()),
-    lambda code: FlagNotFound(code, "404", "", 1, Effort()),
-    lambda code: FlagFailed(code, ErrorKind.TIMEOUT, "slow", "", 1, Effort()),
+    lambda code: FlagSaved(code, FlagRecord(code), "", FetchStatistics()),
+    lambda code: FlagUnchanged(code, FlagRecord(code), "", FetchStatistics()),
+    lambda code: FlagNotFound(code, "404", "", 1, FetchStatistics()),
+    lambda code: FlagFailed(code, ErrorKind.TIMEOUT, "slow", "", 1, FetchStatistics()),
 )
 
 

@@ -9,13 +9,13 @@ import aiohttp
 import pytest
 import yarl
 
-from flag_pipeline.fetching.host_policy import Guard, GuardedResolver, is_public_address
+from flag_pipeline.fetching.host_policy import HostPolicy, HostPolicyResolver, is_public_address
 from flag_pipeline_tests.fakes import Names
 
 PUBLIC, PRIVATE = "93.184.215.14", "10.0.0.5"
 
 
-async def resolve(resolver: GuardedResolver, host: str) -> list[str]:
+async def resolve(resolver: HostPolicyResolver, host: str) -> list[str]:
     """The addresses of *host*."""
     return [result["host"] for result in await resolver.resolve(host)]
 
@@ -50,7 +50,7 @@ def test_private_addresses(address: str) -> None:
 async def test_public_source_is_not_led_to_private_addresses() -> None:
     """Neither its own name nor that of a redirect host; private ones among others are left out."""
     names = Names({"flags.example": [PUBLIC], "cdn.example": [PRIVATE], "mixed.example": [PRIVATE, PUBLIC]})
-    resolver = GuardedResolver(Guard("https://flags.example/x"), names)
+    resolver = HostPolicyResolver(HostPolicy("https://flags.example/x"), names)
 
     assert await resolve(resolver, "flags.example") == [PUBLIC]
     assert await resolve(resolver, "mixed.example") == [PUBLIC]
@@ -63,7 +63,9 @@ async def test_public_source_is_not_led_to_private_addresses() -> None:
 
 async def test_declared_public_source_is_not_private_from_the_start() -> None:
     """A preset that is known to be public is refused when DNS says otherwise."""
-    resolver = GuardedResolver(Guard("https://flags.example", is_public=True), Names({"flags.example": [PRIVATE]}))
+    resolver = HostPolicyResolver(
+        HostPolicy("https://flags.example", is_public=True), Names({"flags.example": [PRIVATE]})
+    )
 
     with pytest.raises(aiohttp.InvalidUrlClientError, match="leads to a private address"):
         await resolve(resolver, "flags.example")
@@ -72,7 +74,7 @@ async def test_declared_public_source_is_not_private_from_the_start() -> None:
 async def test_private_source_may_be_talked_to() -> None:
     """An intranet's name has private addresses, and so may have its redirect hosts."""
     names = Names({"intranet": [PRIVATE], "cdn": [PRIVATE, PUBLIC]})
-    resolver = GuardedResolver(Guard("http://intranet"), names)
+    resolver = HostPolicyResolver(HostPolicy("http://intranet"), names)
 
     assert await resolve(resolver, "intranet") == [PRIVATE]
     assert await resolve(resolver, "cdn") == [PRIVATE, PUBLIC]
@@ -83,7 +85,7 @@ async def test_private_source_may_be_talked_to() -> None:
 @pytest.mark.parametrize(("origin", "is_public"), [(f"http://{PUBLIC}", True), ("http://[::1]:80", False)])
 def test_address_in_the_url_says_what_the_source_is(origin: str, *, is_public: bool) -> None:
     """No name has to be looked up for that."""
-    assert Guard(origin).is_public is is_public
+    assert HostPolicy(origin).is_public is is_public
 
 
 @pytest.mark.parametrize(
@@ -102,14 +104,14 @@ def test_address_in_the_url_says_what_the_source_is(origin: str, *, is_public: b
 )
 async def test_redirects_stay_with_the_source(origin: str, url: str, problem: str) -> None:
     """Its host at its port, HTTPS there, and the listed hosts unless they lead a public source inside."""
-    guard = Guard(origin, ["cdn.example", PRIVATE])
+    host_policy = HostPolicy(origin, ["cdn.example", PRIVATE])
     request = aiohttp.ClientRequest("GET", yarl.URL(url), loop=asyncio.get_running_loop())
 
     async def refused(request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
         raise LookupError(request.url)
 
     with pytest.raises(aiohttp.InvalidUrlRedirectClientError if problem else LookupError) as caught:
-        await guard(request, refused)
+        await host_policy(request, refused)
 
     assert problem in str(caught.value)
 
@@ -135,30 +137,30 @@ async def test_redirects_stay_with_the_source(origin: str, url: str, problem: st
 )
 async def test_listed_host_or_host_and_port(listed: str, url: str, *, is_allowed: bool) -> None:
     """The list also counts for the source's own host at another port."""
-    assert await is_sent(Guard("http://a.example", [listed]), url) is is_allowed
+    assert await is_sent(HostPolicy("http://a.example", [listed]), url) is is_allowed
 
 
 @pytest.mark.parametrize("own_port", ["http://a.example:8080/x", "http://a.example:22/x", "https://a.example:8443/x"])
 async def test_other_port_of_the_own_host_has_to_be_listed(own_port: str) -> None:
     """Another port is another service."""
-    assert not await is_sent(Guard("http://a.example"), own_port)
+    assert not await is_sent(HostPolicy("http://a.example"), own_port)
 
 
 @pytest.mark.parametrize("url", ["http://a.example/x", "http://a.example:443/x", "http://cdn.example/x"])
 async def test_https_source_is_never_asked_without_tls(url: str) -> None:
     """Listed or not."""
-    assert not await is_sent(Guard("https://a.example", ["a.example", "cdn.example"]), url)
+    assert not await is_sent(HostPolicy("https://a.example", ["a.example", "cdn.example"]), url)
 
 
-async def is_sent(guard: Guard, url: str) -> bool:
-    """Whether the guard lets a request for *url* through."""
+async def is_sent(host_policy: HostPolicy, url: str) -> bool:
+    """Whether the host_policy lets a request for *url* through."""
     request = aiohttp.ClientRequest("GET", yarl.URL(url), loop=asyncio.get_running_loop())
 
     async def send(_request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
         raise LookupError
 
     try:
-        await guard(request, send)
+        await host_policy(request, send)
     except LookupError:
         return True
     except aiohttp.InvalidUrlRedirectClientError:
@@ -188,7 +190,7 @@ async def test_https_does_not_fall_back_to_http(url: str, status: int, location:
         return reply  # type: ignore[no-any-return]
 
     with pytest.raises(aiohttp.InvalidUrlRedirectClientError) if is_refused else nullcontext():
-        assert await Guard("http://a.example", ["cdn.example"])(request, answer) is reply
+        assert await HostPolicy("http://a.example", ["cdn.example"])(request, answer) is reply
 
     assert len(closings) == is_refused
 
@@ -196,12 +198,12 @@ async def test_https_does_not_fall_back_to_http(url: str, status: int, location:
 @pytest.mark.parametrize("own", ["flags.example", "bücher.example"])
 async def test_only_its_own_name_says_whether_a_source_is_public(own: str) -> None:
     """Behind a proxy it is not looked up here, and another name may be the first one."""
-    guard = Guard(f"http://{own}", ["cdn.example"])
+    host_policy = HostPolicy(f"http://{own}", ["cdn.example"])
     names = Names({"cdn.example": [PRIVATE], "flags.example": [PUBLIC], "xn--bcher-kva.example": [PUBLIC]})
-    resolver = GuardedResolver(guard, names)
+    resolver = HostPolicyResolver(host_policy, names)
 
     assert await resolve(resolver, "cdn.example") == [PRIVATE]
-    assert await resolve(resolver, guard.own_name) == [PUBLIC]
+    assert await resolve(resolver, host_policy.own_name) == [PUBLIC]
     with pytest.raises(aiohttp.InvalidUrlClientError, match="leads to a private address"):
         await resolve(resolver, "cdn.example")
 
@@ -209,8 +211,8 @@ async def test_only_its_own_name_says_whether_a_source_is_public(own: str) -> No
 async def test_proxy_may_have_a_private_address() -> None:
     """Its name is neither the source's, which is looked up first, nor one that a redirect leads to."""
     names = Names({"proxy": [PRIVATE], "flags.example": [PRIVATE]})
-    guard = Guard("http://flags.example", is_public=True, proxy_hosts={"proxy"})
-    resolver = GuardedResolver(guard, names)
+    host_policy = HostPolicy("http://flags.example", is_public=True, proxy_hosts={"proxy"})
+    resolver = HostPolicyResolver(host_policy, names)
 
     assert await resolve(resolver, "proxy") == [PRIVATE]
     with pytest.raises(aiohttp.InvalidUrlClientError, match="leads to a private address"):
@@ -220,14 +222,14 @@ async def test_proxy_may_have_a_private_address() -> None:
 @pytest.mark.parametrize("error", [aiohttp.ServerDisconnectedError(), aiohttp.ClientOSError(104, "reset")])
 async def test_lost_connection_is_not_tried_again_by_aiohttp(error: aiohttp.ClientError) -> None:
     """It becomes an error that aiohttp does not retry by itself, the cause chained."""
-    guard = Guard("http://a.example")
+    host_policy = HostPolicy("http://a.example")
     request = aiohttp.ClientRequest("GET", yarl.URL("http://a.example/"), loop=asyncio.get_running_loop())
 
     async def lost(_request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
         raise error
 
     with pytest.raises(aiohttp.ClientConnectionError) as caught:
-        await guard(request, lost)
+        await host_policy(request, lost)
 
     assert type(caught.value) is aiohttp.ClientConnectionError
     assert caught.value.__cause__ is error

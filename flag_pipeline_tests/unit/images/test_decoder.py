@@ -125,7 +125,7 @@ def test_process_ends_while_a_picture_is_decoded() -> None:
     """Python joins the threads of executors at its end, but not this one."""
     program = """
 import asyncio, threading
-from flag_pipeline.core.decoder import Decoder
+from flag_pipeline.images.decoder import Decoder
 begun = threading.Event()
 def never_ends():
     begun.set()

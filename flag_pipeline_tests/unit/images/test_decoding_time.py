@@ -12,7 +12,7 @@ from PIL import Image
 
 from flag_pipeline.core.presets import ANY_FORMAT
 from flag_pipeline.errors import SourceContractError
-from flag_pipeline.images.features import describe_look
+from flag_pipeline.images.features import describe_features
 from flag_pipeline.images.inspection import inspect_image
 from flag_pipeline.images.structure import MAX_DECODING_S, Limits
 from flag_pipeline_tests.pictures import (
@@ -125,7 +125,7 @@ def check(jpeg: bytes) -> tuple[str, float]:
         received = "accepted"
     inspected_s = time.thread_time() - started_s
     if received == "accepted":
-        describe_look(jpeg)
+        describe_features(jpeg)
     return received, max(inspected_s, time.thread_time() - started_s - inspected_s)
 
 

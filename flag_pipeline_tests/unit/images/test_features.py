@@ -8,7 +8,7 @@ from PIL import Image
 
 from flag_pipeline.errors import ImageError
 from flag_pipeline.images.colours import ColourFamily, colour_family, hex_of, rgb_of
-from flag_pipeline.images.features import describe_look, distance_bits
+from flag_pipeline.images.features import describe_features, distance_bits
 from flag_pipeline.images.thumbnails import before_and_after, reduce
 from flag_pipeline_tests.pictures import chunk, encoded, gif_frame, gif_of, png
 from flag_pipeline_tests.records import striped
@@ -16,16 +16,16 @@ from flag_pipeline_tests.records import striped
 
 def test_stripes_are_the_dominant_colours() -> None:
     """Two stripes, two colours, half each, in a fixed order."""
-    look = describe_look(striped("#ffffff", "#d00000"))
+    look = describe_features(striped("#ffffff", "#d00000"))
 
     assert {(colour.hex, colour.share) for colour in look.colours} == {("#ffffff", 0.5), ("#d00000", 0.5)}
     assert (look.mode, look.n_frames) == ("RGB", 1)
-    assert look == describe_look(striped("#ffffff", "#d00000"))
+    assert look == describe_features(striped("#ffffff", "#d00000"))
 
 
 def test_shades_of_one_family_count_as_one_colour() -> None:
     """A red that is shaded is one red, named after its most frequent shade."""
-    look = describe_look(striped("#e00000", "#e00000", "#d80000", "#008000"))
+    look = describe_features(striped("#e00000", "#e00000", "#d80000", "#008000"))
 
     assert [(colour.hex, colour.share) for colour in look.colours] == [("#e00000", 0.75), ("#008000", 0.25)]
 
@@ -35,7 +35,7 @@ def test_a_see_through_picture_has_no_colours() -> None:
     buffer = io.BytesIO()
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(buffer, "PNG")
 
-    assert describe_look(buffer.getvalue()).colours == ()
+    assert describe_features(buffer.getvalue()).colours == ()
 
 
 def test_hash_is_near_for_the_same_picture_and_far_for_another() -> None:
@@ -44,7 +44,7 @@ def test_hash_is_near_for_the_same_picture_and_far_for_another() -> None:
     larger = striped("black", "red", "gold", size=(120, 72), kind="GIF")
     reverse = striped("gold", "red", "black", size=(60, 36))
 
-    assert len(describe_look(one).phash) == 16
+    assert len(describe_features(one).phash) == 16
     assert distance_bits(one, one) == 0
     assert distance_bits(one, larger) <= 4
     assert distance_bits(one, reverse) > distance_bits(one, larger)
@@ -81,8 +81,8 @@ def test_grey_of_16_bits_is_scaled(grey: int) -> None:
     deep = b"".join(b"\0" + struct.pack(">H", value) * 30 for value in stripes for _ in range(10))
     flat = b"".join(b"\0" + bytes([value >> 8]) * 30 for value in stripes for _ in range(10))
 
-    look = describe_look(png((30, 30), bits=16, colour=0, rows=deep))
-    same = describe_look(png((30, 30), bits=8, colour=0, rows=flat))
+    look = describe_features(png((30, 30), bits=16, colour=0, rows=deep))
+    same = describe_features(png((30, 30), bits=8, colour=0, rows=flat))
 
     assert (look.colours, look.phash, look.mode) == (same.colours, same.phash, "I;16")
 
@@ -126,7 +126,7 @@ def test_picture_of_any_mode_looks_like_itself(mode: str) -> None:
     flag.paste("black", (0, 0, 32, 16))
     content = encoded(flag.convert(mode), "JPEG" if mode == "CMYK" else "PNG")
 
-    assert {colour.hex for colour in describe_look(content).colours} == {"#ffffff", "#000000"}
+    assert {colour.hex for colour in describe_features(content).colours} == {"#ffffff", "#000000"}
 
 
 def test_there_is_nothing_around_a_first_frame_that_is_smaller_than_the_canvas() -> None:
@@ -141,7 +141,7 @@ def test_animated_png_looks_like_its_first_frame() -> None:
     red, blue = (Image.new("RGB", (16, 8), colour) for colour in ("red", "blue"))
     content = encoded(red, save_all=True, append_images=[blue], default_image=True)
 
-    look = describe_look(content)
+    look = describe_features(content)
 
     assert [colour.hex for colour in look.colours] == ["#0000ff"]
     assert look.n_frames == 1
@@ -153,13 +153,13 @@ def test_animated_png_that_lacks_its_frames_looks_like_the_image_before_them() -
     still = png((1, 1), bits=8, colour=2, rows=b"\0\xff\0\0", more=[chunk(b"acTL", struct.pack(">2I", 1, 0))])
     content = still[:-12] + frame + still[-12:]
 
-    assert [colour.hex for colour in describe_look(content).colours] == ["#ff0000"]
+    assert [colour.hex for colour in describe_features(content).colours] == ["#ff0000"]
 
 
 def test_animated_png_without_another_image_looks_like_its_first_frame() -> None:
     """There the first image is the first frame."""
     frames = [Image.new("RGB", (16, 8), colour) for colour in ("red", "blue", "green")]
-    look = describe_look(encoded(frames[0], save_all=True, append_images=frames[1:]))
+    look = describe_features(encoded(frames[0], save_all=True, append_images=frames[1:]))
 
     assert ([colour.hex for colour in look.colours], look.n_frames) == (["#ff0000"], 3)
 
@@ -169,5 +169,5 @@ def test_damaged_picture_is_an_error_of_its_own() -> None:
     damaged = png((4, 4), bits=8, colour=0, rows=b"\0\1")
 
     with pytest.raises(ImageError, match="the png is damaged"):
-        describe_look(damaged)
+        describe_features(damaged)
     assert before_and_after(damaged, striped("red")) == before_and_after(None, striped("red"))

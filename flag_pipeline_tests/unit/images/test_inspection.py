@@ -11,11 +11,13 @@ from dataclasses import replace
 import pytest
 from PIL import Image, ImageOps
 
-from flag_pipeline.core.models import FlagImage, StoredImage, Validators
+from flag_pipeline.core.models import StoredImage
 from flag_pipeline.core.presets import ANY_FORMAT, GIF
 from flag_pipeline.errors import ErrorKind, LocalError, SourceContractError
-from flag_pipeline.images.features import describe_look
+from flag_pipeline.fetching.models import Validators
+from flag_pipeline.images.features import describe_features
 from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image, recall_image
+from flag_pipeline.images.models import FlagImage
 from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.pictures import chunk, exif, png, scans, segment, with_segment
 from flag_pipeline_tests.samples import MOMENT, gif, picture
@@ -101,7 +103,7 @@ def test_jpeg_that_holds_several_pictures_is_accepted(n_pictures: int) -> None:
     image = inspect(picture("MPO", frames=n_pictures))
 
     assert (image.format, image.width_px, image.height_px) == ("jpeg", 8, 4)
-    assert describe_look(image.content).n_frames == 1
+    assert describe_features(image.content).n_frames == 1
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "JPEG", "WEBP", "MPO"])
@@ -293,7 +295,7 @@ def test_what_does_not_draw_a_png_is_not_unpacked(more: list[bytes]) -> None:
     content = png((1, 1), bits=8, colour=0, rows=b"\0\x80", more=more)
 
     assert inspect(content).format == "png"
-    assert describe_look(content).n_frames == 1
+    assert describe_features(content).n_frames == 1
 
 
 def test_exif_data_are_not_unpacked() -> None:
@@ -327,7 +329,7 @@ def test_turned_image_is_described_as_it_is_shown(kind: str, orientation: int) -
     assert (image.width_px, image.height_px) == upright.size
     with Image.open(io.BytesIO(thumbnail_of(image))) as thumbnail:
         assert thumbnail.width / thumbnail.height == pytest.approx(upright.width / upright.height, rel=0.05)
-    assert describe_look(buffer.getvalue()) == replace(describe_look(plain.getvalue()), mode="RGB")
+    assert describe_features(buffer.getvalue()) == replace(describe_features(plain.getvalue()), mode="RGB")
 
 
 @pytest.mark.parametrize(

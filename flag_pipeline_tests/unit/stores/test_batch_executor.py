@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flag_pipeline.stores.batch_executor import Batcher, Piece, one_by_one
+from flag_pipeline.stores.batch_executor import BatchExecutor, Piece, one_by_one
 
 
 @pytest.fixture
@@ -27,18 +27,18 @@ async def two_threads() -> AsyncIterator[ThreadPoolExecutor]:
 
 
 class Workshop:
-    """Work that notes its batches, and does not start before the gate is open."""
+    """Work that notes its batches, and does not start before the limiter is open."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.is_busy = threading.Event()
-        self.gate = threading.Event()
+        self.limiter = threading.Event()
 
     def __call__(self, pieces: Sequence[Piece[int, int]]) -> None:
         """Double what is given."""
         self.batches.append([piece.given for piece in pieces])
         self.is_busy.set()
-        self.gate.wait()
+        self.limiter.wait()
         one_by_one(double)(pieces)
 
 
@@ -52,9 +52,9 @@ def six_by(divisor: int) -> int:
     return 6 // divisor
 
 
-async def started(batcher: Batcher[int, int], *given: int) -> list[asyncio.Task[int]]:
+async def started(batch_executor: BatchExecutor[int, int], *given: int) -> list[asyncio.Task[int]]:
     """Tasks that wait for these pieces, each of which has been handed in."""
-    tasks = [asyncio.create_task(batcher.do(number)) for number in given]
+    tasks = [asyncio.create_task(batch_executor.do(number)) for number in given]
     await asyncio.sleep(0)
     return tasks
 
@@ -62,12 +62,12 @@ async def started(batcher: Batcher[int, int], *given: int) -> list[asyncio.Task[
 async def test_what_comes_while_a_thread_is_busy_is_done_together(executor: ThreadPoolExecutor) -> None:
     """Each caller gets its own result."""
     workshop = Workshop()
-    batcher = Batcher(workshop, executor)
-    first = await started(batcher, 1)
+    batch_executor = BatchExecutor(workshop, executor)
+    first = await started(batch_executor, 1)
     await asyncio.to_thread(workshop.is_busy.wait)
-    rest = await started(batcher, 2, 3, 4)
+    rest = await started(batch_executor, 2, 3, 4)
 
-    workshop.gate.set()
+    workshop.limiter.set()
 
     assert await asyncio.gather(*first, *rest) == [2, 4, 6, 8]
     assert workshop.batches == [[1], [2, 3, 4]]
@@ -77,11 +77,11 @@ async def test_threads_share_what_waits(two_threads: ThreadPoolExecutor) -> None
     """The first that is free takes half, and leaves the rest to the other."""
     workshop = Workshop()
     for _ in range(2):
-        two_threads.submit(workshop.gate.wait)
-    batcher = Batcher(workshop, two_threads, threads=2)
-    tasks = await started(batcher, 1, 2, 3, 4, 5)
+        two_threads.submit(workshop.limiter.wait)
+    batch_executor = BatchExecutor(workshop, two_threads, threads=2)
+    tasks = await started(batch_executor, 1, 2, 3, 4, 5)
 
-    workshop.gate.set()
+    workshop.limiter.set()
 
     assert await asyncio.gather(*tasks) == [2, 4, 6, 8, 10]
     assert sorted(workshop.batches) == [[1, 2, 3], [4, 5]]
@@ -89,9 +89,9 @@ async def test_threads_share_what_waits(two_threads: ThreadPoolExecutor) -> None
 
 async def test_failure_of_a_piece_is_its_own(executor: ThreadPoolExecutor) -> None:
     """Those of the same batch have their results."""
-    batcher: Batcher[int, int] = Batcher(one_by_one(six_by), executor)
+    batch_executor: BatchExecutor[int, int] = BatchExecutor(one_by_one(six_by), executor)
 
-    results = await asyncio.gather(batcher.do(0), batcher.do(2), return_exceptions=True)
+    results = await asyncio.gather(batch_executor.do(0), batch_executor.do(2), return_exceptions=True)
 
     assert isinstance(results[0], ZeroDivisionError)
     assert results[1] == 3
@@ -106,23 +106,23 @@ async def test_failure_of_a_batch_is_everybodys(executor: ThreadPoolExecutor) ->
             raise OSError("no disk")
         one_by_one(lambda given: given)(pieces)
 
-    batcher = Batcher(work, executor)
+    batch_executor = BatchExecutor(work, executor)
 
-    failed = await asyncio.gather(batcher.do(1), batcher.do(2), return_exceptions=True)
+    failed = await asyncio.gather(batch_executor.do(1), batch_executor.do(2), return_exceptions=True)
     is_broken = False
 
     assert [str(error) for error in failed] == ["no disk", "no disk"]
-    assert await batcher.do(3) == 3
+    assert await batch_executor.do(3) == 3
 
 
 async def test_cancelled_caller_leaves_its_piece_to_be_done(executor: ThreadPoolExecutor) -> None:
     """A save cannot be stopped half-way; who waits for another piece of the batch gets it."""
     workshop = Workshop()
-    batcher = Batcher(workshop, executor)
-    given_up, kept = await started(batcher, 1, 2)
+    batch_executor = BatchExecutor(workshop, executor)
+    given_up, kept = await started(batch_executor, 1, 2)
 
     given_up.cancel()
-    workshop.gate.set()
+    workshop.limiter.set()
 
     assert await kept == 4
     assert given_up.cancelled()
@@ -134,8 +134,8 @@ async def test_thread_that_cannot_be_started_costs_one_piece(
 ) -> None:
     """Its caller learns why, and those behind find a thread again; what the executor kept finds nothing to do."""
     workshop = Workshop()
-    workshop.gate.set()
-    batcher = Batcher(workshop, executor)
+    workshop.limiter.set()
+    batch_executor = BatchExecutor(workshop, executor)
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -143,10 +143,10 @@ async def test_thread_that_cannot_be_started_costs_one_piece(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(RuntimeError, match="can't start new thread"):
-            await batcher.do(1)
+            await batch_executor.do(1)
 
     async with asyncio.timeout(5):
-        assert await batcher.do(2) == 4
-        assert await batcher.do(3) == 6
+        assert await batch_executor.do(2) == 4
+        assert await batch_executor.do(3) == 6
     await asyncio.to_thread(executor.shutdown)
     assert workshop.batches == [[2], [3]]

@@ -9,15 +9,16 @@ from upath import UPath
 
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import SinkError
+from flag_pipeline.stores.fsspec_store import FsspecStore
 from flag_pipeline.stores.local_folder import LocalFolder
-from flag_pipeline.stores.open_store import UrlStore, is_within, open_store
+from flag_pipeline.stores.open_store import is_within, open_store
 
 
 def test_local_paths_are_folders_and_other_urls_are_not(tmp_path: Path) -> None:
     """A folder written as a URL keeps the promises of a folder."""
     assert isinstance(open_store(str(tmp_path)), LocalFolder)
     assert isinstance(open_store(tmp_path.as_uri()), LocalFolder)
-    assert isinstance(open_store("memory://flags"), UrlStore)
+    assert isinstance(open_store("memory://flags"), FsspecStore)
 
 
 @pytest.mark.parametrize(

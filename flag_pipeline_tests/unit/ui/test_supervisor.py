@@ -31,7 +31,7 @@ time.sleep(600)
 """
 SUPERVISOR = """
 import sys
-from flag_pipeline.supervisor import supervise
+from flag_pipeline.ui.supervisor import supervise
 folder, port, server, parent = sys.argv[1:]
 commands = {"server": [sys.executable, "-c", server, folder, port], "parent": [sys.executable, "-c", parent, folder]}
 supervise(commands, f"http://127.0.0.1:{port}/", lambda: print("ready", flush=True))

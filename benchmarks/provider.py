@@ -1,6 +1,6 @@
 """A source for the benchmarks: any number of synthetic countries, each with a GIF of its own, of any size.
 
-`python -m benchmarks.shelf --countries 1000` serves them on 127.0.0.1 and prints the base URL, as
+`python -m benchmarks.provider --countries 1000` serves them on 127.0.0.1 and prints the base URL, as
 `flag-pipeline mirror` does for the packaged flags.
 """
 
@@ -65,8 +65,8 @@ def _cut(padding: bytes) -> Iterator[bytes]:
 
 
 async def _serve(n_countries: int, size_bytes: int, delay_s: float) -> None:
-    shelf = SyntheticFlags(synthetic_codes(n_countries), size_bytes=size_bytes)
-    async with serving(Mirror(shelf, delay_s=delay_s)) as url:
+    provider = SyntheticFlags(synthetic_codes(n_countries), size_bytes=size_bytes)
+    async with serving(Mirror(provider, delay_s=delay_s)) as url:
         print(url, flush=True)
         await asyncio.Event().wait()
 
