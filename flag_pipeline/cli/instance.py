@@ -91,14 +91,13 @@ def _missing(wanted: Mapping[str, Any], given: Mapping[str, Any], above: str = "
 
 def _how_to_add(home: Path, missing: list[str]) -> str:
     path = home / SETTINGS.name
-    add = (
-        f"copy them from {SETTINGS} into {path}"
-        if path.exists()
-        else f"cp {shlex.quote(str(SETTINGS))} {shlex.quote(str(home))}/"
-    )
+    if path.exists():
+        lacks, add = f"lacks {', '.join(missing)}", f"copy them from {SETTINGS} into {path}"
+    else:
+        lacks, add = f"has no {SETTINGS.name}", f"cp {shlex.quote(str(SETTINGS))} {shlex.quote(str(home))}/"
     return (
-        f"the Dagster instance in {home} lacks settings ({', '.join(missing)}), so runs may take longer or fetch from "
-        f"one source at once; to add them, unless other projects use the instance: {add}"
+        f"the Dagster instance in {home} {lacks}, so runs may take longer and fetch from one source at once; "
+        f"to add it, unless other projects use this instance: {add}"
     )
 
 
