@@ -71,16 +71,14 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the programs of the clean environment are."""
     folder, uv = tmp_path_factory.mktemp("wheel"), shutil.which("uv")
     assert uv is not None, "uv builds and installs the wheel: pip install uv"
-    for command in (
-        ["build", "--quiet", "--wheel", "--out-dir", folder / "dist"],
-        ["venv", "--quiet", folder / "environment"],
-    ):
-        subprocess.run([uv, *command], cwd=project_root(), check=True)
+    environment = folder / "environment"
+    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", folder / "dist"], cwd=project_root(), check=True)
+    subprocess.run([uv, "venv", "--quiet", environment], cwd=project_root(), check=True)
     (wheel,) = (folder / "dist").glob("*.whl")
     # In the checkout, so that uv installs the versions that are pinned there.
-    install = [uv, "pip", "install", "--quiet", "--python", folder / "environment", wheel]
+    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", environment, wheel]
     subprocess.run(install, cwd=project_root(), check=True)
-    return folder / "environment" / "bin"
+    return environment / "bin"
 
 
 @pytest.fixture
