@@ -8,8 +8,9 @@ from itertools import product
 from string import ascii_uppercase
 
 from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.core.flag_source import FlagSource
 from flag_pipeline.errors import FlagNotFoundError, SourceError
-from flag_pipeline.fetching.client import FetchCounter, FlagSource
+from flag_pipeline.fetching.client import FetchCounter
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.decoder import Decoder
 from flag_pipeline.images.inspection import inspect_image

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from flag_pipeline.core.countries import parse_json_object
+from flag_pipeline.core.flag_source import FlagSource
 from flag_pipeline.errors import FlagNotFoundError, SourceContractError, SourceError
-from flag_pipeline.fetching.client import FetchCounter, FlagSource
+from flag_pipeline.fetching.client import FetchCounter
 from flag_pipeline.fetching.models import Validators
 
 

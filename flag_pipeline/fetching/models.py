@@ -1,4 +1,4 @@
-"""The values of HTTP that others keep: validators, and what a fetch cost."""
+"""HTTP validators of a file, and the costs of fetching it."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from flag_pipeline import bounds
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What HTTP gave to ask "changed since?" with (RFC 9110, section 8.8); each may be empty.
+    """What a conditional request sends (RFC 9110, section 8.8); each may be empty.
 
     Attributes:
-        received_at: when a 200 answer last brought them (aware UTC); None beside a strong ETag, which is always
-            trusted, and in records that predate the field.
+        received_at: when a 200 answer last contained them (aware UTC); None beside a strong ETag, which does not
+            expire, and in records that are older than the field.
     """
 
     etag: bounds.Validator = ""
@@ -20,7 +20,7 @@ class Validators:
 
     @property
     def are_strong(self) -> bool:
-        """Whether an equal validator means equal bytes: a strong ETag does, a date and a weak ETag do not."""
+        """Whether equal validators mean equal bytes: true for a strong ETag, not for a weak one or a date."""
         return bool(self.etag) and not self.etag.startswith("W/")
 
 
@@ -29,8 +29,8 @@ class FetchStatistics:
     """What one country, or a whole run, cost.
 
     Attributes:
-        requests: HTTP requests sent, retries and redirects included.
-        retries: requests that had to be sent again.
+        requests: HTTP requests sent, with retries and redirects.
+        retries: requests that were sent again.
         body_bytes: decoded body bytes received.
         duration_s: wall-clock time from the first request to the stored file.
     """
@@ -42,5 +42,5 @@ class FetchStatistics:
 
     @property
     def attempts(self) -> int:
-        """How often the file that needed most tries may have been asked for."""
+        """The largest number of attempts that one file may have needed."""
         return self.retries + 1

@@ -1,4 +1,4 @@
-"""Retry policy: which failures are tried again, after how long, and when to stop."""
+"""Retry policy: how often and after how long a request is retried. `http_errors` decides what is retried."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from flag_pipeline.errors import SourceError, TransientSourceError
-from flag_pipeline.settings import SourceSettings
+from flag_pipeline.fetching.config import HttpSettings
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
@@ -17,11 +17,11 @@ Turn = Callable[[], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """What one attempt needs to know.
+    """One attempt.
 
     Attributes:
-        left_s: seconds that this attempt may take, because of the policy's total time.
-        last: why the attempt before failed; None on the first.
+        left_s: seconds that are left of the policy's total time.
+        last: the error of the attempt before; None on the first.
     """
 
     left_s: float
@@ -32,9 +32,9 @@ class Try:
 class RetryPolicy:
     """Exponential back-off with full jitter, bounded by attempts and by total time.
 
-    Before attempt *n* + 1 it waits a random time up to `initial_s * 2 ** (n - 1)`, at most `max_s`; or, when the
-    server said Retry-After, exactly that long, at most `retry_after_max_s`. It gives up after `attempts` requests, or
-    when attempts and waits together would take longer than `total_s`.
+    The wait before attempt *n* + 1 is random, up to `initial_s * 2 ** (n - 1)` and at most `max_s`. If the server sent
+    Retry-After, the wait is exactly that long, at most `retry_after_max_s`. The last attempt is number `attempts`, or
+    the one after which attempts and waits together would take longer than `total_s`.
     """
 
     attempts: int
@@ -44,8 +44,8 @@ class RetryPolicy:
     retry_after_max_s: float
 
     @classmethod
-    def from_settings(cls, settings: SourceSettings) -> "RetryPolicy":
-        """The policy that *settings* describe."""
+    def from_settings(cls, settings: HttpSettings) -> "RetryPolicy":
+        """Return the policy of *settings*."""
         return cls(
             attempts=settings.attempts,
             initial_s=settings.retry_initial_s,
@@ -59,8 +59,8 @@ class RetryPolicy:
     ) -> T:
         """Return what *attempt* returns, calling it again while it raises TransientSourceError.
 
-        Each call waits for its *turn* and keeps it; that wait does not count, because the source is not asked then. The
-        last error leaves as it is; a SourceError has `attempts` set to the number of calls made.
+        Each call happens inside *turn*; the wait to enter it does not count towards the total time. When the attempts
+        are used up, the last error is raised. A SourceError has `attempts` set to the number of calls.
         """
         loop, left_s, last, number = asyncio.get_running_loop(), self.total_s, None, 0
         while True:
@@ -81,7 +81,7 @@ class RetryPolicy:
             await sleep(wait_s)
 
     def obeyed_s(self, retry_after_s: float) -> float:
-        """How much of a server's Retry-After is obeyed."""
+        """Return the seconds of a server's Retry-After that are obeyed."""
         return min(retry_after_s, self.retry_after_max_s)
 
     def _wait_s(self, error: TransientSourceError, number: int) -> float:

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from flag_pipeline.core.flag_source import FlagSource, open_source_session
 from flag_pipeline.core.presets import find_preset
-from flag_pipeline.fetching.client import FetchCounter, FlagSource, open_session
+from flag_pipeline.fetching.client import FetchCounter
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer
@@ -22,7 +23,7 @@ async def test_requests_per_second_are_spaced(flag_server: FlagServer, settings:
     preset = find_preset(flag_server.url)
     started_at = time.monotonic()
 
-    async with open_session(flag_server.url, settings) as session:
+    async with open_source_session(flag_server.url, settings) as session:
         source = FlagSource(session, preset, settings)
         for code in ("CN", "FR", "IN", "US", "BR"):
             await source.fetch(preset.flag_url(code), code=code, known=Validators(), counter=FetchCounter())

@@ -19,7 +19,7 @@ import pytest
 from aiohttp import client_exceptions, web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from flag_pipeline.core.flag_source import open_source
+from flag_pipeline.core.flag_source import FlagSource, open_source, open_source_session
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.errors import (
     ErrorKind,
@@ -29,7 +29,7 @@ from flag_pipeline.errors import (
     SourceError,
     TransientSourceError,
 )
-from flag_pipeline.fetching.client import FetchCounter, FlagSource, open_session
+from flag_pipeline.fetching.client import FetchCounter
 from flag_pipeline.fetching.http_errors import translating
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.settings import load_settings
@@ -79,7 +79,7 @@ async def client_of(
     settings = load_settings(**{**IMPATIENT, "source": url, **changed})
     waits = Waits()
     preset = find_preset(url)
-    async with open_session(origin or preset.base_url, settings, resolver=resolver) as session:
+    async with open_source_session(origin or preset.base_url, settings, resolver=resolver) as session:
         yield Client(FlagSource(session, preset, settings, origin=origin, sleep=waits), waits)
 
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from flag_pipeline.fetching.circuit_breaker import CircuitBreaker
-from flag_pipeline.fetching.limiter import FIRST_PAUSE_S, RequestLimiter
+from flag_pipeline.fetching.circuit_breaker import FIRST_PAUSE_S, CircuitBreaker
+from flag_pipeline.fetching.limiter import RequestLimiter
 
 
 async def pass_through(limiter: RequestLimiter, n_requests: int, *, stays_open: bool) -> list[int]:
@@ -35,7 +35,7 @@ async def pass_through(limiter: RequestLimiter, n_requests: int, *, stays_open: 
 
 async def test_few_requests_first_and_twice_as_many_each_round_trip() -> None:
     """Six at first; after six answers twelve, after twelve more the bound."""
-    widths = await pass_through(RequestLimiter(first=6, most=20), 120, stays_open=True)
+    widths = await pass_through(RequestLimiter(first_requests=6, max_requests=20), 120, stays_open=True)
 
     assert widths[0] == 6
     assert 10 <= widths[6] <= 12
@@ -45,21 +45,21 @@ async def test_few_requests_first_and_twice_as_many_each_round_trip() -> None:
 
 async def test_server_that_closes_connections_is_never_asked_for_more() -> None:
     """Each request needs a connection of its own there, and its backlog may be short."""
-    widths = await pass_through(RequestLimiter(first=6, most=20), 60, stays_open=False)
+    widths = await pass_through(RequestLimiter(first_requests=6, max_requests=20), 60, stays_open=False)
 
     assert max(widths) == 6
 
 
 async def test_first_is_at_most_most() -> None:
     """One request at a time means one."""
-    widths = await pass_through(RequestLimiter(first=6, most=1), 10, stays_open=True)
+    widths = await pass_through(RequestLimiter(first_requests=6, max_requests=1), 10, stays_open=True)
 
     assert max(widths) == 1
 
 
 async def test_slot_is_free_again_after_a_failure() -> None:
     """However the attempt ends."""
-    limiter = RequestLimiter(first=1, most=1)
+    limiter = RequestLimiter(first_requests=1, max_requests=1)
     for error in (ValueError, asyncio.CancelledError):
         with pytest.raises(error):
             async with limiter.slot():
@@ -71,7 +71,7 @@ async def test_slot_is_free_again_after_a_failure() -> None:
 
 async def test_pause_holds_everybody_and_the_longest_counts() -> None:
     """A shorter pause does not shorten a longer one."""
-    limiter, loop = RequestLimiter(first=9, most=9), asyncio.get_running_loop()
+    limiter, loop = RequestLimiter(first_requests=9, max_requests=9), asyncio.get_running_loop()
     begun_at = loop.time()
     limiter.pause(0.05)
     limiter.pause(0.01)

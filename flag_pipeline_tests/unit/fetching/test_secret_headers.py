@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from flag_pipeline.core.flag_source import headers_for
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.fetching.secret_headers import headers_for, read_headers
+from flag_pipeline.fetching.secret_headers import read_headers
 from flag_pipeline.settings import load_settings
 
 SOURCE = "https://flags.example"

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from flag_pipeline.ui.same_origin import SameOriginMiddleware, split_host
+from flag_pipeline.addresses import split_host
+from flag_pipeline.ui.same_origin import SameOriginMiddleware
 
 Headers = dict[str, str]
 
