@@ -1,13 +1,9 @@
-"""Addresses: the parts of `host:port`, and which addresses may hold a secret.
-
-Addresses are recorded with every run, so one that may hold a secret is refused and never shown.
-"""
+"""Addresses: the parts of `host:port`, and which addresses may hold a secret, because addresses are recorded."""
 
 import os
 import re
 
-# An address without a secret: a host, a port and a path, with or without a scheme. User information, queries,
-# fragments and escapes in the host do not match.
+# A host, a port and a path, with or without a scheme; no user information, query, fragment or escapes in the host.
 _HOST = r"(?:[^\s/@?#%\\:\[\]]*|\[[0-9a-f:.]+\])(?::\d*)?"
 _PLAIN = re.compile(rf"[a-z][\w+.-]*://{_HOST}(?:/[^?#]*)?|{_HOST}(?:/[^/?#@:][^?#@:]*)?/?", re.IGNORECASE)
 _NESTED_USER_INFORMATION = re.compile(r"//[^/]*@")

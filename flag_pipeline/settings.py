@@ -1,7 +1,7 @@
-"""All settings: `FLAG_*` environment variables with defaults, units and limits; and the folders of the program.
+"""All settings: `FLAG_*` environment variables with defaults, units and limits.
 
-The settings of a source are in `core/config.py`, those of HTTP in `fetching/config.py`. These classes are also the
-configuration of the Dagster resources, so that each setting is declared once.
+Those of a source are in `core/config.py`, those of HTTP in `fetching/config.py`. The Dagster resources have the same
+classes as configuration.
 """
 
 import difflib
@@ -22,12 +22,12 @@ from flag_pipeline.fetching.secret_headers import HEADERS_VARIABLE, read_headers
 logger = logging.getLogger(__name__)
 
 PREFIX = "FLAG_"
-# Unknown names that are this similar to a setting are errors, others warnings.
+# A name that is this similar to a setting is an error, any other a warning.
 _MISTYPED_SIMILARITY = 0.8
 
 
 def project_root() -> Path:
-    """Return the folder that relative paths start from: the checkout of this package, else the current folder."""
+    """Return the folder of relative paths: the checkout of this package, or the current folder."""
     checkout = Path(__file__).resolve().parent.parent
     return checkout if (checkout / "workspace.yaml").is_file() else Path.cwd()
 
@@ -64,10 +64,7 @@ class StoreSettings(BaseModel):
 
 
 class Settings(SourceSettings, StoreSettings, BaseSettings):
-    """All settings, read from `FLAG_*` environment variables; an empty variable counts as unset.
-
-    Raises pydantic's ValidationError, which `load_settings` translates.
-    """
+    """All settings. An empty variable counts as unset. Use `load_settings`, which translates pydantic's errors."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, validate_default=True, hide_input_in_errors=True
@@ -121,17 +118,17 @@ class Settings(SourceSettings, StoreSettings, BaseSettings):
 
     @property
     def given(self) -> frozenset[str]:
-        """The names of the settings that were arguments of `load_settings`, such as options of the command line."""
+        """Names of the settings that were arguments of `load_settings`."""
         return self._given
 
 
 def load_settings(**given: object) -> Settings:
     """Return the settings of the environment, overridden by those in *given* that are not None.
 
-    Raises ConfigurationError, one line that names the setting and the mistake.
+    Raises ConfigurationError.
     """
     _check_environment()
-    # Reports a mistake in the secret headers before anything is fetched.
+    # Reports mistakes before anything is fetched.
     read_headers()
     given = {name: value for name, value in given.items() if value is not None}
     try:
@@ -146,7 +143,7 @@ def load_settings(**given: object) -> Settings:
 
 
 def _check_environment() -> None:
-    """Raise ConfigurationError for a mistyped `FLAG_*` name and for a secret in an address; warn of unknown names."""
+    """Raise ConfigurationError for a mistyped name and a secret in an address; warn of unknown names."""
     if name := aws_variable_with_secret():
         raise ConfigurationError(
             f"{name}: it must be http(s)://host:port/path without user information, query or fragment; it is not shown "
@@ -168,18 +165,16 @@ def partition_codes(settings: Settings) -> list[str]:
 
 
 def workspace_file() -> Path:
-    """Return the workspace file that the UI loads: the checkout's, else the one of this package."""
+    """Return the workspace file of the checkout, else that of this package."""
     in_project = project_root() / "workspace.yaml"
     return in_project if in_project.is_file() else Path(__file__).with_name("workspace.yaml")
 
 
 def prepare_dagster_home() -> Path:
-    """Make the folder of the persistent instance if it is missing, set `DAGSTER_HOME` to it, and return it.
+    """Make the instance's folder, `DAGSTER_HOME` or else `dagster_home/`, set `DAGSTER_HOME` to it, and return it.
 
-    It is `DAGSTER_HOME`, or `dagster_home/` if that is unset. Also sets `DAGSTER_EVENT_BATCH_SIZE` if it is unset,
-    because storing a run's planned events one by one takes as long as fetching.
-
-    Raises ConfigurationError if it is a relative path, which Dagster refuses, or no folder can be made.
+    Also sets `DAGSTER_EVENT_BATCH_SIZE`, because storing planned events one by one takes as long as fetching. Raises
+    ConfigurationError for a relative path, and if the folder cannot be made.
     """
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     home = Path(os.environ.get("DAGSTER_HOME") or project_root() / "dagster_home").expanduser()
@@ -189,6 +184,6 @@ def prepare_dagster_home() -> Path:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise ConfigurationError(f"DAGSTER_HOME must be a folder: {home} cannot be made ({exc.strerror})") from exc
-    # Dagster expands `~`, but other readers of the variable, such as our event log, may not.
+    # Our event log does not expand `~`.
     os.environ["DAGSTER_HOME"] = str(home)
     return home

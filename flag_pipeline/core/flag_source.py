@@ -48,16 +48,16 @@ class FlagSource(SourceClient):
 
 @asynccontextmanager
 async def open_source(settings: SourceSettings) -> AsyncIterator[FlagSource]:
-    """Open the session on the running loop, and the embedded mirror if that is the source; close both at the end."""
+    """Open the session on the running loop, and the embedded mirror if it is the source."""
     async with AsyncExitStack() as stack:
         preset = find_preset(settings.source)
         origin = preset.base_url
         if preset is EMBEDDED:
-            # It imports aiohttp's server, which the other sources do not need.
+            # Other sources do not need aiohttp's server.
             from flag_pipeline.core.mirror import Mirror, PackagedFlags, serving
 
             origin = await stack.enter_async_context(serving(Mirror(await asyncio.to_thread(PackagedFlags))))
-        # The mirror is in this process: it also opens the other end of the connection, and the flag's file.
+        # The mirror opens two more files in this process: the other end of the connection, and the flag.
         n_files = 3 if preset is EMBEDDED else 1
         max_requests = await asyncio.to_thread(limit_requests, settings.max_requests, files_per_request=n_files)
         session = await stack.enter_async_context(open_source_session(origin, settings))
@@ -82,8 +82,7 @@ def open_source_session(
 def headers_for(source: str) -> dict[str, str]:
     """Return the headers of FLAG_HEADERS if they are meant for *source*, else none.
 
-    They are meant for the source of FLAG_SOURCE, or for any source when it is unset, but never for a preset. Raises
-    ConfigurationError like `read_headers`.
+    They are meant for the source of FLAG_SOURCE, or for any source if it is unset, but never for a preset.
     """
     headers = read_headers()
     is_meant = source not in PRESETS and os.environ.get("FLAG_SOURCE", source).rstrip("/") == source.rstrip("/")

@@ -10,8 +10,7 @@ FIRST_PAUSE_S = 0.1
 class CircuitBreaker:
     """Opens when no connection to the host could be opened for *down_after_s* seconds.
 
-    It measures time instead of counting failures, so that any number of requests can wait for a server that restarts.
-    The pauses double, so that few connections are tried.
+    It measures time, not failures, so that any number of requests can wait for a server that restarts.
     """
 
     def __init__(self, *, down_after_s: float) -> None:
@@ -25,15 +24,15 @@ class CircuitBreaker:
         """Whether the host has answered any request."""
         return self._answered_at > -math.inf
 
-    def answered(self) -> None:
-        """Record an answer, whatever its status: the host can be reached."""
+    def record_answer(self) -> None:
+        """Record an answer of any status."""
         self._answered_at = _now()
         self._failing_since = math.inf
 
-    def failed(self, started_at: float) -> float:
+    def record_failure(self, started_at: float) -> float:
         """Record that an attempt begun at *started_at* got no connection, and return the seconds to pause.
 
-        An attempt that began before the latest answer does not count, because the host answered while it waited.
+        An attempt that began before the latest answer does not count. The pauses double.
         """
         if started_at >= self._answered_at:
             self._failing_since = min(self._failing_since, started_at)

@@ -26,7 +26,7 @@ from flag_pipeline.fetching.encoding import decode, max_encoded_bytes
 from flag_pipeline.fetching.http_errors import UNREACHABLE, parse_retry_after, transient_kind, translating
 from flag_pipeline.fetching.limiter import RequestLimiter
 from flag_pipeline.fetching.models import FetchStatistics, Validators
-from flag_pipeline.fetching.retry import RetryPolicy, Sleep, Try
+from flag_pipeline.fetching.retry import Attempt, RetryPolicy, Sleep
 from flag_pipeline.fetching.secret_headers import HEADERS_VARIABLE
 
 logger = logging.getLogger(__name__)
@@ -36,9 +36,9 @@ CHUNK_BYTES = 65_536
 # Real ETags and dates are much shorter.
 MAX_VALIDATOR_CHARS = 256
 
-# 203 is the file as a proxy changed it; the checks of its content decide whether it can be used.
+# 203 is a file that a proxy changed.
 OK, NON_AUTHORITATIVE, NOT_MODIFIED, UNAUTHORIZED, NOT_FOUND, GONE = 200, 203, 304, 401, 404, 410
-# The idle connections of the pool may have ended for the same reason.
+# After these, other connections of the pool may be broken too.
 _CONNECTION_KINDS = frozenset({ErrorKind.CONNECTION, ErrorKind.TIMEOUT})
 
 
@@ -47,8 +47,8 @@ class Answer:
     """A successful response.
 
     Attributes:
-        content: the decoded body; None when the file has not changed (304).
-        validators: what the next conditional request sends.
+        content: the decoded body; None if it has not changed (304).
+        validators: those of the next conditional request.
     """
 
     content: bytes | None
@@ -65,7 +65,7 @@ class FetchCounter:
         self._body_bytes = 0
 
     def request_sent(self, *, again: bool) -> None:
-        """Count one request, and whether it is a retry."""
+        """Count one request."""
         self._requests += 1
         self._retries += again
 
@@ -78,7 +78,7 @@ class FetchCounter:
         self._body_bytes += n_bytes
 
     def statistics(self) -> FetchStatistics:
-        """Return the counts and the time since the counter was made."""
+        """Return the counts and the elapsed time."""
         elapsed_s = asyncio.get_running_loop().time() - self._started_at
         return FetchStatistics(self._requests, self._retries, self._body_bytes, elapsed_s)
 
@@ -86,8 +86,8 @@ class FetchCounter:
 class SourceClient:
     """Fetches files of one source over HTTP.
 
-    *name* and *base_url* stand in messages and records. Requests for *base_url* go to *origin* if it is given, because
-    the embedded mirror has another port in each run. *max_requests* lowers that of the settings.
+    Messages and records contain *name* and *base_url*; requests go to *origin*, which defaults to *base_url*.
+    *max_requests* overrides that of the settings.
     """
 
     def __init__(  # noqa: PLR0913 - all but two are keyword-only
@@ -121,14 +121,14 @@ class SourceClient:
     ) -> Answer:
         """Return the file at *url*, or `content=None` if it has not changed since *known*.
 
-        *codes* are the countries that use the answer, if not only *code*.
+        *codes* are the countries that use the answer, by default *code*.
 
         Raises TransientSourceError when the retries are used up, SourceDownError when the host cannot be reached,
         FlagNotFoundError on 404 and 410, and SourceContractError for every other invalid response.
         """
         users = {code} if codes is None else codes
 
-        async def attempt(this: Try) -> Answer:
+        async def attempt(this: Attempt) -> Answer:
             counter.request_sent(again=this.last is not None)
             is_suspect = this.last is not None and this.last.kind in _CONNECTION_KINDS
             with (
@@ -143,7 +143,7 @@ class SourceClient:
 
     @asynccontextmanager
     async def _turn(self, *, code: str, url: str) -> AsyncIterator[None]:
-        """Wait until a request may be sent, and hold its slot inside the block."""
+        """Hold a slot for one request inside the block."""
         async with self._limiter.slot():
             if not self._breaker.is_open:
                 await self._limiter.keep_pace()
@@ -153,7 +153,7 @@ class SourceClient:
 
     @contextmanager
     def _watching(self, *, code: str, url: str) -> Iterator[None]:
-        """Report the failures of the attempt inside the block to the circuit breaker."""
+        """Report failures inside the block to the circuit breaker."""
         started_at = asyncio.get_running_loop().time()
         try:
             yield
@@ -161,7 +161,7 @@ class SourceClient:
             if not self._is_unreachable(exc):
                 raise
             was_open = self._breaker.is_open
-            self._limiter.pause(self._breaker.failed(started_at))
+            self._limiter.pause(self._breaker.record_failure(started_at))
             if not self._breaker.is_open:
                 raise
             if not was_open:
@@ -169,8 +169,7 @@ class SourceClient:
             raise SourceDownError(str(exc), code=code, url=url) from exc
 
     def _is_unreachable(self, exc: TransientSourceError) -> bool:
-        # A refused connection concerns the whole host. A time-out does until the host has answered a first request;
-        # later it concerns one country.
+        # Before the first answer a time-out concerns the host, later only one country.
         if isinstance(exc.__cause__, UNREACHABLE):
             return exc.kind is not ErrorKind.LOCAL
         return exc.kind is ErrorKind.TIMEOUT and not self._breaker.has_answered
@@ -178,7 +177,7 @@ class SourceClient:
     async def _attempt(self, url: str, *, code: str, known: Validators, counter: FetchCounter) -> Answer:
         address = self._origin + url.removeprefix(self._base_url)
         async with self._session.get(address, headers=_conditions(known), max_redirects=MAX_REDIRECTS) as reply:
-            self._breaker.answered()
+            self._breaker.record_answer()
             counter.redirected(len(reply.history))
             if _stays_open(reply):
                 self._limiter.widen()
@@ -190,12 +189,12 @@ class SourceClient:
         return Answer(content, Validators(_validator(reply, "ETag"), _validator(reply, "Last-Modified")))
 
     async def _read(self, reply: aiohttp.ClientResponse, *, code: str, url: str, counter: FetchCounter) -> bytes:
-        """Return the decoded body. Reads at most one chunk more than the limit."""
+        """Return the decoded body; read at most one chunk more than the limit."""
         max_bytes = self._max_body_bytes
         coding = reply.headers.get("Content-Encoding", "")
         max_received = max_encoded_bytes(max_bytes) if coding else max_bytes
         chunks: list[bytes] = []
-        # Content-Length may be wrong. It can only refuse a body, never accept one.
+        # Content-Length may be wrong, so it can refuse a body but not accept one.
         size = reply.content_length or 0
         if size <= max_received:
             async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
@@ -234,7 +233,7 @@ def _conditions(known: Validators) -> dict[str, str]:
 
 
 def _validator(reply: aiohttp.ClientResponse, name: str) -> str:
-    """Return the header's value if it can be stored and sent back, else an empty text."""
+    """Return the header's value if it can be stored and sent back, else an empty string."""
     value = reply.headers.get(name, "")
     return value if value.isascii() and value.isprintable() and len(value) <= MAX_VALIDATOR_CHARS else ""
 

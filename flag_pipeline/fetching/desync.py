@@ -1,8 +1,7 @@
-"""Response desynchronization: detects answers that may belong to another request of a kept-alive connection.
+"""Response desync: detects answers that may belong to another request on a kept-alive connection.
 
-HTTP/1.1 has no request ids: responses are matched to requests by their order. A response without a request shifts all
-later answers on its connection by one. It can be detected only while no request is pending. Then all answers on the
-connection are in doubt.
+HTTP/1.1 matches responses to requests by their order, so one response without a request shifts all later ones on its
+connection. It can be detected only while no request is pending. Then all answers on the connection are in doubt.
 """
 
 import asyncio
@@ -30,13 +29,13 @@ from flag_pipeline.fetching.encoding import EncodingError
 
 logger = logging.getLogger(__name__)
 
-# A connection is watched after a request for as long as answers take, plus this time.
+# Connections are watched for as long as answers take, plus this time.
 MIN_WATCH_S = 0.05
 MAX_WATCH_S = 2.0
 POLL_S = 0.001
 SWITCHING_PROTOCOLS, OK = 101, 200
 UNREQUESTED = "the source sent bytes that no request asked for"
-# Some proxies send this before they close an idle connection (RFC 9110, section 15.5.9).
+# Proxies may send it before they close an idle connection (RFC 9110, section 15.5.9).
 _IDLE_TOO_LONG = re.compile(rb"HTTP/1\.[01] 408\b")
 
 
@@ -45,7 +44,7 @@ class DoubtfulAnswerError(aiohttp.ClientConnectionError):
 
 
 class UntrustworthyAnswerError(aiohttp.ClientError):
-    """Unrequested bytes arrived on a connection with one request only, so any of the responses may be the right one."""
+    """Unrequested bytes arrived on a connection with one request, so any response may be the right one."""
 
 
 @dataclass(eq=False, slots=True)
@@ -53,21 +52,21 @@ class Exchange:
     """One request and its answer.
 
     Attributes:
-        codes: the countries that use the answer; the caller may add others later.
-        alone_on: the connection, if it has no other request.
-        is_doubtful: whether the answer may belong to another request and must not be used.
+        codes: countries that use the answer; the caller may add others.
+        sole_connection: the connection, if it has no other request.
+        is_doubtful: whether the answer may belong to another request.
     """
 
     codes: set[str] = field(default_factory=set)
-    alone_on: "CheckedProtocol | None" = None
+    sole_connection: "CheckedProtocol | None" = None
     is_doubtful: bool = False
 
     async def end(self, cause: Exception | None = None) -> None:
-        """Raise an error if the answer, or the error *cause* that resulted from it, is in doubt."""
-        if self.alone_on is not None:
-            await self.alone_on.watch_to_the_end()
+        """Raise an error if the answer or its error *cause* is in doubt."""
+        if self.sole_connection is not None:
+            await self.sole_connection.wait_for_close()
         if self.is_doubtful and not isinstance(cause, DoubtfulAnswerError | UntrustworthyAnswerError):
-            raise (UntrustworthyAnswerError if self.alone_on is not None else DoubtfulAnswerError)(
+            raise (UntrustworthyAnswerError if self.sole_connection is not None else DoubtfulAnswerError)(
                 UNREQUESTED
             ) from cause
 
@@ -77,10 +76,9 @@ _exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 @asynccontextmanager
 async def exchanging(codes: set[str]) -> AsyncIterator[None]:
-    """Record that *codes* use the answer to the request that is sent inside the block.
+    """Record that *codes* use the answer to the request inside the block.
 
-    If the answer is in doubt at the end of the block, raises DoubtfulAnswerError, or UntrustworthyAnswerError if a new
-    connection would not help.
+    Raises DoubtfulAnswerError if the answer is in doubt at the end, UntrustworthyAnswerError if no retry would help.
     """
     exchange = Exchange(codes)
     token = _exchange.set(exchange)
@@ -92,15 +90,15 @@ async def exchanging(codes: set[str]) -> AsyncIterator[None]:
         raise
     finally:
         _exchange.reset(token)
-        if exchange.alone_on is not None:
-            exchange.alone_on.close()
+        if exchange.sole_connection is not None:
+            exchange.sole_connection.close()
 
 
 class CheckedProtocol(ResponseHandler):
     """One connection, which detects bytes that belong to none of its requests.
 
     Attributes:
-        asked_at: when the latest request was sent, in the time of the event loop.
+        asked_at: when the latest request was sent (loop time).
     """
 
     def __init__(self, connector: "CheckedConnector", loop: asyncio.AbstractEventLoop) -> None:
@@ -118,7 +116,7 @@ class CheckedProtocol(ResponseHandler):
         self._exchanges.append(exchange)
 
     def set_response_params(self, **how: Any) -> None:
-        """Expect an answer from now on; aiohttp calls it for each request, CONNECT included."""
+        """Expect an answer; aiohttp calls it for each request, CONNECT included."""
         self._n_answers, self._answer, self.asked_at = 0, None, self._loop.time()
         super().set_response_params(**how)
 
@@ -131,26 +129,23 @@ class CheckedProtocol(ResponseHandler):
         return self._parser is not None and not self._is_answered
 
     @property
-    def is_watched_to_the_end(self) -> bool:
-        """Whether the connection stays open after its only answer, until the server closes it."""
-        return self._is_answered and [exchange.alone_on for exchange in self._exchanges] == [self]
+    def is_watched_until_closed(self) -> bool:
+        """Whether the connection stays open after its only answer."""
+        return self._is_answered and [exchange.sole_connection for exchange in self._exchanges] == [self]
 
-    async def watch_to_the_end(self) -> None:
-        """Wait until the server closes the connection, or until a late answer would have arrived."""
+    async def wait_for_close(self) -> None:
+        """Wait until the server closes the connection or no late answer is expected."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self.asked_at + self._connector.watch_s):
                 await self._lost.wait()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Register the connection, which is watched at the end of the run."""
+        """Register the connection."""
         super().connection_made(transport)
         self._connector.connections.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Doubt the last answer if the server closed a reused connection right after it without announcing that.
-
-        It may be an unrequested response, in which case the right one is lost.
-        """
+        """Doubt an answer after which the server closed a reused connection: it may be an unrequested response."""
         self._connector.connections.discard(self)
         self._lost.set()
         is_closed_by_server = self.transport is not None and not self.should_close and not self._awaits_bytes
@@ -159,13 +154,13 @@ class CheckedProtocol(ResponseHandler):
         super().connection_lost(exc)
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        """Receive a response from the parser; informational ones (1xx) precede the answer."""
+        """Receive a response from the parser."""
         message, payload = data
         if message.code >= OK or message.code == SWITCHING_PROTOCOLS:
             self._n_answers += 1
             self._answer = payload if self._answer is None else self._answer
             self._answered_at = self._loop.time()
-            self._connector.note_answer(self._answered_at - self.asked_at, is_first=not self._is_reused)
+            self._connector.record_answer(self._answered_at - self.asked_at, is_first=not self._is_reused)
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
@@ -178,7 +173,7 @@ class CheckedProtocol(ResponseHandler):
         if self._n_answers > 1 or (self._is_answered and self.exception() is not None):
             self._doubt()
         elif self._n_answers == 0 and self.exception() is not None and self._is_reused:
-            # It may be the rest of the answer before, if that was longer than its Content-Length.
+            # It may be the rest of the previous answer, if that was longer than its Content-Length.
             self._connector.doubt_once(self._exchanges[-1])
 
     def _unrequested(self, data: bytes) -> None:
@@ -195,8 +190,8 @@ class CheckedProtocol(ResponseHandler):
     def _doubt(self) -> None:
         exchanges, self._exchanges = self._exchanges, []
         for number, exchange in enumerate(exchanges):
-            # The first answer on a connection is nearly always right, so it is used until it is fetched again.
-            exchange.is_doubtful = number > 0 or exchange.alone_on is not None
+            # The first answer is nearly always right, so it is used until it is fetched again.
+            exchange.is_doubtful = number > 0 or exchange.sole_connection is not None
         self._connector.doubt(exchanges)
         self.force_close()
         if self.transport is not None:
@@ -204,7 +199,7 @@ class CheckedProtocol(ResponseHandler):
 
 
 class CheckedConnector(FreshConnector):
-    """Reuses connections until unrequested bytes arrive on one. From then on each request opens its own.
+    """Reuses connections until unrequested bytes arrive on one; then each request opens its own.
 
     Attributes:
         connections: the open connections.
@@ -214,7 +209,7 @@ class CheckedConnector(FreshConnector):
         super().__init__(**how)
         self._factory = lambda: CheckedProtocol(self, self._loop)  # type: ignore[assignment]
         self._doubtful: list[set[str]] = []
-        # How long answers took. The first one on a connection certainly belongs to its request.
+        # Durations. The first answer on a connection belongs to its request.
         self._first_answers_s: deque[float] = deque(maxlen=64)
         self._latest_answers_s: deque[float] = deque(maxlen=16)
         self._keeps_connections = True
@@ -227,7 +222,7 @@ class CheckedConnector(FreshConnector):
         return not self._keeps_connections
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
-        # The idle connections stay open, because late bytes on them may cast doubt on earlier answers.
+        # Idle connections stay open, because late bytes on them cast doubt on earlier answers.
         return await super()._get(key, traces) if self._keeps_connections else None
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:  # noqa: ASYNC109 - aiohttp's signature
@@ -236,35 +231,35 @@ class CheckedConnector(FreshConnector):
         protocol, exchange = connection.protocol, _exchange.get() or Exchange()
         if not isinstance(protocol, CheckedProtocol):  # pragma: no cover - for the type checker
             raise TypeError(f"{protocol!r} is not checked")
-        if exchange.alone_on is not None:
+        if exchange.sole_connection is not None:
             # A redirect opened another connection.
-            exchange.alone_on.close()
-        exchange.alone_on = None if self._keeps_connections else protocol
+            exchange.sole_connection.close()
+        exchange.sole_connection = None if self._keeps_connections else protocol
         protocol.begin(exchange)
         return connection
 
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
-        if isinstance(protocol, CheckedProtocol) and protocol.is_watched_to_the_end and not self.closed:
+        if isinstance(protocol, CheckedProtocol) and protocol.is_watched_until_closed and not self.closed:
             self._release_acquired(key, protocol)
         else:
             super()._release(key, protocol, should_close=should_close)
 
     @property
     def watch_s(self) -> float:
-        """How long after a request its connection is watched for unrequested bytes."""
+        """How long a connection is watched after a request."""
         answer_s = max(statistics.median(self._first_answers_s or [0.0]), max(self._latest_answers_s, default=0.0))
         return min(answer_s + MIN_WATCH_S, MAX_WATCH_S)
 
-    def note_answer(self, answer_s: float, *, is_first: bool) -> None:
-        """Record how long an answer took, and whether it was the first on its connection."""
+    def record_answer(self, answer_s: float, *, is_first: bool) -> None:
+        """Record how long an answer took."""
         self._latest_answers_s.append(answer_s)
         if is_first:
             self._first_answers_s.append(answer_s)
 
     def doubt(self, exchanges: list[Exchange]) -> None:
-        """Record that the answers of one connection are in doubt, and reuse no connection from now on."""
-        # The sets are not copied, because countries that use an answer later are added to them.
-        self._doubtful += [exchange.codes for exchange in exchanges if exchange.alone_on is None]
+        """Record that the answers of one connection are in doubt, and stop reusing connections."""
+        # Not copied, because countries are added later.
+        self._doubtful += [exchange.codes for exchange in exchanges if exchange.sole_connection is None]
         if self._keeps_connections:
             logger.warning(
                 "%s, so its answers may belong to other requests: from now on each request opens its own connection,"
@@ -274,15 +269,12 @@ class CheckedConnector(FreshConnector):
         self._keeps_connections = False
 
     def doubt_once(self, exchange: Exchange) -> None:
-        """Record that one answer is in doubt, unless doubtful answers have already been fetched again."""
+        """Record that an answer is in doubt, unless doubtful answers have been fetched again before."""
         if not self._has_cleared_doubts:
             self._doubtful.append(exchange.codes)
 
     async def quiet(self) -> None:
-        """Wait until late answers on all open connections would have arrived.
-
-        If an unrequested response was taken for an answer, the right answer arrives later and reveals it.
-        """
+        """Wait until no late answer is expected on any open connection."""
         # At least once, because the event loop may have unread bytes.
         wait_s = POLL_S
         while wait_s > 0:
@@ -299,6 +291,6 @@ class CheckedConnector(FreshConnector):
         self._doubtful = [rest for answered in self._doubtful if (rest := answered - codes)]
 
     def _left_s(self) -> float:
-        """Return how long the open connections must still be watched."""
+        """Return how long open connections must still be watched."""
         latest = max((connection.asked_at for connection in self.connections), default=0.0)
         return latest + self.watch_s - self._loop.time() if latest else 0.0

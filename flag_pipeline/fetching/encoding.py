@@ -2,11 +2,9 @@
 
 import zlib
 
-# The Accept-Encoding of requests. `x-gzip` is an old name of gzip.
 ACCEPTED = "gzip, deflate"
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-# Compressions that Accept-Encoding does not list. Other values, such as `utf-8` or `aws-chunked`, are often set by
-# mistake on objects that are not encoded, so they are ignored.
+# Other values, such as `utf-8` or `aws-chunked`, are common mistakes on objects that are not encoded.
 _NOT_ASKED_FOR = frozenset({"br", "compress", "x-compress", "zstd", "dcb", "dcz"})
 # Even empty ones cost time.
 _MAX_CODINGS, _MAX_MEMBERS = 4, 100
@@ -18,7 +16,7 @@ class EncodingError(ValueError):
 
 
 def max_encoded_bytes(max_bytes: int) -> int:
-    """Return the largest compressed size of *max_bytes*: incompressible data grows a little."""
+    """Return the largest compressed size of *max_bytes*."""
     return max_bytes + max_bytes // 1000 + 1024
 
 

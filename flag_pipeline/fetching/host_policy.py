@@ -1,4 +1,4 @@
-"""Host policy: which hosts a source may redirect to, and that a public source never leads to a private address."""
+"""Host policy: which hosts requests and redirects may go to, and protection of private addresses."""
 
 import ipaddress
 import socket
@@ -14,8 +14,8 @@ HTTPS_PORT = 443
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # An IPv6 address of this network carries an IPv4 address in its last 32 bits (RFC 6052).
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# All that the internet routes in IPv6 (IANA, IPv6 address space). Other networks contain forms that a gateway or an old
-# stack may route to private addresses: ::10.0.0.1, ::ffff:0:10.0.0.1, 64:ff9b:1::/48 of RFC 8215, fec0::/10.
+# All that the internet routes (IANA, IPv6 address space). Gateways and old stacks may route other networks to private
+# addresses: ::10.0.0.1, ::ffff:0:10.0.0.1, 64:ff9b:1::/48 of RFC 8215, fec0::/10.
 _IPV6_INTERNET = ipaddress.IPv6Network("2000::/3")
 # Python 3.11 takes these for public (IANA, special-purpose address registries).
 _SPECIAL = (
@@ -26,7 +26,7 @@ _SPECIAL = (
 
 
 def is_public_address(address: str) -> bool:
-    """Whether the internet routes *address*, an IP address; for an IPv4 address inside IPv6, whether it routes that."""
+    """Whether the internet routes an IP address, or the IPv4 address that it embeds."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         embedded = ip.ipv4_mapped or ip.sixtofour or (ip in _NAT64 and ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
@@ -45,14 +45,14 @@ def _literal(host: str) -> bool | None:
 
 
 def parse_host(entry: str) -> tuple[str, int | None]:
-    """Return the host and the port, if any, of a redirect host: `host` or `host:port`.
+    """Return the host and the port of a redirect host: `host`, which means any port, or `host:port`.
 
-    An IPv6 address without a port needs no brackets. Raises ValueError for anything else, such as a URL.
+    Raises ValueError for anything else, such as a URL.
     """
     is_bare_ipv6 = entry.count(":") > 1 and not entry.startswith("[")
     parts = split_host(f"[{entry}]" if is_bare_ipv6 else entry)
     if parts is None or parts[1] == 0:
-        # The entry is not shown, because it may contain a password.
+        # Not shown, because it may contain a password.
         raise ValueError("an entry is not a host, or host:port; it is not shown, because it may hold a secret")
     return parts[0].strip("[]"), parts[1]
 
@@ -60,15 +60,14 @@ def parse_host(entry: str) -> tuple[str, int | None]:
 class HostPolicy:
     """The hosts that requests for one source may go to.
 
-    These are its own host, at its own port or 443, and the *redirect_hosts*: `host` at any port, or `host:port`.
-    Requests never go from https to http. A source is private if its own host has only private addresses and
-    *is_public* is false, as in an intranet. For a public source, no private address is connected to, whether a redirect
-    or DNS leads there.
+    These are its own host, at its own port or 443, and the *redirect_hosts*; never from https to http. Requests for a
+    public source never go to a private address, even if DNS has one. A source is public unless *is_public* is false and
+    its host has only private addresses.
 
     Attributes:
-        own_host: the source's host, in Unicode.
-        own_name: the source's host as DNS has it.
-        proxy_hosts: names of proxies, which may have private addresses.
+        own_host: the source's host in Unicode.
+        own_name: the same in DNS.
+        proxy_hosts: proxies, which may have private addresses.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class HostPolicy:
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Send *request* if it is allowed; called by aiohttp's session as a middleware."""
+        """Send *request* if it is allowed (a middleware of aiohttp)."""
         if problem := self._problem(request.url):
             raise aiohttp.InvalidUrlRedirectClientError(request.url.origin(), problem)
         try:
@@ -98,7 +97,7 @@ class HostPolicy:
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
-            # aiohttp would retry the original exception by itself, outside the retry policy.
+            # aiohttp would retry the original exception by itself.
             raise aiohttp.ClientConnectionError(str(exc)) from exc
         if request.url.scheme == "https" and _leads_to_http(reply):
             reply.close()
@@ -108,7 +107,7 @@ class HostPolicy:
     def _problem(self, url: yarl.URL) -> str:
         host = url.host or ""
         is_own = host == self.own_host and url.port in self._own_ports
-        # An internationalized name may be listed in Unicode or as DNS has it.
+        # Internationalized names may be listed in both forms.
         names = {(name, port) for name in (host, url.raw_host) for port in (url.port, None)}
         if not is_own and not self._redirect_hosts & names:
             return "is not where the source may redirect to; FLAG_REDIRECT_HOSTS lists further hosts"
@@ -138,16 +137,13 @@ class HostPolicyResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return the addresses of *host* that may be connected to.
-
-        Raises aiohttp.InvalidUrlClientError if there are none.
-        """
+        """Return the allowed addresses of *host*; raise aiohttp.InvalidUrlClientError if there are none."""
         found = await self._resolver.resolve(host, port, family)
         if host in self._policy.proxy_hosts:
             return found
         public = [result for result in found if is_public_address(result["host"])]
         if self._policy.is_public is None and host == self._policy.own_name:
-            # The first lookup decides, because later answers of DNS may differ.
+            # Decided by the first lookup, because later ones may differ.
             self._policy.is_public = bool(public)
         if not self._policy.is_public:
             return found

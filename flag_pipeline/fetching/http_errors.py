@@ -10,7 +10,7 @@ import aiohttp
 from flag_pipeline.errors import ErrorKind, SourceContractError, TransientSourceError
 from flag_pipeline.fetching.desync import UntrustworthyAnswerError
 from flag_pipeline.fetching.encoding import EncodingError
-from flag_pipeline.fetching.open_files import is_local_trouble
+from flag_pipeline.fetching.open_files import is_local_error
 
 SUCCESSES, SERVER_ERRORS = range(200, 300), range(500, 600)
 # Retried besides server errors: accepted but not ready, request time-out, misdirected request, too early, too many
@@ -34,10 +34,7 @@ def transient_kind(status: int, headers: Mapping[str, str]) -> ErrorKind | None:
 
 
 def parse_retry_after(value: str) -> float | None:
-    """Return the seconds of a Retry-After header, None if it is invalid.
-
-    It has either seconds or an HTTP date (RFC 9110, section 10.2.3).
-    """
+    """Return the seconds of a Retry-After header, None if it is invalid (RFC 9110, section 10.2.3)."""
     if value.isascii() and value.isdigit():
         return float(value)
     try:
@@ -69,7 +66,7 @@ def translating(*, code: str, url: str) -> Iterator[None]:
         raise SourceContractError(f"{url}: {_summary(exc)}", code=code, url=url) from exc
     except aiohttp.ClientError as exc:
         kind, reason = ErrorKind.CONNECTION, f"{url}: {_summary(exc)}"
-        if is_local_trouble(exc):
+        if is_local_error(exc):
             kind, reason = ErrorKind.LOCAL, f"{reason}; raise ulimit -n, or lower FLAG_MAX_REQUESTS"
         raise _transient(kind, reason, code=code, url=url) from exc
 

@@ -8,13 +8,10 @@ from aiolimiter import AsyncLimiter
 
 
 class RequestLimiter:
-    """Adaptive concurrency: starts with *first_requests* at once, and grows to *max_requests* as the host answers.
+    """Adaptive concurrency: from *first_requests* at once up to *max_requests*, evenly spaced if *per_second* is set.
 
-    Some servers accept few connections at a time: the listen backlog of Python's `http.server` is 5, and a dropped
-    connection is tried again after seconds only. So each answer on a connection that stays open allows one more
-    request, which doubles them with each round trip, like the slow start of TCP.
-
-    With *per_second*, requests are spaced evenly.
+    Each answer on a connection that stays open allows one more request, like the slow start of TCP. Some servers accept
+    few connections at a time (the listen backlog of Python's `http.server` is 5) and drop others for seconds.
     """
 
     def __init__(self, *, first_requests: int, max_requests: int, per_second: float | None = None) -> None:
@@ -27,7 +24,7 @@ class RequestLimiter:
         self._pace: AbstractAsyncContextManager[None] = pace
 
     def pause(self, pause_s: float) -> None:
-        """Hold back all further requests for *pause_s* seconds."""
+        """Hold back all requests for *pause_s* seconds."""
         self._paused_until = max(self._paused_until, _now() + pause_s)
 
     def widen(self) -> None:
@@ -38,23 +35,23 @@ class RequestLimiter:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Wait for a slot and for the end of a pause; hold the slot inside the block."""
+        """Wait for a slot and hold it inside the block."""
         async with self._slots:
-            await self._pause_over()
+            await self._wait_for_pause()
             yield
 
     async def keep_pace(self) -> None:
-        """Wait for the next turn of *per_second*, and for the end of a pause."""
+        """Wait for the next turn of *per_second*."""
         was_paused = True
         while was_paused:
             async with self._pace:
-                # After a pause each request waits for its turn again. Otherwise all of them would be sent at once.
-                was_paused = await self._pause_over()
+                # Requests take turns after a pause too, because otherwise all are sent at once.
+                was_paused = await self._wait_for_pause()
 
-    async def _pause_over(self) -> bool:
-        """Wait for the end of a pause, and return whether there was one."""
+    async def _wait_for_pause(self) -> bool:
+        """Wait for the end of a pause; return whether there was one."""
         was_paused = False
-        # Another answer may prolong the pause during the wait.
+        # The pause may be prolonged during the wait.
         while (wait_s := self._paused_until - _now()) > 0:
             was_paused = True
             await asyncio.sleep(wait_s)

@@ -10,9 +10,7 @@ from flag_pipeline.errors import ConfigurationError
 
 
 class EnvironmentProxies:
-    """Sends requests through the proxies of HTTP_PROXY and HTTPS_PROXY, unless NO_PROXY has the host.
-
-    aiohttp's own `trust_env` would also read passwords from `.netrc`.
+    """Sends requests through a proxy, unless NO_PROXY has the host. aiohttp's `trust_env` would also read `.netrc`.
 
     Attributes:
         hosts: the proxies' names or addresses.
@@ -26,7 +24,7 @@ class EnvironmentProxies:
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Send *request* through the proxy of its scheme, if there is one."""
+        """Send *request* through the proxy of its scheme."""
         url = request.url
         proxy = self._proxies.get(url.scheme)
         if proxy and not proxy_bypass(f"{url.host}:{url.port}"):
@@ -43,6 +41,6 @@ def _proxy(scheme: str, text: str) -> tuple[yarl.URL, aiohttp.BasicAuth | None] 
     except ValueError:
         url, authentication = yarl.URL(), None
     if url.scheme not in {"http", "https"} or not url.host:
-        # The address is not shown, because it may contain a password.
+        # Not shown, because it may contain a password.
         raise ConfigurationError(f"{scheme.upper()}_PROXY is not the http(s) address of a proxy")
     return url, authentication

@@ -1,4 +1,4 @@
-"""Retry policy: how often and after how long a request is retried. `http_errors` decides what is retried."""
+"""Retry policy: when a failed request is retried. `http_errors.py` says which failures are."""
 
 import asyncio
 import random
@@ -16,12 +16,12 @@ Turn = Callable[[], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class Attempt:
     """One attempt.
 
     Attributes:
-        left_s: seconds that are left of the policy's total time.
-        last: the error of the attempt before; None on the first.
+        left_s: seconds left of the total time.
+        last: the previous attempt's error, if any.
     """
 
     left_s: float
@@ -32,9 +32,8 @@ class Try:
 class RetryPolicy:
     """Exponential back-off with full jitter, bounded by attempts and by total time.
 
-    The wait before attempt *n* + 1 is random, up to `initial_s * 2 ** (n - 1)` and at most `max_s`. If the server sent
-    Retry-After, the wait is exactly that long, at most `retry_after_max_s`. The last attempt is number `attempts`, or
-    the one after which attempts and waits together would take longer than `total_s`.
+    The wait after attempt *n* is random, up to `initial_s * 2 ** (n - 1)` and at most `max_s`, or what the server sent
+    in Retry-After, at most `retry_after_max_s`. `total_s` bounds attempts and waits together.
     """
 
     attempts: int
@@ -55,12 +54,11 @@ class RetryPolicy:
         )
 
     async def call(
-        self, attempt: Callable[[Try], Awaitable[T]], *, turn: Turn = nullcontext, sleep: Sleep = asyncio.sleep
+        self, attempt: Callable[[Attempt], Awaitable[T]], *, turn: Turn = nullcontext, sleep: Sleep = asyncio.sleep
     ) -> T:
         """Return what *attempt* returns, calling it again while it raises TransientSourceError.
 
-        Each call happens inside *turn*; the wait to enter it does not count towards the total time. When the attempts
-        are used up, the last error is raised. A SourceError has `attempts` set to the number of calls.
+        Each call is made inside *turn*, and the wait to enter it does not count. Sets `attempts` of a SourceError.
         """
         loop, left_s, last, number = asyncio.get_running_loop(), self.total_s, None, 0
         while True:
@@ -68,7 +66,7 @@ class RetryPolicy:
             try:
                 async with turn():
                     started_at = loop.time()
-                    return await attempt(Try(left_s, last))
+                    return await attempt(Attempt(left_s, last))
             except TransientSourceError as exc:
                 last = exc.after(number)
                 wait_s = self._wait_s(exc, number)
@@ -81,7 +79,7 @@ class RetryPolicy:
             await sleep(wait_s)
 
     def obeyed_s(self, retry_after_s: float) -> float:
-        """Return the seconds of a server's Retry-After that are obeyed."""
+        """Return how much of a Retry-After is obeyed."""
         return min(retry_after_s, self.retry_after_max_s)
 
     def _wait_s(self, error: TransientSourceError, number: int) -> float:

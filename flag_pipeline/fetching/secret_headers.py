@@ -1,8 +1,4 @@
-"""Request headers of FLAG_HEADERS, such as a token, which only the source's own host gets.
-
-They are secret. So they are no field of a resource, where run configuration, events and logs would show them, and no
-message quotes them.
-"""
+"""Secret request headers of FLAG_HEADERS, such as a token. No configuration, event, log or message contains them."""
 
 import json
 import os
@@ -17,7 +13,7 @@ from flag_pipeline.errors import ConfigurationError
 
 HEADERS_VARIABLE = "FLAG_HEADERS"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# The client sets these. Other values would break the connection or the validators of stored files.
+# The client sets these itself.
 _RESERVED = frozenset(
     "accept-encoding connection content-length expect host if-match if-modified-since if-none-match if-range "
     "if-unmodified-since keep-alive proxy-authorization proxy-connection range te trailer transfer-encoding upgrade "
@@ -26,7 +22,7 @@ _RESERVED = frozenset(
 
 
 class SecretHeaders:
-    """Adds *headers* to requests for *origin*, and to no redirected request for another host, port or scheme."""
+    """Adds *headers* to requests for *origin*, but not after a redirect to another host, port or scheme."""
 
     def __init__(self, origin: str, headers: Mapping[str, str]) -> None:
         self._origin = yarl.URL(origin).origin()
@@ -35,14 +31,14 @@ class SecretHeaders:
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Send *request*, with the headers if it goes to their origin."""
+        """Send *request*."""
         if request.url.origin() == self._origin:
             request.headers.update(self._headers)
         return await handler(request)
 
 
 def read_headers() -> dict[str, str]:
-    """Return the headers of FLAG_HEADERS, a JSON object of texts: `{"Authorization": "Bearer …"}`.
+    """Return the headers of FLAG_HEADERS, a JSON object of texts.
 
     Raises ConfigurationError for anything else.
     """

@@ -30,9 +30,8 @@ async def open_session(
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """Open the session on the running loop.
 
-    Requests may go to the host of *origin*, which gets *headers*, and to the redirect hosts of the settings.
-    *is_public* says that the source is on the internet, *is_local* that it is in this process, where no proxy is used.
-    *resolver* replaces the system's.
+    Only *origin* gets *headers*. *is_public* means that the source is on the internet, *is_local* that it is in this
+    process, so that no proxy is used. *resolver* replaces the system's.
     """
     proxies = EnvironmentProxies() if settings.trust_proxy and not is_local else None
     host_policy = HostPolicy(
@@ -46,7 +45,7 @@ async def open_session(
         middlewares.append(proxies)
     policy_resolver = HostPolicyResolver(host_policy, resolver or aiohttp.DefaultResolver())
     async with aiohttp.ClientSession(
-        # The limiter bounds requests. A limit here would count waiting for a connection as part of the time-out.
+        # The limiter bounds requests. With a limit here, waiting for a connection would count towards time-outs.
         connector=CheckedConnector(limit=0, resolver=policy_resolver),
         response_class=ClosingResponse,
         timeout=_timeouts(settings),

@@ -1,10 +1,9 @@
-"""the limiter and the circuit breaker: how many at once, and when to stop."""
+"""The limiter: how many requests are sent at once, and pauses."""
 
 import asyncio
 
 import pytest
 
-from flag_pipeline.fetching.circuit_breaker import FIRST_PAUSE_S, CircuitBreaker
 from flag_pipeline.fetching.limiter import RequestLimiter
 
 
@@ -58,7 +57,7 @@ async def test_first_is_at_most_most() -> None:
 
 
 async def test_slot_is_free_again_after_a_failure() -> None:
-    """However the attempt ends."""
+    """The slot is released when the attempt fails and when it is cancelled."""
     limiter = RequestLimiter(first_requests=1, max_requests=1)
     for error in (ValueError, asyncio.CancelledError):
         with pytest.raises(error):
@@ -69,7 +68,7 @@ async def test_slot_is_free_again_after_a_failure() -> None:
         pass
 
 
-async def test_pause_holds_everybody_and_the_longest_counts() -> None:
+async def test_pause_holds_all_requests_and_the_longest_counts() -> None:
     """A shorter pause does not shorten a longer one."""
     limiter, loop = RequestLimiter(first_requests=9, max_requests=9), asyncio.get_running_loop()
     begun_at = loop.time()
@@ -83,43 +82,3 @@ async def test_pause_holds_everybody_and_the_longest_counts() -> None:
 
     assert first_at - begun_at >= 0.05
     assert second_at >= first_at
-
-
-async def test_circuit_opens_when_connections_failed_for_long_enough() -> None:
-    """The first failure opens nothing; one that took as long as the limit does."""
-    breaker, now = CircuitBreaker(down_after_s=100), asyncio.get_running_loop().time()
-
-    pause_s = breaker.failed(now)
-    assert (breaker.is_open, pause_s) == (False, FIRST_PAUSE_S)
-    pause_s = breaker.failed(now - 40)
-    assert (breaker.is_open, round(pause_s)) == (False, 40)
-    pause_s = breaker.failed(now - 70)
-    assert (breaker.is_open, round(pause_s)) == (False, 30)
-    pause_s = breaker.failed(now - 101)
-    assert (breaker.is_open, pause_s) == (True, 0)
-
-
-async def test_answer_ends_the_count() -> None:
-    """What failed before it counts no longer."""
-    breaker, loop = CircuitBreaker(down_after_s=100), asyncio.get_running_loop()
-    breaker.failed(loop.time() - 99)
-    assert not breaker.has_answered
-
-    breaker.answered()
-    breaker.failed(loop.time())
-
-    assert breaker.has_answered
-    assert not breaker.is_open
-
-
-async def test_attempt_during_which_somebody_was_answered_proves_nothing() -> None:
-    """However long it took; one that began after the answer does."""
-    breaker, loop = CircuitBreaker(down_after_s=0), asyncio.get_running_loop()
-    began_at = loop.time()
-    breaker.answered()
-
-    breaker.failed(began_at - 500)
-    assert not breaker.is_open
-
-    breaker.failed(loop.time())
-    assert breaker.is_open

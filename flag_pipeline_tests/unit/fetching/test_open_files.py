@@ -8,7 +8,7 @@ import sys
 import aiohttp
 import pytest
 
-from flag_pipeline.fetching.open_files import is_local_trouble, limit_requests
+from flag_pipeline.fetching.open_files import is_local_error, limit_requests
 from flag_pipeline_tests.samples import picture
 
 LIMITS = list[tuple[int, int]]
@@ -77,8 +77,8 @@ def test_what_the_machine_lacks_is_local_trouble(number: int) -> None:
     """The number decides, also where aiohttp has put the error into one of its own."""
     error = OSError(number, "x")
 
-    assert is_local_trouble(error)
-    assert is_local_trouble(aiohttp.ClientOSError(*error.args))
+    assert is_local_error(error)
+    assert is_local_error(aiohttp.ClientOSError(*error.args))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_what_the_machine_lacks_is_local_trouble(number: int) -> None:
 )
 def test_other_errors_are_no_local_trouble(error: Exception) -> None:
     """Such as Pillow's own, which have no number."""
-    assert not is_local_trouble(error)
+    assert not is_local_error(error)
 
 
 @pytest.mark.parametrize(("kind", "form"), [("gif", "GIF"), ("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP")])

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceError, TransientSourceError
-from flag_pipeline.fetching.retry import RetryPolicy, Try
+from flag_pipeline.fetching.retry import Attempt, RetryPolicy
 from flag_pipeline.settings import load_settings
 
 POLICY = RetryPolicy(attempts=4, initial_s=1.0, max_s=3.0, total_s=60.0, retry_after_max_s=30.0)
@@ -20,9 +20,9 @@ class Attempts:
         self.errors = list(errors)
         self.calls = 0
         self.waits: list[float] = []
-        self.tries: list[Try] = []
+        self.tries: list[Attempt] = []
 
-    async def __call__(self, this: Try) -> int:
+    async def __call__(self, this: Attempt) -> int:
         """Fail or succeed once."""
         self.calls += 1
         self.tries.append(this)
