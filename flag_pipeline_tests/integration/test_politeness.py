@@ -1,4 +1,4 @@
-"""How hard a source is asked."""
+"""Requests per second."""
 
 import time
 
@@ -14,12 +14,12 @@ from flag_pipeline_tests.flag_server import FlagServer
 
 @pytest.fixture
 def settings(flag_server: FlagServer) -> Settings:
-    """Settings that allow 20 requests a second."""
+    """Return settings that allow 20 requests per second."""
     return load_settings(source=flag_server.url, requests_per_second=20)
 
 
 async def test_requests_per_second_are_spaced(flag_server: FlagServer, settings: Settings) -> None:
-    """At 20 requests a second, five requests cannot be through before a fifth of a second has passed."""
+    """At 20 requests per second, five requests take at least a fifth of a second."""
     preset = find_preset(flag_server.url)
     started_at = time.monotonic()
 

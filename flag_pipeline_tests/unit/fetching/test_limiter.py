@@ -8,7 +8,7 @@ from flag_pipeline.fetching.limiter import RequestLimiter
 
 
 async def pass_through(limiter: RequestLimiter, n_requests: int, *, stays_open: bool) -> list[int]:
-    """Send requests that are answered in the order they went through; return how many were inside at each answer."""
+    """Send requests, answer them in order, and return how many were pending at each answer."""
     inside: list[asyncio.Future[None]] = []
     widths: list[int] = []
 
@@ -33,7 +33,7 @@ async def pass_through(limiter: RequestLimiter, n_requests: int, *, stays_open: 
 
 
 async def test_few_requests_first_and_twice_as_many_each_round_trip() -> None:
-    """Six at first; after six answers twelve, after twelve more the bound."""
+    """Six requests are sent at first, twelve after six answers, and the maximum after twelve more."""
     widths = await pass_through(RequestLimiter(first_requests=6, max_requests=20), 120, stays_open=True)
 
     assert widths[0] == 6
@@ -43,14 +43,14 @@ async def test_few_requests_first_and_twice_as_many_each_round_trip() -> None:
 
 
 async def test_server_that_closes_connections_is_never_asked_for_more() -> None:
-    """Each request needs a connection of its own there, and its backlog may be short."""
+    """Each request needs a new connection there, and its backlog may be short."""
     widths = await pass_through(RequestLimiter(first_requests=6, max_requests=20), 60, stays_open=False)
 
     assert max(widths) == 6
 
 
 async def test_first_is_at_most_most() -> None:
-    """One request at a time means one."""
+    """A maximum of one request also limits the first requests."""
     widths = await pass_through(RequestLimiter(first_requests=6, max_requests=1), 10, stays_open=True)
 
     assert max(widths) == 1
