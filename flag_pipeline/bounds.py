@@ -16,10 +16,10 @@ MAX_REASON_CHARS = 10_000
 _CODE, _SHA256, _EXTENSION = "[A-Z0-9]{2,8}", "[0-9a-f]{64}", f"(?:{'|'.join(EXTENSIONS.values())})"
 _FLAG_FILE = rf'flags/{_CODE}-[^<>:"/\\|?*\x00-\x1f\x7f]*\.{_EXTENSION}'
 
-# No control characters, because they break lines and control terminals.
+# No control characters: they would steer a terminal, or break a line.
 Line = Annotated[str, StringConstraints(max_length=2 * MAX_REASON_CHARS, pattern=r"^\P{Cc}*$")]
 Code = Annotated[str, StringConstraints(pattern=f"^{_CODE}$")]
-# Of the format characters, only the two joiners that some scripts need.
+# Only the two joiners, with which some scripts are spelled, of the format characters; see `countries`.
 Name = Annotated[
     str,
     StringConstraints(max_length=100, pattern=r"^[^\p{Cc}\p{Co}\p{Zl}\p{Zp}[\p{Cf}--[\u200c\u200d]]]+$"),
@@ -32,7 +32,7 @@ FlagFile = Annotated[str, StringConstraints(max_length=300, pattern=f"^{_FLAG_FI
 HistoryFile = Annotated[str, StringConstraints(pattern=rf"^(?:history/{_CODE}/{_SHA256}\.{_EXTENSION})?$")]
 ImageFormat = Annotated[str, StringConstraints(pattern=f"^(?:{'|'.join(EXTENSIONS)})$")]
 Sha256 = Annotated[str, StringConstraints(pattern=f"^{_SHA256}$")]
-# A header value.
+# A message in a header, which a line break would split in two.
 Validator = Annotated[str, StringConstraints(max_length=1024, pattern=r"^[\x20-\x7e]*$")]
 # Pages contain it without escaping.
 Thumbnail = Annotated[
@@ -53,7 +53,7 @@ Moment = Annotated[
     ),
 ]
 
-# Cells of the catalog, which may be empty.
+# Cells of the catalog, which are empty where nothing is known.
 FlagFileOrEmpty = Annotated[str, StringConstraints(max_length=300, pattern=f"^(?:{_FLAG_FILE})?$")]
 ImageFormatOrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{'|'.join(EXTENSIONS)})?$")]
 Sha256OrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{_SHA256})?$")]

@@ -170,11 +170,13 @@ def workspace_file() -> Path:
     return in_project if in_project.is_file() else Path(__file__).with_name("workspace.yaml")
 
 
-def prepare_dagster_home() -> Path:
-    """Make the instance's folder, `DAGSTER_HOME` or else `dagster_home/`, set `DAGSTER_HOME` to it, and return it.
+def dagster_home() -> Path:
+    """Return the folder of the persistent instance, made if need be, and have this process and its children use it.
 
-    Also sets `DAGSTER_EVENT_BATCH_SIZE`, because storing planned events one by one takes as long as fetching. Raises
-    ConfigurationError for a relative path, and if the folder cannot be made.
+    It is `DAGSTER_HOME` where that is set, else `dagster_home/`. The events by which a run announces its partitions
+    are stored in batches, unless the environment says otherwise: one by one, they would cost as much as the fetching.
+
+    Raises ConfigurationError where it is a relative path, which Dagster would not take, or no folder.
     """
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     home = Path(os.environ.get("DAGSTER_HOME") or project_root() / "dagster_home").expanduser()
@@ -184,6 +186,6 @@ def prepare_dagster_home() -> Path:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise ConfigurationError(f"DAGSTER_HOME must be a folder: {home} cannot be made ({exc.strerror})") from exc
-    # Our event log does not expand `~`.
+    # Dagster expands `~`; what else reads the variable, our event log too, need not.
     os.environ["DAGSTER_HOME"] = str(home)
     return home

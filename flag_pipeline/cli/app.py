@@ -167,7 +167,7 @@ def ui(
     """Start the Dagster UI and daemon on the persistent instance, on 127.0.0.1."""
     from filelock import FileLock, Timeout
 
-    from flag_pipeline.settings import load_settings, prepare_dagster_home, workspace_file
+    from flag_pipeline.settings import dagster_home, load_settings, workspace_file
     from flag_pipeline.ui.supervisor import check_port, supervise
 
     load_settings()  # A mistake in them is one line here, and a traceback in the code server.
@@ -177,7 +177,7 @@ def ui(
     webserver = ["-m", "flag_pipeline.ui.webserver", "--port", str(port), "--log-level", level]
     daemon = ["-m", "dagster._daemon", "run", "--log-level", level, "--code-server-log-level", level]
     commands = {"webserver": [sys.executable, *webserver, *target], "daemon": [sys.executable, *daemon, *target]}
-    home = prepare_dagster_home()
+    home = dagster_home()
     check_port("127.0.0.1", port)
     if not verbose:
         # Dagster's warnings about its own interfaces tell a user nothing.

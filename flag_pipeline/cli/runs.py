@@ -41,7 +41,7 @@ from flag_pipeline.defs.ledger import RecordedCountry, read_event
 from flag_pipeline.defs.planning import plan_partitions
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
 from flag_pipeline.defs.source_guard import SOURCE_GIVEN_TAG
-from flag_pipeline.settings import Settings, StoreSettings, partition_codes, prepare_dagster_home
+from flag_pipeline.settings import Settings, StoreSettings, dagster_home, partition_codes
 
 LOCATION = "flag_pipeline"
 # What is printed belongs on this terminal. To catch it for the UI, Dagster would start four more processes a run.
@@ -57,7 +57,7 @@ WAIT_S = 0.2
 @contextmanager
 def open_instance() -> Iterator[DagsterInstance]:
     """Open the persistent instance: `DAGSTER_HOME` where it is set, else `dagster_home/`."""
-    with DagsterInstance.from_ref(InstanceRef.from_dir(str(prepare_dagster_home()), overrides=OVERRIDES)) as instance:
+    with DagsterInstance.from_ref(InstanceRef.from_dir(str(dagster_home()), overrides=OVERRIDES)) as instance:
         yield instance
 
 

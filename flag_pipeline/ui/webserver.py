@@ -19,7 +19,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from flag_pipeline.settings import load_settings, prepare_dagster_home
+from flag_pipeline.settings import dagster_home, load_settings
 from flag_pipeline.ui.same_origin import SameOriginMiddleware
 
 # How long open requests may go on after the server was told to stop.
@@ -79,7 +79,7 @@ def serve(
     # Uvicorn's own handlers come later: a signal while the code is being loaded must end the code servers too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     configure_loggers(log_level=log_level.upper())
-    prepare_dagster_home()
+    dagster_home()
     target = WorkspaceFileTarget([str(workspace)])
     try:
         with (
