@@ -21,7 +21,7 @@ TOOLS = {"fetching", "images", "stores", *LEAVES}
 IMPORTS = {
     **{leaf: set() for leaf in LEAVES},
     "fetching": {*LEAVES, "core", "settings"},
-    "images": {*LEAVES, "core", "stores"},
+    "images": LEAVES,
     "stores": LEAVES,
     "core": {*TOOLS, "settings"},
     "catalog": {"core", *TOOLS},
