@@ -1,4 +1,4 @@
-"""Reading ranges of bytes from a file that may be cut short."""
+"""Reads ranges of bytes from a file that may be cut short."""
 
 import re
 
@@ -6,10 +6,7 @@ _PADDING = re.compile(rb"[ \t\r\n\v\f\0]*")
 
 
 def skip_padding(content: bytes, at: int) -> int:
-    """Return the index of the first byte from *at* on that is neither white space nor zero.
-
-    Many programs end a file with a line feed or fill it up with zeros.
-    """
+    """Return the index of the first byte from *at* on that is neither white space nor zero."""
     padding = _PADDING.match(content, at)
     return padding.end() if padding else at
 

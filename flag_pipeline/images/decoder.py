@@ -15,11 +15,11 @@ WorkItem = tuple[Callable[[], Any], "Future[Any]"]
 
 
 class Decoder:
-    """Runs blocking work on one thread, in order.
+    """Runs blocking work on one daemon thread, in order.
 
-    There is one thread because a decoded image takes up to 16 MB, and each thread keeps the memory that it freed. It
-    is a daemon thread because decoding cannot be interrupted: neither `close` nor the end of the process waits for it.
-    The thread starts with the first work. It ends at `close` or when the decoder is garbage-collected.
+    One thread, because a decoded image takes up to 16 MB and each thread keeps the memory that it freed. A daemon,
+    because decoding cannot be interrupted, and neither `close` nor the end of the process should wait for it. It ends
+    at `close` or when the decoder is garbage-collected.
     """
 
     def __init__(self) -> None:
@@ -36,14 +36,11 @@ class Decoder:
         self.close()
 
     def close(self) -> None:
-        """Cancel the work that has not started, and end the thread after its current work."""
+        """Cancel waiting work, and end the thread after its current work."""
         self._finalizer()
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Return the result of *work* or raise its exception. Work that is cancelled before it starts is not started.
-
-        Raises RuntimeError after `close`.
-        """
+        """Return the result of *work* or raise its exception. Raises RuntimeError after `close`."""
         if not self._finalizer.alive:
             raise RuntimeError("the decoder is closed")
         if self._thread is None:

@@ -1,4 +1,4 @@
-"""Decodes images with Pillow, and returns the frame that a browser shows first."""
+"""Decodes images with Pillow, as browsers show them."""
 
 import io
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from flag_pipeline.images.structure import Structure
 
 COARSE_PX = (1280, 960)
 
-# `Image.open` is not used, because it would try other formats and open a JPEG with further pictures as MPO. All classes
-# are imported here, because Pillow imports all its plugins when it has to save a format that was not imported.
+# `Image.open` would try other formats, and open a JPEG with further pictures as MPO. Importing all classes now keeps
+# Pillow from importing all its plugins when it saves a WebP.
 _PILLOW_CLASSES = {name: resolve_name(f"PIL.{image_format.pillow_class}") for name, image_format in FORMATS.items()}
 
 # By EXIF orientation, the operation that turns the image upright.
@@ -40,8 +40,7 @@ def opened(structure: Structure) -> Iterator[Image.Image]:
             yield image
     except MemoryError as exc:
         raise LocalError("there is no memory left to decode an image") from exc
-    # The boundary of the decoder. Pillow raises nearly every class of exception, warnings included, for damaged bytes,
-    # and other classes in each version. Only this image may fail.
+    # The boundary of the decoder: Pillow raises almost any exception for damaged bytes, other ones in each version.
     except Exception as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise LocalError(f"cannot decode an image: {exc.strerror}") from exc
@@ -53,20 +52,16 @@ def _reason(exc: Exception) -> str:
 
 
 def first_frame(content: bytes) -> Image.Image:
-    """Return the frame that a browser shows first, at most COARSE_PX large. Blocks; run it in a thread.
-
-    Raises ImageError if *content* is damaged.
-    """
+    """Return the frame that a browser shows first. Blocks; run it in a thread. Raises ImageError if damaged."""
     structure = read_structure(content)
     with opened(structure) as image:
         return as_shown(image, structure)
 
 
 def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
-    """Return the current frame of *image* as a browser shows it, in RGBA; *image* is changed.
+    """Return the current frame of *image* in RGBA, at most COARSE_PX large; *image* is changed.
 
-    A large frame is first scaled down without smoothing, because converting or smoothing would copy it at full size.
-    Raises Pillow's exceptions.
+    It is scaled before it is converted, because converting or smoothing would copy it at full size.
     """
     if getattr(image, "default_image", False):
         # Browsers show the first frame of the animation instead of the default image.
@@ -90,7 +85,7 @@ def _clear_outside(picture: Image.Image, box: tuple[int, ...]) -> Image.Image:
 
 
 def _with_alpha(image: Image.Image, bits: int) -> Image.Image:
-    """Return *image* in RGBA. Samples that have not 8 *bits*, and the transparent colour, are scaled to 8 bits."""
+    """Return *image* in RGBA, with samples and the transparent colour scaled to 8 bits."""
     clear = image.info.get("transparency")
     if image.mode.startswith("I"):
         # Pillow's own conversion turns every value above 255 white.

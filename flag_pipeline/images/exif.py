@@ -1,4 +1,4 @@
-"""Reads the first directory of a TIFF header: EXIF data, and the index of a JPEG file with several pictures."""
+"""Reads TIFF directories: EXIF data, and the index of a JPEG with several pictures."""
 
 import struct
 
@@ -6,7 +6,7 @@ _ORIENTATION, _SHORT = 0x0112, 3
 
 
 def orientation_of(tiff: bytes) -> int:
-    """Return the orientation that EXIF data state, 1 to 8; 1 if they are damaged, as in browsers."""
+    """Return the EXIF orientation, 1 to 8; 1 for damaged data, as in browsers."""
     order, entries = tiff_entries(tiff)
     kind, _, value = entries.get(_ORIENTATION, (0, 0, b""))
     if kind != _SHORT:

@@ -27,9 +27,9 @@ _MID_GREY = 127.5
 
 
 def describe_features(content: bytes) -> ImageFeatures:
-    """Return the features of the first frame of *content*, which is within `Limits`. Blocks; run it in a thread.
+    """Return the features of the first frame. Blocks; run it in a thread. Raises ImageError if damaged.
 
-    The same bytes give the same features. Raises ImageError if *content* is damaged.
+    *content* is within `Limits`. The same bytes give the same features.
     """
     structure = read_structure(content)
     with opened(structure) as image:
@@ -41,10 +41,7 @@ def describe_features(content: bytes) -> ImageFeatures:
 
 
 def distance_bits(first: bytes, second: bytes) -> int:
-    """Return in how many of 64 bits the perceptual hashes of two images differ. Blocks; run it in a thread.
-
-    Equal images have 0, unrelated images about 32.
-    """
+    """Return how many of 64 bits differ in the perceptual hashes: 0 for equal images, about 32 for unrelated ones."""
     one, other = (int(describe_features(content).phash, 16) for content in (first, second))
     return (one ^ other).bit_count()
 
@@ -66,10 +63,7 @@ def _dominant_colours(picture: Image.Image) -> tuple[ColourShare, ...]:
 
 
 def _by_family(colours: Iterable[tuple[int, Rgb]]) -> list[tuple[int, Rgb]]:
-    """Return the most frequent colour of each family with the pixel count of the family, largest count first.
-
-    Shades of one family are nearly always one area that is blurred, dithered or shaded.
-    """
+    """Return for each family its pixel count and most frequent colour, largest count first."""
     members: dict[ColourFamily, list[tuple[int, Rgb]]] = {}
     for count, rgb in colours:
         if count:
@@ -78,10 +72,9 @@ def _by_family(colours: Iterable[tuple[int, Rgb]]) -> list[tuple[int, Rgb]]:
 
 
 def _perceptual_hash(picture: Image.Image) -> str:
-    """Return the "pHash" of *picture*: a discrete cosine transform of a small grey copy, reduced to 64 bits.
+    """Return the "pHash": 64 frequencies of the discrete cosine transform, a bit each, set above the median.
 
-    A bit is set if its frequency is above the median. The bit of the constant part, which is always positive, tells
-    light images from dark ones instead.
+    The first bit is set for light images, because the constant frequency is always positive.
     """
     background = Image.new("RGBA", picture.size, "white")
     grey = Image.alpha_composite(background, picture).convert("L")

@@ -1,4 +1,4 @@
-"""The image formats that are accepted; to add one, add it here with a function that reads its structure."""
+"""The accepted image formats. Add one here, with a function that reads its structure."""
 
 import re
 import struct
@@ -19,12 +19,11 @@ class ImageFormat:
     """One image format.
 
     Attributes:
-        name: what records and the catalog call it.
-        extension: the ending of its files, without the dot.
-        media_type: what HTTP and `data:` URIs call it.
-        signature: a regular expression that matches the first bytes of its files.
-        read: returns the structure of such a file; may raise `struct.error` or IndexError if the file is cut short.
-        pillow_class: `module:class` of its decoder in Pillow; a name, because many commands need no Pillow.
+        name: as in records and the catalog.
+        extension: without the dot.
+        signature: regular expression for the first bytes.
+        read: returns the structure; raises ImageError, or `struct.error` or IndexError if the file is cut short.
+        pillow_class: `module:class` in Pillow, which many commands do not import.
     """
 
     name: str
@@ -45,14 +44,14 @@ FORMATS = {one.name: one for one in _ALL}
 
 
 def format_of_file(path: str) -> ImageFormat:
-    """Return the format that the extension of *path* stands for. Raises KeyError for another extension."""
+    """Return the format with the extension of *path*. Raises KeyError if there is none."""
     return {one.extension: one for one in _ALL}[path.rpartition(".")[2]]
 
 
 def read_structure(content: bytes) -> Structure:
-    """Return the structure of an image, in time proportional to its size; nothing is decoded.
+    """Return the structure of an image without decoding, in time proportional to its size.
 
-    Raises ImageError if *content* has none of the formats, is cut short or is inconsistent.
+    Raises ImageError for another format, a cut file or inconsistent blocks.
     """
     found = next((one for one in _ALL if re.match(one.signature, content, re.DOTALL)), None)
     if found is None:
@@ -67,7 +66,7 @@ def read_structure(content: bytes) -> Structure:
 
 
 def check_end(content: bytes, structure: Structure) -> None:
-    """Raise ImageError if more than white space and zeros follows the image: scripts and archives are hidden there."""
+    """Raise ImageError if more than padding follows the image, where scripts and archives can be hidden."""
     if skip_padding(content, structure.size_bytes) < len(content):
         n_bytes = len(content) - structure.size_bytes
         raise ImageError(f"{n_bytes:,} bytes after the end of the picture")

@@ -25,8 +25,7 @@ def is_own_thumbnail(content: bytes) -> bool:
 def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str], limits: Limits) -> FlagImage:
     """Decode *content* completely and return it as an image. Blocks; run it in a thread.
 
-    The bytes decide the format. Raises SourceContractError if it is not one of *formats*, if the image is damaged or
-    cut short, or if it exceeds *limits*, which is checked before decoding.
+    Raises SourceContractError if the image is not in *formats*, is damaged or exceeds *limits*.
     """
     with _contract(code=code, url=url):
         structure = _acceptable(content, formats, limits)
@@ -80,10 +79,10 @@ def _draw_thumbnail(content: bytes, structure: Structure) -> str:
 
 
 def recall_image(content: bytes, known: StoredDescription, *, code: str, url: str, limits: Limits) -> FlagImage:
-    """Return the stored image *content*, whose hash was checked, by its description *known*.
+    """Return the stored image *content*, whose hash was checked, as its record describes it.
 
-    Corrects the size and thumbnail if an earlier version ignored the orientation. Decodes only to draw a missing
-    thumbnail; that blocks, so run it in a thread. Raises SourceContractError if the image would be refused now.
+    An earlier version ignored the orientation; size and thumbnail are corrected. Decodes (and blocks) only to draw a
+    missing thumbnail. Raises SourceContractError if the image would be refused now.
     """
     width_px, height_px = _size_shown(content, known)
     kept = known.thumbnail if (width_px, height_px) == (known.width_px, known.height_px) else ""

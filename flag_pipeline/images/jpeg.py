@@ -1,4 +1,4 @@
-"""Reads the structure of a JPEG and of the further pictures that its index announces."""
+"""Reads the structure of a JPEG."""
 
 import re
 import struct
@@ -27,7 +27,7 @@ def read_jpeg(content: bytes) -> Structure:
     """Return the structure of the JPEG *content*; `ImageFormat.read` says what is raised."""
     structure, n_further = _read_jpeg_at(content, 0)
     end = structure.size_bytes
-    # The pictures follow each other. Offsets in the index are often wrong, for example Pillow's from the third on.
+    # The offsets in the index are not used, because they are often wrong.
     for _ in range(n_further):
         start = skip_padding(content, end)
         if not content.startswith(b"\xff\xd8", start):
@@ -71,7 +71,7 @@ def _read_jpeg_at(content: bytes, start: int) -> tuple[Structure, int]:
 
 
 def _segments(content: bytes, at: int) -> Iterator[tuple[int, int, bytes]]:
-    """Yield marker, offset and bytes of each segment up to the end marker; the bytes of a scan include its data."""
+    """Yield marker, offset and bytes of each segment; a scan includes its data."""
     code = 0
     while code != _EOI:
         code, start = _next_marker(content, at)
@@ -87,7 +87,7 @@ def _segments(content: bytes, at: int) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _next_marker(content: bytes, at: int) -> tuple[int, int]:
-    """Return the next marker and its offset. Bytes between segments are skipped, as decoders do."""
+    """Return the next marker and its offset; decoders skip other bytes."""
     found = _JPEG_MARKER.search(content, at)
     if found is None:
         raise IndexError(at)

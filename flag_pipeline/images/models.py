@@ -25,8 +25,8 @@ class ImageFeatures:
 
     Attributes:
         mode: Pillow's pixel mode, such as `P` or `RGBA`.
-        colours: the dominant colours, largest share first, at most five.
-        phash: 64-bit perceptual hash, 16 hex digits; the hashes of similar images differ in few bits.
+        colours: at most five, largest share first.
+        phash: 64-bit perceptual hash, 16 hex digits.
     """
 
     mode: str
@@ -56,7 +56,7 @@ class FlagImage:
 
 
 class StoredDescription(Protocol):
-    """The description of a stored image, with the meanings of `FlagImage`; an empty thumbnail is unknown."""
+    """What a record states about an image; the thumbnail can be empty."""
 
     @property
     def format(self) -> str: ...  # noqa: D102

@@ -1,4 +1,4 @@
-"""The structure of an image, read without decoding, and the limits that it must keep to be decoded."""
+"""The structure of an image, read without decoding, and the limits for decoding it."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,21 @@ from flag_pipeline.errors import ImageError
 Box = tuple[int, int, int, int]
 
 
-# CPU time for one image at the default limits and the default body size. The slowest images that we could build:
-# WebP of 1 MB of code tables 1.0 s, JPEG of 260,000 empty segments 0.4 s, JPEG of 4 million pixels in 100 scans 0.2 s,
-# PNG of 4 million 16-bit pixels 0.2 s.
+# CPU time at the default limits and body size. The slowest known images: WebP with 1 MB of code tables 1.0 s, JPEG with
+# 260,000 empty segments 0.4 s, JPEG with 4 million pixels in 100 scans or PNG with 4 million 16-bit pixels 0.2 s.
 MAX_DECODING_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The largest image that is decoded.
+    """Limits of the images that are decoded; they replace a timeout, because a running decoder cannot be stopped.
 
-    A running decoder cannot be stopped, so these limits take the place of a timeout. With the defaults, decoding takes
-    at most MAX_DECODING_S of CPU time; this grows with `max_pixels` x `max_scans` and with the largest body.
+    CPU time is at most MAX_DECODING_S. It grows with `max_pixels` x `max_scans` and with the size of the body.
 
     Attributes:
         max_pixels: width x height, summed over the frames.
-        max_scans: passes over a JPEG. libjpeg-turbo recommends about 100 (LJT-01-005); usual files have 10.
-        max_frames: limits the cost of frames with few pixels.
+        max_scans: passes over a JPEG. libjpeg-turbo recommends about 100 (LJT-01-005).
+        max_frames: because frames of few pixels cost time too.
     """
 
     max_pixels: int = 4_000_000
@@ -38,11 +36,11 @@ class Structure:
     Attributes:
         format: a name of `formats.FORMATS`.
         size: width and height as stored, before the orientation is applied.
-        n_pixels: pixels of the canvas, summed over the frames that a decoder draws.
+        n_pixels: pixels of the canvas, summed over all decoded frames.
         n_frames: frames that a browser shows.
-        size_bytes: where the image ends, with the further pictures of a JPEG's index.
-        drawing: only the blocks that draw the image. A decoder does not get text, profiles and EXIF data, because
-            Pillow unpacks them (a PNG of 1 MB can have a thousand profiles of 1 MB) and warns about each fault.
+        size_bytes: with the further pictures of a JPEG.
+        drawing: the image without text, profiles and EXIF data, which Pillow would unpack (a PNG of 1 MB can have a
+            thousand profiles of 1 MB).
         box: left, top, right and bottom of the first frame on the canvas.
         n_scans: passes that a decoder makes over the image.
         orientation: EXIF orientation, 1 to 8; 1 is upright.
@@ -67,7 +65,7 @@ class Structure:
         return (height, width) if self.orientation >= 5 else (width, height)  # noqa: PLR2004
 
     def check(self, limits: Limits) -> None:
-        """Raise ImageError, which names the setting to raise, if the image exceeds *limits*."""
+        """Raise ImageError, which names the setting, if the image exceeds *limits*."""
         width, height = self.size
         for actual, most, unit, setting in (
             (self.n_pixels, limits.max_pixels, "pixels", "FLAG_MAX_PIXELS"),

@@ -1,7 +1,4 @@
-"""Thumbnails, and the before-and-after picture of a change.
-
-Images must be within `Limits`. A damaged one raises ImageError. The same input gives the same bytes.
-"""
+"""Thumbnails, and before-and-after pictures, of images within `Limits`. A damaged image raises ImageError."""
 
 import base64
 import io
@@ -19,7 +16,7 @@ _PAIR_BOX, _ARROW_PX, _INK = (132, 88), 40, "#767676"
 
 
 def fit(content: bytes, box: Size) -> Image.Image:
-    """Return the first frame as large as *box* allows; small ones are enlarged by a whole factor without blur."""
+    """Return the first frame, scaled down or enlarged to *box*."""
     return enlarge(reduce(content, box), box)
 
 
@@ -51,10 +48,7 @@ def encode_small_png(picture: Image.Image, *, max_bytes: int) -> bytes:
 
 
 def thumbnail_uri(content: bytes, file: str, *, box: Size, max_bytes: int, n_frames: int | None = 1) -> str:
-    """Return a `data:` URI of at most *max_bytes* of image; a still image that is small enough is used as it is.
-
-    The extension of the path *file* gives the format.
-    """
+    """Return a `data:` URI of at most *max_bytes*: the image at path *file*, or a thumbnail if it is large or moves."""
     if len(content) <= max_bytes and n_frames == 1:
         return data_uri(content, format_of_file(file).name)
     return data_uri(encode_small_png(fit(content, box), max_bytes=max_bytes), "png")
@@ -66,7 +60,7 @@ def data_uri(content: bytes, format_name: str) -> str:
 
 
 def before_and_after(old: bytes | None, new: bytes | None) -> bytes:
-    """Return a PNG of both images with an arrow between; a missing or damaged one is drawn as a crossed-out box."""
+    """Return a PNG of both images; a missing or damaged one is a crossed-out box."""
     width, height = _PAIR_BOX
     pair = Image.new("RGBA", (2 * width + _ARROW_PX, height))
     draw = ImageDraw.Draw(pair)

@@ -1,7 +1,7 @@
 """Atomic file operations on a local disk, which may be full or shared, or lose its power.
 
-All functions work relative to the descriptor of an open folder, so no symbolic link can redirect them. They make few
-system calls, because each one releases the GIL, and getting it back takes long in a busy process.
+Functions take the descriptor of an open folder, so that no symbolic link can redirect them. They make few system calls,
+because each one releases the GIL, and getting it back takes long in a busy process.
 """
 
 import errno
@@ -28,10 +28,7 @@ _PROGRAM, _numbers = secrets.token_hex(8), count()
 
 
 def open_folder(name: str, parent: int, *, make: bool) -> int:
-    """Return a descriptor of the folder *name* in *parent*; *make* makes a missing one durably.
-
-    Raises SinkError if it is a symbolic link, because a link could lead out of the store.
-    """
+    """Return a descriptor of the folder *name*; *make* makes it durably. Raises SinkError for a symbolic link."""
     if make:
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=parent)
@@ -61,11 +58,7 @@ def _is_link(name: str, folder: int) -> bool:
 
 
 def read_file(name: str, folder: int, *, max_bytes: int) -> bytes:
-    """Return the file's content.
-
-    Raises FileNotFoundError also for a symbolic link, a pipe or a device, which the next write replaces. Raises the
-    error of `too_large` without reading a larger file.
-    """
+    """Return the content. A symbolic link, a pipe or a device raises FileNotFoundError: the next write replaces it."""
     try:
         # O_NONBLOCK, because opening a pipe would wait for a writer.
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder)
@@ -103,10 +96,7 @@ def has_content(name: str, folder: int, content: bytes) -> bool:
 
 
 def replace_file(name: str, folder: int, content: bytes) -> None:
-    """Write *content* to a temporary file, sync it, and rename it to *name*.
-
-    The caller syncs the folder: without that, a power cut can lose the new name although the content is durable.
-    """
+    """Write *content* to a temporary file, sync it, and rename it to *name*. The caller syncs the folder."""
     # A counter, because random bytes would be one more system call.
     temporary = f"{TEMPORARY_PREFIX}{_PROGRAM}-{os.getpid()}-{next(_numbers)}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=folder)

@@ -25,8 +25,7 @@ class Failed:
 class BatchExecutor(Generic[T, R]):
     """Calls *work* with the waiting items on *executor*, which has *threads* threads; each takes its share of them.
 
-    *work* returns one result per item, in order. An exception from *work* fails every item of the batch. An item is
-    done even if its caller is cancelled, unless the executor is shut down first.
+    *work* returns one result per item; its exception fails the whole batch. The item of a cancelled caller is done.
     """
 
     def __init__(
@@ -53,8 +52,7 @@ class BatchExecutor(Generic[T, R]):
 
     def _do_share(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
-            # The calls that are still queued take the rest. The executor also keeps a call for which it could not start
-            # a thread, so there can be one more call than was counted, and no item for the last.
+            # The executor also keeps a call for which it could not start a thread, so the last may get no item.
             n_sharing = max(1, self._n_queued)
             self._n_queued = n_sharing - 1
             share = [self._waiting.popleft() for _ in range(-(-len(self._waiting) // n_sharing))]
@@ -66,7 +64,7 @@ class BatchExecutor(Generic[T, R]):
 
 
 def for_each(work: Callable[[T], R]) -> Callable[[Sequence[T]], list[R | Failed]]:
-    """Return work on a batch that calls *work* with each item; an exception fails only its item."""
+    """Return work on a batch that calls *work* per item; an exception fails only its item."""
     return lambda items: [_attempt(work, item) for item in items]
 
 

@@ -36,7 +36,7 @@ class LocalFolder:
         self._batch = threading.local()
 
     def prepare(self, folders: Iterable[str]) -> None:
-        """Make *folders* and keep them open, delete temporaries of killed runs, and open the lock file."""
+        """Make and open *folders*, delete old temporaries, and open the lock file."""
         make_root(self.root)
         for folder in folders:
             with self._open_folder((folder,), make=True) as opened:
@@ -54,7 +54,7 @@ class LocalFolder:
 
     def lock(self, key: str) -> AbstractContextManager[None]:
         """Hold the lock *key* against other processes of this machine."""
-        # Eight ASCII characters fit into a file offset. The lock file stays empty.
+        # Eight ASCII characters fit into a file offset.
         return lock_byte(self._lock_file, int.from_bytes(key.encode(), "big"))
 
     @contextmanager
@@ -82,12 +82,12 @@ class LocalFolder:
         return []
 
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-        """Return the content. A symbolic link counts as missing; the next write replaces it."""
+        """Return the content. A symbolic link counts as missing."""
         with self._open_parent(path) as (name, folder):
             return read_file(name, folder, max_bytes=max_bytes)
 
     def write(self, path: str, content: bytes) -> None:
-        """Replace the file atomically with durable content; a file that has the same content is not rewritten."""
+        """Replace the file atomically; the same content is not rewritten."""
         with self._open_parent(path, make=True) as (name, folder):
             if has_content(name, folder, content):
                 return
@@ -110,10 +110,7 @@ class LocalFolder:
         return found is not None and stat.S_ISREG(found.st_mode)
 
     def delete(self, path: str, *, kept: str | None = None) -> None:
-        """Delete the file if it exists, unless the path *kept* is the same file.
-
-        On a file system that ignores case, two names that differ only in case are the same file.
-        """
+        """Delete the file if it exists, unless *kept* is the same file, as on a file system that ignores case."""
         found, other = self._stat(path), self._stat(kept) if kept else None
         if found is None or stat.S_ISDIR(found.st_mode):
             return

@@ -14,10 +14,7 @@ _NOT_PLAIN = re.compile(r"//|::|[\\%]")
 
 
 def open_store(root: str) -> Store:
-    """Return the store at *root*, a folder or a URL, without reading or writing.
-
-    Raises SinkError if no client can open the URL, or if the environment lacks what a bucket needs.
-    """
+    """Return the store at *root*, a folder or a URL. Raises SinkError if no client can open it."""
     if (folder := local_folder(root)) is not None:
         return LocalFolder(folder)
     if root.partition("://")[0] in SCHEMES:
@@ -33,10 +30,7 @@ def open_store(root: str) -> Store:
 
 
 def local_folder(root: str) -> Path | None:
-    """Return the local folder that *root* names as a path or as a `file://` URL, None for another URL.
-
-    `file://` URLs are not left to universal-pathlib, because it does not write atomically.
-    """
+    """Return the folder that *root* names as a path or a `file://` URL, None for another URL."""
     if "://" not in root:
         return Path(root)
     if not root.startswith("file://"):

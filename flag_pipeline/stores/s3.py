@@ -46,10 +46,7 @@ _NO_ANSWER = "HTTP error: "
 
 
 def open_bucket(url: str) -> "Bucket":
-    """Return the bucket at *url*, `s3://bucket/prefix`. `AWS_*` environment variables describe the server.
-
-    Raises SinkError if the extra `s3` or credentials are missing, or if the URL or a variable is invalid.
-    """
+    """Return the bucket at `s3://bucket/prefix`, described by `AWS_*` variables. Raises SinkError if unusable."""
     try:
         from obstore.exceptions import BaseError
         from obstore.store import S3Store
@@ -88,14 +85,14 @@ class Bucket:
         self._server = server
 
     def prepare(self, folders: Iterable[str]) -> None:
-        """List one folder to check that the bucket exists and is readable; a bucket needs no folders."""
+        """List one folder, to check that the bucket is readable."""
         self.names(next(iter(folders)))
 
     def close(self) -> None:
         """Do nothing."""
 
     def lock(self, key: str) -> AbstractContextManager[None]:  # noqa: ARG002 - part of `Store`
-        """Lock nothing: objects are replaced atomically, and the last PUT wins."""
+        """Lock nothing: the last PUT wins."""
         return nullcontext()
 
     def batch(self) -> AbstractContextManager[None]:
@@ -121,7 +118,7 @@ class Bucket:
             return bytes(found.bytes())
 
     def write(self, path: str, content: bytes) -> None:
-        """Replace the object in one request of any size, so that it is atomic."""
+        """Replace the object in one request, atomically."""
         import obstore
 
         with self._raising_sink_error(path):

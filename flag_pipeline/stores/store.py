@@ -1,4 +1,4 @@
-"""The Store protocol, and CheckedStore, which translates the errors of a store into SinkError."""
+"""The Store protocol, and CheckedStore, which translates its errors."""
 
 import errno
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 # Room for a thousand changes, the most that the setting `history_keep` allows.
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 
-# These errors are about one file. Any other can be about the disk, the network or the process.
+# Any other error can be about the disk, the network or the process.
 _ABOUT_ONE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG})
 _FOREIGN = frozenset({errno.EISDIR, errno.EFBIG})
 
@@ -28,10 +28,10 @@ class Store(Protocol):
         """Release what `prepare` opened."""
 
     def lock(self, key: str) -> AbstractContextManager[None]:
-        """Hold the lock *key* (at most 8 ASCII characters) against other processes, where the store has locks."""
+        """Hold the lock *key* (at most 8 ASCII characters) if the store has locks."""
 
     def batch(self) -> AbstractContextManager[None]:
-        """Make what this thread writes inside the block durable at its end, where that is cheaper."""
+        """Make the writes of this thread durable at the end of the block, if that is cheaper."""
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the visible files in *folder*; none if the folder is missing."""
@@ -53,19 +53,19 @@ class Store(Protocol):
 
 
 class CheckedStore:
-    """Reads and writes the files of a `Store`. Methods block, and raise SinkError."""
+    """A `Store` that raises SinkError, or UnusableFileError if only one file is affected."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
-        """Return the content, None if the file is missing. Raises UnusableFileError if only this file is unreadable."""
+        """Return the content, None if the file is missing."""
         with raising_sink_error(path), suppress(FileNotFoundError):
             return self._store.read(path, max_bytes)
         return None
 
     def read_small(self, path: str, max_bytes: int = MAX_RECORD_BYTES) -> bytes | None:
-        """Return the content; None also if a folder or a larger file is there, which the next save replaces."""
+        """Return the content; None also for a folder or a larger file, which the next save replaces."""
         with suppress(ForeignFileError):
             return self.read(path, max_bytes)
         return None
@@ -98,7 +98,7 @@ class CheckedStore:
             self._store.write(path, content)
 
     def delete(self, path: str, *, kept: str | None = None) -> None:
-        """Delete the file if it exists, unless the path *kept* is the same file."""
+        """Delete the file if it exists."""
         with raising_sink_error(path):
             self._store.delete(path, kept=kept)
 
