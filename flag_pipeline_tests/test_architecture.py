@@ -21,7 +21,7 @@ TOOLS = {"fetching", "images", "stores", *LEAVES}
 IMPORTS = {
     **{leaf: set() for leaf in LEAVES},
     "fetching": LEAVES,
-    "images": {*LEAVES, "core", "stores"},
+    "images": LEAVES,
     "stores": LEAVES,
     "core": TOOLS,
     "catalog": {"core", *TOOLS},

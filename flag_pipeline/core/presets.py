@@ -5,10 +5,11 @@ from urllib.parse import urlsplit
 
 from flag_pipeline.addresses import may_hold_secret
 from flag_pipeline.errors import ConfigurationError
+from flag_pipeline.images.formats import FORMATS
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 GIF = frozenset({"gif"})
-ANY_FORMAT = frozenset({"gif", "png", "jpeg", "webp"})
+ANY_FORMAT = frozenset(FORMATS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,9 @@ from flag_pipeline.core.undo import restore
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, ImageError, SourceError, printable
 from flag_pipeline.fetching.client import Answer, FetchCounter
 from flag_pipeline.fetching.models import Validators
-from flag_pipeline.images.blocks import read_structure
 from flag_pipeline.images.decoder import Decoder
 from flag_pipeline.images.features import distance_bits
+from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image, is_own_thumbnail, recall_image
 from flag_pipeline.images.models import FlagImage
 from flag_pipeline.images.structure import Limits
