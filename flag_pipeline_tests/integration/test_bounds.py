@@ -12,7 +12,7 @@ from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path, m
 from flag_pipeline_tests.samples import picture
 
 LIMIT_MB = 200
-# Refreshes all countries in a process of its own and prints how far its memory grew beyond what the imports take.
+# Refreshes all countries in another process and prints how far its memory grew beyond what the imports take.
 MEASURE = """
 import asyncio, json, sys
 from flag_pipeline.core.countries import iso_codes
