@@ -14,12 +14,12 @@ from pydantic_core import core_schema
 EXTENSIONS = {"gif": "gif", "png": "png", "jpeg": "jpg", "webp": "webp"}
 MAX_REASON_CHARS = 10_000
 
-_CODE, _SHA256, _EXTENSION = "[A-Z0-9]{2,8}", "[0-9a-f]{64}", f"(?:{'|'.join(EXTENSIONS.values())})"
-_FLAG_FILE = rf'flags/{_CODE}-[^<>:"/\\|?*\x00-\x1f\x7f]*\.{_EXTENSION}'
+CODE_PATTERN, SHA256_PATTERN = "[A-Z0-9]{2,8}", "[0-9a-f]{64}"
+EXTENSION_PATTERN = f"(?:{'|'.join(EXTENSIONS.values())})"
 
 # No control characters: they would steer a terminal, or break a line.
 Line = Annotated[str, StringConstraints(max_length=2 * MAX_REASON_CHARS, pattern=r"^\P{Cc}*$")]
-Code = Annotated[str, StringConstraints(pattern=f"^{_CODE}$")]
+Code = Annotated[str, StringConstraints(pattern=f"^{CODE_PATTERN}$")]
 # Only the two joiners, with which some scripts are spelled, of the format characters; see `countries`.
 Name = Annotated[
     str,
@@ -29,10 +29,8 @@ Alpha3 = Annotated[str, StringConstraints(pattern="^(?:[A-Z]{3})?$")]
 Numeric = Annotated[str, StringConstraints(pattern="^(?:[0-9]{3})?$")]
 Tld = Annotated[str, StringConstraints(pattern=r"^\.[a-z0-9]{2,63}$")]
 
-FlagFile = Annotated[str, StringConstraints(max_length=300, pattern=f"^{_FLAG_FILE}$")]
-HistoryFile = Annotated[str, StringConstraints(pattern=rf"^(?:history/{_CODE}/{_SHA256}\.{_EXTENSION})?$")]
 ImageFormat = Annotated[str, StringConstraints(pattern=f"^(?:{'|'.join(EXTENSIONS)})$")]
-Sha256 = Annotated[str, StringConstraints(pattern=f"^{_SHA256}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=f"^{SHA256_PATTERN}$")]
 # A message in a header, which a line break would split in two.
 Validator = Annotated[str, StringConstraints(max_length=1024, pattern=r"^[\x20-\x7e]*$")]
 # It stands in a page as it is.
@@ -55,9 +53,8 @@ Moment = Annotated[
 ]
 
 # Cells of the catalog, which are empty where nothing is known.
-FlagFileOrEmpty = Annotated[str, StringConstraints(max_length=300, pattern=f"^(?:{_FLAG_FILE})?$")]
 ImageFormatOrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{'|'.join(EXTENSIONS)})?$")]
-Sha256OrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{_SHA256})?$")]
+Sha256OrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{SHA256_PATTERN})?$")]
 Phash = Annotated[str, StringConstraints(pattern="^(?:[0-9a-f]{16})?$")]
 PixelMode = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9;]{0,16}$")]
 AspectRatio = Annotated[str, StringConstraints(pattern="^(?:[0-9]{1,10}:[0-9]{1,10})?$")]

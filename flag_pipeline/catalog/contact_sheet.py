@@ -13,7 +13,6 @@ from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.models import RowStatus
 from flag_pipeline.images.thumbnails import Size, enlarge, reduce
 
-PATH = "catalog/contact_sheet.png"
 # Pictures of many more would be of a size that few programs open.
 MAX_FLAGS = 400
 

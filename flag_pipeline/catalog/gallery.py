@@ -32,8 +32,6 @@ from flag_pipeline.core.models import FlagChange, RowStatus
 from flag_pipeline.images.colours import ColourFamily
 from flag_pipeline.images.thumbnails import thumbnail_uri
 
-PATH = "catalog/index.html"
-
 # Together with the rest these keep the page of all countries below 2 MB; of thousands, each still shows something.
 THUMBNAILS_BYTES, MAX_THUMBNAIL_BYTES, MIN_THUMBNAIL_BYTES, THUMBNAIL_PX = 800_000, 3000, 500, (176, 120)
 MAX_HISTORY_PICTURES, HISTORY_THUMBNAIL_BYTES = 100, 1500

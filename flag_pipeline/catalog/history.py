@@ -7,8 +7,6 @@ from pydantic import TypeAdapter
 from flag_pipeline.catalog.tables import Column, ColumnType, TableSchema
 from flag_pipeline.core.models import FlagChange, FlagRecord
 
-JSON_PATH = "history/changes.json"
-
 CHANGES_SCHEMA = TableSchema(
     "changes",
     version=1,

@@ -4,10 +4,9 @@ from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
-from flag_pipeline.catalog import gallery, history
-from flag_pipeline.catalog import rows as catalog
 from flag_pipeline.catalog.history import load_changes
 from flag_pipeline.catalog.rows import CatalogRow, load_rows
+from flag_pipeline.core.layout import CATALOG, CATALOG_PATH, CHANGES_PATH, GALLERY_PATH
 from flag_pipeline.core.models import FlagChange
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.stores.open_store import open_store
@@ -20,7 +19,7 @@ def read_catalog(store: str) -> list[CatalogRow]:
     Raises ConfigurationError when there is none of this version.
     """
     try:
-        return load_rows(_read(store, catalog.JSON_PATH))
+        return load_rows(_read(store, CATALOG_PATH))
     except ValueError as exc:
         raise ConfigurationError(f"the catalog in {store} is damaged or of another version; fetch again") from exc
 
@@ -31,7 +30,7 @@ def read_changes(store: str, *, since: datetime | None = None) -> list[FlagChang
     Raises ConfigurationError when there is no history of this version.
     """
     try:
-        changes = load_changes(_read(store, history.JSON_PATH))
+        changes = load_changes(_read(store, CHANGES_PATH))
     except ValueError as exc:
         raise ConfigurationError(f"the history in {store} is damaged or of another version; fetch again") from exc
     return [change for change in changes if since is None or change.changed_at >= since]
@@ -43,12 +42,10 @@ def page_address(store: str) -> str:
     Raises ConfigurationError when there is none, or when it lies where a browser cannot read it.
     """
     if "://" in store:
-        raise ConfigurationError(
-            f"a browser cannot open {store}; download its {catalog.CATALOG_FOLDER}/ and open it there"
-        )
-    page = Path(store, gallery.PATH)
+        raise ConfigurationError(f"a browser cannot open {store}; download its {CATALOG}/ and open it there")
+    page = Path(store, GALLERY_PATH)
     if not page.is_file():
-        raise ConfigurationError(_missing(store, gallery.PATH))
+        raise ConfigurationError(_missing(store, GALLERY_PATH))
     return page.resolve().as_uri()
 
 

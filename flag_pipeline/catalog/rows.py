@@ -11,12 +11,10 @@ from pydantic import TypeAdapter
 from flag_pipeline import bounds
 from flag_pipeline.catalog.tables import Column, ColumnType, TableSchema
 from flag_pipeline.core.countries import iso_country
+from flag_pipeline.core.layout import FlagFileOrEmpty
 from flag_pipeline.core.models import FlagRecord, Miss, RowStatus, StoredImage
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.models import ColourShare, ImageFeatures
-
-CATALOG_FOLDER = "catalog"
-JSON_PATH = "catalog/catalog.json"
 
 TEXT, INTEGER, DECIMAL = ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DECIMAL
 MOMENT, COLOURS = ColumnType.MOMENT, ColumnType.COLOURS
@@ -71,7 +69,7 @@ class CatalogRow:
     tld: bounds.Tld
     status: RowStatus
     reason: bounds.Line
-    file: bounds.FlagFileOrEmpty = ""
+    file: FlagFileOrEmpty = ""
     format: bounds.ImageFormatOrEmpty = ""
     width_px: bounds.Pixels | None = None
     height_px: bounds.Pixels | None = None

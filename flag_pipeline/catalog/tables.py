@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from flag_pipeline.core.layout import schema_path, table_path
 from flag_pipeline.core.records import dump_json, dump_json_array
 from flag_pipeline.images.models import ColourShare
 
@@ -63,10 +64,10 @@ class TableSchema:
 def render_table(schema: TableSchema, folder: str, rows: Sequence[object]) -> dict[str, bytes]:
     """Return the files that a table becomes by their paths, `catalog/catalog.json` and so on, and `schema.json`."""
     return {
-        f"{folder}/{schema.name}.json": render_json(schema, rows),
-        f"{folder}/{schema.name}.csv": render_csv(schema, rows),
-        f"{folder}/{schema.name}.parquet": render_parquet(schema, rows),
-        f"{folder}/schema.json": render_schema(schema),
+        table_path(folder, schema.name, "json"): render_json(schema, rows),
+        table_path(folder, schema.name, "csv"): render_csv(schema, rows),
+        table_path(folder, schema.name, "parquet"): render_parquet(schema, rows),
+        schema_path(folder): render_schema(schema),
     }
 
 

@@ -1,18 +1,7 @@
 """What is recorded and kept of a flag that another one replaces."""
 
-from flag_pipeline.bounds import EXTENSIONS
-from flag_pipeline.core.layout import HISTORY
+from flag_pipeline.core.layout import history_path
 from flag_pipeline.core.models import FlagChange, StoredImage
-
-
-def history_folder(code: str) -> str:
-    """Return where a country's replaced flags are kept, `history/CN`."""
-    return f"{HISTORY}/{code}"
-
-
-def history_path(code: str, image: StoredImage) -> str:
-    """Return where *image* is kept once it is replaced, `history/CN/<sha256>.gif`: the same bytes, the same file."""
-    return f"{history_folder(code)}/{image.sha256}.{EXTENSIONS[image.format]}"
 
 
 def describe_change(code: str, before: StoredImage, after: StoredImage, *, distance_bits: int | None) -> FlagChange:
@@ -27,7 +16,7 @@ def describe_change(code: str, before: StoredImage, after: StoredImage, *, dista
         distance_bits=distance_bits,
         old_source_url=before.source_url,
         source_url=after.source_url,
-        old_file="" if distance_bits is None else history_path(code, before),
+        old_file="" if distance_bits is None else history_path(code, before.sha256, before.format),
     )
 
 

@@ -1,10 +1,9 @@
 """What a store has by the names of its files alone: one listing a folder, and nothing is made, read or changed."""
 
-import re
 from contextlib import closing
 from dataclasses import dataclass
 
-from flag_pipeline.core.layout import FLAGS, METADATA, RECORDS
+from flag_pipeline.core.layout import FLAGS, METADATA, RECORDS, code_of
 from flag_pipeline.stores.open_store import open_store
 from flag_pipeline.stores.store import refusing
 
@@ -31,7 +30,7 @@ def list_store(root: str) -> StoreListing:
     store = open_store(root)
     with refusing(root), closing(store):
         records, flags, metadata = (
-            frozenset(re.split("[-.]", name, maxsplit=1)[0] for name in store.names(folder) if not name.startswith("."))
+            frozenset(code_of(name) for name in store.names(folder) if not name.startswith("."))
             for folder in (RECORDS, FLAGS, METADATA)
         )
     return StoreListing(records, flags & records, metadata & records)

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from flag_pipeline import bounds
+from flag_pipeline.core.layout import FlagFile, HistoryFileOrEmpty
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.fetching.models import FetchStatistics, Validators
 
@@ -45,7 +46,7 @@ class StoredImage:
         thumbnail: a small picture as a `data:` URI, where the flag itself is too large to be shown as one.
     """
 
-    file: bounds.FlagFile
+    file: FlagFile
     format: bounds.ImageFormat
     width_px: bounds.Pixels
     height_px: bounds.Pixels
@@ -80,7 +81,7 @@ class FlagChange:
     distance_bits: bounds.DistanceBits | None
     old_source_url: bounds.Line
     source_url: bounds.Line
-    old_file: bounds.HistoryFile
+    old_file: HistoryFileOrEmpty
 
 
 @dataclass(frozen=True, slots=True)

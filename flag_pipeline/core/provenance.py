@@ -5,15 +5,12 @@ from collections.abc import Collection, Iterable, Mapping
 
 from pydantic import TypeAdapter
 
-from flag_pipeline.core.layout import RECORDS
+from flag_pipeline.core.layout import SOURCES_PATH
 from flag_pipeline.core.models import FlagRecord
 from flag_pipeline.core.presets import EMBEDDED, SourcePreset, source_of
 from flag_pipeline.core.records import dump_json
 from flag_pipeline.core.sink import FileSink
 
-# The names of the sources that have filled the store. It is read at the start of each run in place of all records,
-# which are counted only when it names another source or is missing.
-SOURCES_PATH = f"{RECORDS}/.sources"
 _NAMES = TypeAdapter(list[str])
 
 

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
 from flag_pipeline.bounds import EXTENSIONS
+from flag_pipeline.core.layout import flag_prefix, history_folder
 from flag_pipeline.core.models import Country, FlagRecord
 
 SCHEMA = 1
@@ -69,13 +70,11 @@ def load_record(content: bytes) -> FlagRecord:
 
 def _is_consistent(record: FlagRecord) -> bool:
     """Whether every part is of the record's country, and every file has the extension of its image."""
-    code, image = record.code, record.image
-    if image is not None and not (
-        image.file.startswith(f"flags/{code}-") and image.file.endswith(f".{EXTENSIONS[image.format]}")
-    ):
+    code, image, country = record.code, record.image, record.country
+    if image and not (image.file.startswith(flag_prefix(code)) and image.file.endswith(f".{EXTENSIONS[image.format]}")):
         return False
-    return (record.country is None or record.country.code == code) and all(
+    return (country is None or country.code == code) and all(
         change.code == code
-        and (not change.old_file or change.old_file.startswith(f"history/{code}/{change.old_sha256}."))
+        and (not change.old_file or change.old_file.startswith(f"{history_folder(code)}/{change.old_sha256}."))
         for change in record.changes
     )

@@ -9,9 +9,9 @@ from functools import partial
 from typing import TypeVar
 
 from flag_pipeline.bounds import MAX_REASON_CHARS
-from flag_pipeline.core.changes import describe_change, history_folder, latest_changes
+from flag_pipeline.core.changes import describe_change, latest_changes
 from flag_pipeline.core.countries import parse_country
-from flag_pipeline.core.layout import flag_path
+from flag_pipeline.core.layout import flag_path, history_folder
 from flag_pipeline.core.models import (
     Country,
     Fetched,

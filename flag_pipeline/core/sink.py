@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flag_pipeline.core.countries import EXTRA_CODE
-from flag_pipeline.core.layout import CATALOG, FLAGS, HISTORY, METADATA, RECORDS, metadata_path, record_path
+from flag_pipeline.core.layout import FLAGS, FOLDERS, RECORDS, code_of, metadata_path, record_path
 from flag_pipeline.core.models import Country, FlagRecord, Miss
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.errors import ImageError, SinkError, UnusableFileError
@@ -194,10 +194,10 @@ class FileSink:
             self._store = open_store(self.root)
             self._files = CheckedStore(self._store)
             self._closing.callback(self._store.close)
-            self._store.prepare((FLAGS, METADATA, RECORDS, CATALOG, HISTORY))
+            self._store.prepare(FOLDERS)
             for name in self._store.names(FLAGS):
-                flags_of.setdefault(name.split("-", 1)[0], set()).add(f"{FLAGS}/{name}")
-            self._recorded.update(name.removesuffix(".json") for name in self._store.names(RECORDS))
+                flags_of.setdefault(code_of(name), set()).add(f"{FLAGS}/{name}")
+            self._recorded.update(code_of(name) for name in self._store.names(RECORDS))
         return flags_of
 
     def _save_all(self, pieces: Sequence[Piece[Callable[[], Any], Any]]) -> None:

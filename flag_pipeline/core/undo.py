@@ -1,6 +1,6 @@
 """Undoing what a run has stored of a country, because the answers that it stored may be those to other requests."""
 
-from flag_pipeline.core.changes import history_folder, history_path
+from flag_pipeline.core.layout import history_folder, history_path
 from flag_pipeline.core.models import FlagRecord, StoredImage
 from flag_pipeline.core.sink import FileSink, intact
 from flag_pipeline.images.models import FlagImage
@@ -21,7 +21,7 @@ async def restore(sink: FileSink, before: FlagRecord) -> None:
 
 async def _find_flag(sink: FileSink, code: str, stored: StoredImage) -> FlagImage | None:
     """Return the flag that *stored* describes, None if its bytes are nowhere any more."""
-    for path in (stored.file, history_path(code, stored)):
+    for path in (stored.file, history_path(code, stored.sha256, stored.format)):
         content = intact(await sink.read(path), stored.sha256)
         if content is not None:
             return FlagImage(

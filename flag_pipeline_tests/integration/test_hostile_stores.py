@@ -11,9 +11,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flag_pipeline.catalog.history import JSON_PATH as CHANGES_PATH
-from flag_pipeline.catalog.rows import JSON_PATH, load_rows
+from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.countries import iso_codes, iso_country
+from flag_pipeline.core.layout import CATALOG_PATH, CHANGES_PATH
 from flag_pipeline.core.records import load_record
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
@@ -134,7 +134,7 @@ def test_disk_without_any_room_tears_nothing(
 
         assert kinds_of(instance) == dict.fromkeys(CODES, ErrorKind.SINK)
         assert {path: path.read_bytes() for path in store.rglob("*.*") if path.is_file()} == before
-        assert len(json.loads((store / JSON_PATH).read_bytes())) == 249
+        assert len(json.loads((store / CATALOG_PATH).read_bytes())) == 249
 
         grow(store, size_kb=9000)
         assert run("refresh_flags", instance, flag_server, store)
@@ -242,12 +242,12 @@ def test_damaged_store_costs_nothing_but_the_country_that_is_answered_badly(
     assert run("rebuild_catalog", instance, flag_server, tmp_path)
     for code, damage in DAMAGED.items():
         damage(tmp_path, code)
-    (tmp_path / JSON_PATH).write_bytes(catalog)
+    (tmp_path / CATALOG_PATH).write_bytes(catalog)
     (tmp_path / CHANGES_PATH).write_bytes(changes)
     flag_server.script(flag_url_path(VICTIM), [answer(200, b"<html>")])
 
     assert run("rebuild_catalog", instance, flag_server, tmp_path)
-    assert {row.code for row in load_rows((tmp_path / JSON_PATH).read_bytes())} == set(iso_codes())
+    assert {row.code for row in load_rows((tmp_path / CATALOG_PATH).read_bytes())} == set(iso_codes())
 
     assert not run("refresh_flags", instance, flag_server, tmp_path, codes=iso_codes())
     assert {code: miss.kind for code, miss in ledger_of(instance, iso_codes()).failed.items()} == {
@@ -255,7 +255,7 @@ def test_damaged_store_costs_nothing_but_the_country_that_is_answered_badly(
     }
     check_store(tmp_path, [code for code in iso_codes() if code != VICTIM])
     assert run("rebuild_catalog", instance, flag_server, tmp_path)
-    rows = load_rows((tmp_path / JSON_PATH).read_bytes())
+    rows = load_rows((tmp_path / CATALOG_PATH).read_bytes())
     assert {row.code: row.status for row in rows} == {**dict.fromkeys(iso_codes(), "ok"), VICTIM: "stale"}
 
 
@@ -273,7 +273,7 @@ def test_row_says_why_a_file_cannot_be_read(
     with bound_by_permissions():
         assert run("rebuild_catalog", instance, flag_server, tmp_path)
 
-    rows = {row.code: row for row in load_rows((tmp_path / JSON_PATH).read_bytes())}
+    rows = {row.code: row for row in load_rows((tmp_path / CATALOG_PATH).read_bytes())}
     assert len(rows) == 249
     assert {code: (rows[code].status, rows[code].reason) for code in CODES if rows[code].reason} == {
         "AD": ("missing", f"sink: cannot use records/AD.json in the store: Is a directory; {REPLACED}"),
@@ -380,4 +380,4 @@ def check_nothing_is_torn(store: Path, names: set[str]) -> None:
         assert known.country.name in names
         assert (store / known.image.file).stat().st_size == known.image.size_bytes
         assert json.loads((store / f"metadata/{code}.json").read_bytes())["name"] in names
-    assert len(json.loads((store / JSON_PATH).read_bytes())) == 249
+    assert len(json.loads((store / CATALOG_PATH).read_bytes())) == 249

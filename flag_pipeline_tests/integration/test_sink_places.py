@@ -9,8 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from flag_pipeline.catalog.rows import JSON_PATH
-from flag_pipeline.core.layout import CATALOG, FLAGS, HISTORY, METADATA, RECORDS, record_path
+from flag_pipeline.core.layout import CATALOG, CATALOG_PATH, FLAGS, HISTORY, METADATA, RECORDS, record_path
 from flag_pipeline.core.models import FlagRecord, Miss
 from flag_pipeline.core.records import dump_country, dump_record
 from flag_pipeline.core.sink import FileSink
@@ -298,7 +297,7 @@ def test_run_over_many_countries_ends_up_in_the_place(place: str, flag_server: F
     store = open_store(place)
     assert sorted(name[:2] for name in store.names(FLAGS)) == ["AD", "AE", "AF", "AG"]
     assert len(store.names("history/AD")) == 1
-    assert b'"stale"' in store.read(JSON_PATH)
+    assert b'"stale"' in store.read(CATALOG_PATH)
 
 
 Breakage = Callable[[SeaweedFS], tuple[str, dict[str, str]]]

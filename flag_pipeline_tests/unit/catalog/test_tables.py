@@ -10,8 +10,9 @@ import duckdb
 import pytest
 
 from flag_pipeline.catalog.history import CHANGES_SCHEMA
-from flag_pipeline.catalog.rows import CATALOG_FOLDER, CATALOG_SCHEMA, CatalogRow, catalog_rows, features_of, load_rows
+from flag_pipeline.catalog.rows import CATALOG_SCHEMA, CatalogRow, catalog_rows, features_of, load_rows
 from flag_pipeline.catalog.tables import VERSION_KEY, TableSchema, render_dictionary, render_table
+from flag_pipeline.core.layout import CATALOG
 from flag_pipeline.core.models import FlagChange, FlagRecord, Miss, RowStatus
 from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.errors import ErrorKind
@@ -38,7 +39,7 @@ def records() -> dict[str, FlagRecord]:
 @pytest.fixture
 def files(records: dict[str, FlagRecord]) -> dict[str, bytes]:
     """The catalog's files by path."""
-    return render_table(CATALOG_SCHEMA, CATALOG_FOLDER, catalog_rows(["CN", "FR", "ZW"], records, LOOKS))
+    return render_table(CATALOG_SCHEMA, CATALOG, catalog_rows(["CN", "FR", "ZW"], records, LOOKS))
 
 
 def read_with_duckdb(path: Path, reader: str) -> list[dict[str, Any]]:
@@ -116,10 +117,8 @@ def test_rows_say_how_each_country_stands(records: dict[str, FlagRecord]) -> Non
 
 def test_the_same_records_give_the_same_bytes_in_any_order(records: dict[str, FlagRecord]) -> None:
     """Nothing but the records decides what the files are."""
-    one = render_table(CATALOG_SCHEMA, CATALOG_FOLDER, catalog_rows(["FR", "CN"], records, {}))
-    other = render_table(
-        CATALOG_SCHEMA, CATALOG_FOLDER, catalog_rows(["CN", "FR"], dict(reversed(list(records.items()))), {})
-    )
+    one = render_table(CATALOG_SCHEMA, CATALOG, catalog_rows(["FR", "CN"], records, {}))
+    other = render_table(CATALOG_SCHEMA, CATALOG, catalog_rows(["CN", "FR"], dict(reversed(list(records.items()))), {}))
 
     assert one == other
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from flag_pipeline.core.layout import SOURCES_PATH
 from flag_pipeline.core.models import FlagRecord
 from flag_pipeline.core.presets import EMBEDDED, find_preset
 from flag_pipeline.core.provenance import (
-    SOURCES_PATH,
     note_sources,
     stored_sources,
 )
