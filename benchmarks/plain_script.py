@@ -102,14 +102,14 @@ def build_catalog(folder: Path, countries: list[Fetched]) -> None:
     from flag_pipeline.images.features import describe_features
 
     now = datetime.now(UTC)
-    records, looks, content = {}, {}, {}
+    records, features, content = {}, {}, {}
     for country in countries:
         code, flag, (width, height) = country.code, country.flag, country.size
         sha256, file = hashlib.sha256(flag).hexdigest(), f"flags/{code}.gif"
         image = StoredImage(file, "gif", width, height, len(flag), sha256, "", now, now, Validators())
         records[code] = FlagRecord(code, image=image, country=iso_country(code))
-        looks[sha256], content[code] = describe_features(flag), flag
-    rows = catalog_rows(records, records, looks)
+        features[sha256], content[code] = describe_features(flag), flag
+    rows = catalog_rows(records, records, features)
     tiles = {code: contact_sheet.sheet_tile(flag) for code, flag in content.items()}
     cards = {row.code: gallery.card_thumbnail(row, content[row.code], n_flags=len(rows)) for row in rows}
     files = {

@@ -12,7 +12,7 @@ from flag_pipeline import bounds
 from flag_pipeline.catalog.tables import Column, ColumnType, TableSchema
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.layout import FlagFileOrEmpty
-from flag_pipeline.core.models import FlagRecord, Miss, RowStatus, StoredImage
+from flag_pipeline.core.models import FlagRecord, LastFailure, RowStatus, StoredImage
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.models import ColourShare, ImageFeatures
 
@@ -141,8 +141,8 @@ def _row(code: str, record: FlagRecord | None, looks: Mapping[str, ImageFeatures
         name=country.name,
         official_name=country.official_name,
         tld=country.tld,
-        status=_status(record.image, record.miss),
-        reason=f"{record.miss.kind}: {record.miss.reason}" if record.miss else "",
+        status=_status(record.image, record.last_failure),
+        reason=f"{record.last_failure.kind}: {record.last_failure.reason}" if record.last_failure else "",
         **(_image_cells(record.image, looks.get(record.image.sha256)) if record.image else {}),
     )
 
@@ -169,7 +169,7 @@ def _image_cells(image: StoredImage, look: ImageFeatures | None) -> dict[str, An
     return {**cells, "mode": look.mode, "n_frames": look.n_frames, "colours": look.colours, "phash": look.phash}
 
 
-def _status(image: StoredImage | None, miss: Miss | None) -> RowStatus:
+def _status(image: StoredImage | None, miss: LastFailure | None) -> RowStatus:
     if miss is not None and miss.kind is ErrorKind.NOT_FOUND:
         return RowStatus.NOT_FOUND
     if image is None:

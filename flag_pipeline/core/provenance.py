@@ -42,7 +42,7 @@ async def stored_sources(sink: FileSink, own: SourcePreset) -> Counter[str]:
     return counts if counts.keys() - {own.name} else Counter()
 
 
-async def note_sources(sink: FileSink, sources: Collection[str]) -> None:
+async def write_sources(sink: FileSink, sources: Collection[str]) -> None:
     """Write down which *sources* fill the store, before the first of their files is stored."""
     await sink.write(SOURCES_PATH, dump_json(sorted({*sources})))
 

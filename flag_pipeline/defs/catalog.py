@@ -20,7 +20,7 @@ from flag_pipeline.catalog.rows import (
 )
 from flag_pipeline.catalog.tables import render_schema, render_table
 from flag_pipeline.core.layout import CATALOG, CATALOG_PATH, schema_path
-from flag_pipeline.core.models import FlagRecord, Miss, RowStatus
+from flag_pipeline.core.models import FlagRecord, LastFailure, RowStatus
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.defs.checks import CheckLimits, catalog_check_specs, check_catalog
 from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE
@@ -135,11 +135,13 @@ async def describe_flags(
 
 
 async def unusable_flags(sink: FileSink, records: Mapping[str, FlagRecord]) -> dict[str, FlagRecord]:
-    """Return the records whose flag cannot be read, with a miss that says why, so that their rows say it."""
+    """Return the records whose flag cannot be read, with the reason as their last failure, for their rows."""
     files = {code: record.image.file for code, record in records.items() if record.image}
     reasons = {code: await sink.why_unusable(file) for code, file in files.items()}
     return {
-        code: replace(records[code], miss=Miss(ErrorKind.SINK, reason)) for code, reason in reasons.items() if reason
+        code: replace(records[code], last_failure=LastFailure(ErrorKind.SINK, reason))
+        for code, reason in reasons.items()
+        if reason
     }
 
 

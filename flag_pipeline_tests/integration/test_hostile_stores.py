@@ -104,7 +104,7 @@ def test_disk_that_is_full_costs_the_country_that_does_not_fit(
         check_store(store, [code for code in CODES if code != VICTIM])
         assert temporaries_in(store) == []
         assert list(store.glob(f"flags/{VICTIM}-*")) == []
-        miss = load_record((store / f"records/{VICTIM}.json").read_bytes()).miss
+        miss = load_record((store / f"records/{VICTIM}.json").read_bytes()).last_failure
         assert miss is not None
         assert miss.kind is ErrorKind.SINK
 

@@ -208,7 +208,7 @@ def test_surplus_of_every_kind_swaps_no_flag(name: str, store: Path) -> None:
 
     assert (summary.saved, summary.failed, summary.not_found) == (6, [], [])
     assert swapped(store, server) == []
-    assert {code: record.miss for code, record in records_in(store).items()} == dict.fromkeys(FEW)
+    assert {code: record.last_failure for code, record in records_in(store).items()} == dict.fromkeys(FEW)
     assert list((store / "history").rglob("*.gif")) == []
 
 

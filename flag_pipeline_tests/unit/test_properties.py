@@ -24,7 +24,7 @@ from flag_pipeline.catalog.rows import CATALOG_SCHEMA, catalog_rows
 from flag_pipeline.catalog.tables import render_csv, render_json
 from flag_pipeline.core.countries import MAX_NAME_CHARS, iso_codes, iso_country, parse_country
 from flag_pipeline.core.layout import flag_path
-from flag_pipeline.core.models import Country, FlagFailed, FlagRecord, Miss, Outcome
+from flag_pipeline.core.models import Country, FlagFailed, FlagRecord, LastFailure, Outcome
 from flag_pipeline.core.presets import ANY_FORMAT
 from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.core.sink import FileSink
@@ -48,7 +48,7 @@ JSON_VALUES = st.recursive(
     max_leaves=12,
 )
 CODES = st.sampled_from(iso_codes())
-MISSES = st.none() | st.builds(Miss, st.sampled_from(ErrorKind), st.text(max_size=40).map(printable))
+MISSES = st.none() | st.builds(LastFailure, st.sampled_from(ErrorKind), st.text(max_size=40).map(printable))
 
 
 def parsed(content: bytes) -> Country | None:
@@ -121,7 +121,7 @@ CELL_TEXT = st.text(
 def test_no_cell_of_a_csv_file_is_a_formula(name: str, reason: str, url: str) -> None:
     """However a program splits the lines, a cell never begins with a formula, and JSON keeps the text as it is."""
     country = iso_country("CN")
-    known = replace(record(), country=replace(country, name=name), miss=Miss(ErrorKind.CONTRACT, reason))
+    known = replace(record(), country=replace(country, name=name), last_failure=LastFailure(ErrorKind.CONTRACT, reason))
     rows = catalog_rows(["CN"], {"CN": known}, {})
     changes = [replace(change_of("CN"), source_url=url, old_source_url=name)]
 
@@ -233,11 +233,11 @@ def test_mutated_documents_are_countries_or_broken_contracts(content: bytes) -> 
     assert re.fullmatch(r"\.[a-z]{2,63}", country.tld)
 
 
-@given(code=CODES, miss=MISSES, name=ANY_TEXT, has_country=st.booleans())
-def test_any_record_is_read_back(code: str, miss: Miss | None, name: str, *, has_country: bool) -> None:
+@given(code=CODES, last_failure=MISSES, name=ANY_TEXT, has_country=st.booleans())
+def test_any_record_is_read_back(code: str, miss: LastFailure | None, name: str, *, has_country: bool) -> None:
     """Whatever a source called the country: each name that the parser gives is one that a record may have."""
     country = parsed(json.dumps({"country": name, "iso_cc": "CN"}).encode())
-    before = replace(record(code), miss=miss)
+    before = replace(record(code), last_failure=miss)
     if before.country is not None and country is not None:
         before = replace(before, country=replace(before.country, name=country.name) if has_country else None)
 
@@ -295,9 +295,9 @@ def test_any_codes_get_one_outcome_each(codes: list[str], max_requests: int) -> 
 
 
 @given(st.dictionaries(CODES, MISSES, max_size=20), st.randoms(use_true_random=False))
-def test_catalog_does_not_depend_on_order(misses: dict[str, Miss | None], random: Any) -> None:
+def test_catalog_does_not_depend_on_order(misses: dict[str, LastFailure | None], random: Any) -> None:
     """The same records in another order give the same bytes."""
-    records = [replace(record(code), miss=miss) for code, miss in misses.items()]
+    records = [replace(record(code), last_failure=miss) for code, miss in misses.items()]
     shuffled = random.sample(records, len(records))
 
     one, other = (catalog_rows(["CN"], {stored.code: stored for stored in order}, {}) for order in (records, shuffled))

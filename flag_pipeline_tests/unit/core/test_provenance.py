@@ -11,8 +11,8 @@ from flag_pipeline.core.layout import SOURCES_PATH
 from flag_pipeline.core.models import FlagRecord
 from flag_pipeline.core.presets import EMBEDDED, find_preset
 from flag_pipeline.core.provenance import (
-    note_sources,
     stored_sources,
+    write_sources,
 )
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline_tests.samples import flag, record
@@ -42,9 +42,9 @@ async def test_a_store_is_counted_until_its_sources_are_written_down(sink: FileS
     counted = await stored_sources(sink, EMBEDDED)
     (tmp_path / SOURCES_PATH).write_bytes(b'{"not": "a list"}')
     unreadable = await stored_sources(sink, EMBEDDED)
-    await note_sources(sink, {*counted})
+    await write_sources(sink, {*counted})
     mixed = await stored_sources(sink, EMBEDDED)
-    await note_sources(sink, {"embedded"})
+    await write_sources(sink, {"embedded"})
 
     assert counted == unreadable == mixed == {"embedded": 2, OTHER.name: 1}
     assert await stored_sources(sink, EMBEDDED) == {}

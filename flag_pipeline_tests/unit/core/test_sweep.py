@@ -119,15 +119,15 @@ async def test_what_is_not_done_in_time_is_remembered() -> None:
 
     summary = await sweep(CODES, refresher, ledger.record, max_requests=10, timeout_s=0.05)
 
-    assert [miss.code for miss in refresher.remembered] == CODES
-    assert ledger.outcomes == summary.failed == [replace(miss, only_row_changed=False) for miss in refresher.remembered]
+    assert [miss.code for miss in refresher.failures] == CODES
+    assert ledger.outcomes == summary.failed == [replace(miss, only_row_changed=False) for miss in refresher.failures]
 
 
 async def test_store_that_hangs_does_not_hold_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     """After its time it is left to itself, and every country still has its outcome."""
     monkeypatch.setattr("flag_pipeline.core.sweep.NOTING_S", 0.05)
     ledger, refresher = Ledger(), FakeRefresher(never)
-    refresher.remember = never  # type: ignore[method-assign]
+    refresher.record_failure = never  # type: ignore[method-assign]
 
     summary = await sweep(CODES, refresher, ledger.record, max_requests=10, timeout_s=0.05)
 
@@ -238,4 +238,4 @@ async def test_cancelling_records_that_a_stored_answer_is_in_doubt() -> None:
         await task
 
     assert [(type(outcome), outcome.code) for outcome in ledger.outcomes] == [(FlagSaved, "000"), (FlagFailed, "000")]
-    assert [miss.kind for miss in refresher.remembered] == [ErrorKind.CONNECTION]
+    assert [miss.kind for miss in refresher.failures] == [ErrorKind.CONNECTION]
