@@ -82,6 +82,15 @@ def _revive(cls: type[FlagPipelineError], message: str) -> FlagPipelineError:
     return error
 
 
+def error_class(name: str) -> type[FlagPipelineError] | None:
+    """Return the class of this module called *name*, None if there is none.
+
+    Dagster serialises an exception as its class name and its message. With the class, code can compare by `issubclass`.
+    """
+    found = globals().get(name)
+    return found if isinstance(found, type) and issubclass(found, FlagPipelineError) else None
+
+
 class ConfigurationError(FlagPipelineError):
     """A setting, an argument or a launch that cannot work; nothing was asked or written."""
 

@@ -29,6 +29,15 @@ def test_record_is_read_back_as_it_was(before: FlagRecord) -> None:
     assert load_record(dump_record(before)) == before
 
 
+def test_last_failure_keeps_its_name_on_disk() -> None:
+    """Earlier versions wrote the field as `miss`, so a record that they wrote is read, and they can read ours."""
+    failed = FlagRecord("CN", last_failure=LastFailure(ErrorKind.TIMEOUT, "slow"))
+    document = json.loads(dump_record(failed))
+
+    assert document["miss"] == {"kind": "timeout", "reason": "slow"}
+    assert "last_failure" not in document
+
+
 def test_same_content_gives_the_same_bytes() -> None:
     """Keys are sorted, text is UTF-8, and the last line ends."""
     assert dump_json({"b": 1, "a": "é"}) == '{\n  "a": "é",\n  "b": 1\n}\n'.encode()

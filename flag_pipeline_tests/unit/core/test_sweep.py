@@ -12,7 +12,7 @@ from flag_pipeline.catalog.rows import catalog_rows
 from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagRecord, FlagSaved, FlagUnchanged, Outcome, RowStatus
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.core.sweep import SweepSummary, sweep
+from flag_pipeline.core.sweep import UNDER_WAY, SweepSummary, sweep
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.fetching.models import FetchStatistics
 from flag_pipeline_tests.fakes import FakeRefresher, FakeSource
@@ -78,22 +78,24 @@ async def test_nothing_to_do_is_done() -> None:
 
 
 async def test_countries_in_hand_are_bounded() -> None:
-    """However many codes: at most one a request, and as many as that; each may hold a body in memory."""
+    """At most two countries per allowed request are in memory at once, and all of these are used."""
     in_hand, peak, full = 0, 0, asyncio.Event()
+    bound = UNDER_WAY * 10
 
     async def refresh(code: str) -> Outcome:
         nonlocal in_hand, peak
         in_hand += 1
         peak = max(peak, in_hand)
-        if in_hand == 10:
+        if in_hand == bound:
             full.set()
         await full.wait()
+        await asyncio.sleep(0)  # Every other task that was started reaches this point before this one ends
         in_hand -= 1
         return OUTCOMES[0](code)
 
     await run(refresh, Ledger())
 
-    assert peak == 10
+    assert peak == bound == 20
 
 
 async def test_what_is_not_done_in_time_has_timed_out() -> None:
