@@ -1,4 +1,4 @@
-"""What was built, read back for the command line. Reading leaves no trace: no folder is made in a store."""
+"""Reads the catalog, the history and the page's address from a store, without writing to it."""
 
 from contextlib import closing, suppress
 from datetime import datetime
@@ -16,7 +16,7 @@ from flag_pipeline.stores.store import refusing
 def read_catalog(store: str) -> list[CatalogRow]:
     """Return the rows of the store's catalog.
 
-    Raises ConfigurationError when there is none of this version.
+    Raises ConfigurationError if it is missing, damaged or of another version.
     """
     try:
         return load_rows(_read(store, CATALOG_PATH))
@@ -25,9 +25,9 @@ def read_catalog(store: str) -> list[CatalogRow]:
 
 
 def read_changes(store: str, *, since: datetime | None = None) -> list[FlagChange]:
-    """Return the changes in the store's history, newest first; those before *since* (aware) are left out.
+    """Return the changes in the store's history, newest first, optionally *since* an aware moment.
 
-    Raises ConfigurationError when there is no history of this version.
+    Raises ConfigurationError if it is missing, damaged or of another version.
     """
     try:
         changes = load_changes(_read(store, CHANGES_PATH))
@@ -37,9 +37,9 @@ def read_changes(store: str, *, since: datetime | None = None) -> list[FlagChang
 
 
 def page_address(store: str) -> str:
-    """Return the `file:` address of the store's page.
+    """Return the `file:` URL of the store's page.
 
-    Raises ConfigurationError when there is none, or when it lies where a browser cannot read it.
+    Raises ConfigurationError if there is none, or if the store is not a local folder.
     """
     if "://" in store:
         raise ConfigurationError(f"a browser cannot open {store}; download its {CATALOG}/ and open it there")
@@ -50,11 +50,11 @@ def page_address(store: str) -> str:
 
 
 def _read(store: str, path: str) -> bytes:
-    # From the store and not through a sink, which would prepare it for writing.
+    # A sink would create folders.
     with refusing(path), closing(open_store(store)) as opened, suppress(FileNotFoundError):
         return opened.read(path)
     raise ConfigurationError(_missing(store, path))
 
 
 def _missing(store: str, path: str) -> str:
-    return f"there is no {path} in {store}; flag-pipeline run makes it"
+    return f"there is no {path} in {store}; flag-pipeline run creates it"

@@ -1,4 +1,4 @@
-"""What a store has by the names of its files alone: one listing a folder, and nothing is made, read or changed."""
+"""Lists which countries have which files in a store. It reads only folders and writes nothing."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,11 +10,12 @@ from flag_pipeline.stores.store import refusing
 
 @dataclass(frozen=True, slots=True)
 class StoreListing:
-    """Which countries have which files in a store.
+    """The codes of countries by stored file.
 
     Attributes:
-        records: codes that have a record.
-        flags, metadata: codes that have the file and a record, without which it counts for nothing.
+        records: codes with a record.
+        flags: codes with a flag and a record.
+        metadata: codes with metadata and a record.
     """
 
     records: frozenset[str]
@@ -23,9 +24,9 @@ class StoreListing:
 
 
 def list_store(root: str) -> StoreListing:
-    """Return what the store at *root* has.
+    """Return the codes in the store at *root*.
 
-    Raises SinkError when the store refuses.
+    Raises SinkError if the store fails.
     """
     store = open_store(root)
     with refusing(root), closing(store):

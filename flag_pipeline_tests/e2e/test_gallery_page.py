@@ -106,7 +106,7 @@ def test_search_finds_names_and_codes(page: Page) -> None:
 
 def test_filter_failed_shows_just_the_failed(page: Page) -> None:
     """Not those that the source lacks; the count says how many, and Clear brings all back."""
-    page.select_option("#standing", "failed")
+    page.select_option("#status", "failed")
     assert shown(page) == ["FR", "DE"]
     assert page.inner_text("#count") == "2 of 249 shown"
 

@@ -110,7 +110,7 @@ def test_without_a_catalog_one_line_says_what_to_do(
     said = complaint(monkeypatch, capsys, command, "--store", tmp_path / "elsewhere")
 
     assert said.count("\n") == 1
-    assert "flag-pipeline run makes it" in said
+    assert "flag-pipeline run creates it" in said
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -118,7 +118,7 @@ def test_without_a_catalog_one_line_says_what_to_do(
     ("arguments", "said"),
     [
         (("catalog", "--json", "--csv"), "choose one"),
-        (("catalog", "QQ"), "names no country"),
+        (("catalog", "QQ"), "selects no country"),
         (("open", "--store", "memory://flags"), "a browser cannot open"),
     ],
 )

@@ -90,8 +90,8 @@ def test_page_says_how_each_country_stands() -> None:
 
     page = render_page(gallery_of(records)).decode()
 
-    standings = {code: one["standing"] for code, one in details_of(page).items()}
-    assert standings == {"AQ": "not found", "CN": "ok", "DE": "failed", "FR": "failed", "ZW": "missing"}
+    statuses = {code: one["status"] for code, one in details_of(page).items()}
+    assert statuses == {"AQ": "not found", "CN": "ok", "DE": "failed", "FR": "failed", "ZW": "missing"}
     assert "5 countries: 1 ok, 2 failed, 1 not found, 1 missing." in page
 
 
