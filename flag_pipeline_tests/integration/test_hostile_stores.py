@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,6 @@ CODES = ["AD", "AE", "AF", "AG", "AI", "AL", "BA", "BB", "BD", "BE", "BF", "BG"]
 VICTIM = "AF"
 REPLACED = "the next fetch replaces it"
 FOLDERS = ["flags", "metadata", "records", "history", "catalog"]
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def run(

@@ -30,13 +30,6 @@ def other_server() -> Iterator[FlagServer]:
         yield server
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
 def settings_for(server: FlagServer, store: Path) -> Settings:
     """A deployment that fetches from the server."""
     return load_settings(source=server.url, store=str(store), attempts=1, heal_delay_s=0.000001)

@@ -1,11 +1,8 @@
 """Which sources filled a store."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from flag_pipeline.core.layout import SOURCES_PATH
 from flag_pipeline.core.models import FlagRecord
@@ -18,13 +15,6 @@ from flag_pipeline.core.sink import FileSink
 from flag_pipeline_tests.samples import flag, record
 
 OTHER = find_preset("https://other.example/flags")
-
-
-@pytest.fixture
-async def sink(tmp_path: Path) -> AsyncIterator[FileSink]:
-    """A sink on an empty folder."""
-    async with FileSink(str(tmp_path)) as sink:
-        yield sink
 
 
 def record_from(source: str, code: str) -> FlagRecord:

@@ -6,7 +6,6 @@ import json
 import logging
 import shutil
 import zlib
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,13 +27,6 @@ from flag_pipeline.images.models import FlagImage
 from flag_pipeline_tests.fakes import FakeSource
 from flag_pipeline_tests.pictures import encoded, exif, scans
 from flag_pipeline_tests.samples import gif, large_gif, picture
-
-
-@pytest.fixture
-async def sink(tmp_path: Path) -> AsyncIterator[FileSink]:
-    """A sink on an empty folder."""
-    async with FileSink(str(tmp_path)) as sink:
-        yield sink
 
 
 @pytest.fixture

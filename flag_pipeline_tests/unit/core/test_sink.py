@@ -8,7 +8,6 @@ import stat
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +21,6 @@ from flag_pipeline.core.sink import FileSink, StoredCountry
 from flag_pipeline.errors import ErrorKind, SinkError
 from flag_pipeline.stores.atomic_files import ASIDE_PREFIX, STALE_TEMPORARY_S, TEMPORARY_PREFIX
 from flag_pipeline_tests.samples import flag, gif, record
-
-
-@pytest.fixture
-async def sink(tmp_path: Path) -> AsyncIterator[FileSink]:
-    """A sink on an empty folder."""
-    async with FileSink(str(tmp_path)) as sink:
-        yield sink
 
 
 def files_in(root: Path) -> set[str]:
