@@ -10,7 +10,7 @@ from flag_pipeline.core.layout import CATALOG, CATALOG_PATH, CHANGES_PATH, GALLE
 from flag_pipeline.core.models import FlagChange
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.stores.open_store import open_store
-from flag_pipeline.stores.store import refusing
+from flag_pipeline.stores.store import raising_sink_error
 
 
 def read_catalog(store: str) -> list[CatalogRow]:
@@ -51,7 +51,7 @@ def page_address(store: str) -> str:
 
 def _read(store: str, path: str) -> bytes:
     # A sink would create folders.
-    with refusing(path), closing(open_store(store)) as opened, suppress(FileNotFoundError):
+    with raising_sink_error(path), closing(open_store(store)) as opened, suppress(FileNotFoundError):
         return opened.read(path)
     raise ConfigurationError(_missing(store, path))
 

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 
 from flag_pipeline import bounds
 from flag_pipeline.catalog.tables import Column, ColumnType, TableSchema
+from flag_pipeline.core.bounds import FlagFileOrEmpty, ImageFormatOrEmpty
 from flag_pipeline.core.countries import iso_country
-from flag_pipeline.core.layout import FlagFileOrEmpty
 from flag_pipeline.core.models import FlagRecord, LastFailure, RowStatus, StoredImage
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.models import ColourShare, ImageFeatures
@@ -73,7 +73,7 @@ class CatalogRow:
     status: RowStatus
     reason: bounds.Line
     file: FlagFileOrEmpty = ""
-    format: bounds.ImageFormatOrEmpty = ""
+    format: ImageFormatOrEmpty = ""
     width_px: bounds.Pixels | None = None
     height_px: bounds.Pixels | None = None
     aspect_ratio: bounds.AspectRatio = ""

@@ -4,11 +4,8 @@ To store a file elsewhere, change it here. One path is not here: a local folder'
 """
 
 import re
-from typing import Annotated
 
-from pydantic import StringConstraints
-
-from flag_pipeline.bounds import CODE_PATTERN, EXTENSION_PATTERN, EXTENSIONS, SHA256_PATTERN
+from flag_pipeline.images.formats import FORMATS
 
 FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "catalog", "history"
 FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY)
@@ -21,14 +18,8 @@ CONTACT_SHEET_PATH = f"{CATALOG}/contact_sheet.png"
 # File systems allow names of 255 bytes; the rest is room for code, dash, extension and a temporary file's suffix.
 MAX_NAME_BYTES = 200
 
-_FORBIDDEN = r'<>:"/\\|?*\x00-\x1f\x7f'
-_FLAG_FILE = rf"{FLAGS}/{CODE_PATTERN}-[^{_FORBIDDEN}]*\.{EXTENSION_PATTERN}"
-_HISTORY_FILE = rf"{HISTORY}/{CODE_PATTERN}/{SHA256_PATTERN}\.{EXTENSION_PATTERN}"
-
-# Paths in records and tables, checked by pydantic when they are read.
-FlagFile = Annotated[str, StringConstraints(max_length=300, pattern=f"^{_FLAG_FILE}$")]
-FlagFileOrEmpty = Annotated[str, StringConstraints(max_length=300, pattern=f"^(?:{_FLAG_FILE})?$")]
-HistoryFileOrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{_HISTORY_FILE})?$")]
+# Inside a character class: what some file system forbids in names.
+FORBIDDEN_PATTERN = r'<>:"/\\|?*\x00-\x1f\x7f'
 
 
 def flag_path(code: str, name: str, image_format: str) -> str:
@@ -36,9 +27,9 @@ def flag_path(code: str, name: str, image_format: str) -> str:
 
     Characters that a file system forbids become `_`; a name is cut to 200 bytes of UTF-8.
     """
-    safe_name = re.sub(f"[{_FORBIDDEN}]", "_", name)
+    safe_name = re.sub(f"[{FORBIDDEN_PATTERN}]", "_", name)
     cut_name = safe_name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip(". ")
-    return f"{flag_prefix(code)}{cut_name}.{EXTENSIONS[image_format]}"
+    return f"{flag_prefix(code)}{cut_name}.{FORMATS[image_format].extension}"
 
 
 def flag_prefix(code: str) -> str:
@@ -68,7 +59,7 @@ def history_folder(code: str) -> str:
 
 def history_path(code: str, sha256: str, image_format: str) -> str:
     """Return the path of a replaced flag, `history/CN/<sha256>.gif`; equal images share a file."""
-    return f"{history_folder(code)}/{sha256}.{EXTENSIONS[image_format]}"
+    return f"{history_folder(code)}/{sha256}.{FORMATS[image_format].extension}"
 
 
 def table_path(folder: str, table: str, extension: str = "json") -> str:

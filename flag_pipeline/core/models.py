@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from flag_pipeline import bounds
-from flag_pipeline.core.layout import FlagFile, HistoryFileOrEmpty
+from flag_pipeline.core.bounds import FlagFile, HistoryFile, ImageFormat
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.fetching.models import FetchStatistics, Validators
 
@@ -47,7 +47,7 @@ class StoredImage:
     """
 
     file: FlagFile
-    format: bounds.ImageFormat
+    format: ImageFormat
     width_px: bounds.Pixels
     height_px: bounds.Pixels
     size_bytes: bounds.SizeBytes
@@ -81,7 +81,7 @@ class FlagChange:
     distance_bits: bounds.DistanceBits | None
     old_source_url: bounds.Line
     source_url: bounds.Line
-    old_file: HistoryFileOrEmpty
+    old_file: HistoryFile
 
 
 @dataclass(frozen=True, slots=True)

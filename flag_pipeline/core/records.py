@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
-from flag_pipeline.bounds import EXTENSIONS
 from flag_pipeline.core.layout import flag_prefix, history_folder
 from flag_pipeline.core.models import Country, FlagRecord
+from flag_pipeline.images.formats import FORMATS
 
 SCHEMA = 1
 _FIRST_LINES = b'{\n  "schema": %d,\n' % SCHEMA
@@ -71,7 +71,9 @@ def load_record(content: bytes) -> FlagRecord:
 def _is_consistent(record: FlagRecord) -> bool:
     """Whether all parts belong to the record's country, and the flag's file has the extension of its format."""
     code, image, country = record.code, record.image, record.country
-    if image and not (image.file.startswith(flag_prefix(code)) and image.file.endswith(f".{EXTENSIONS[image.format]}")):
+    if image and not (
+        image.file.startswith(flag_prefix(code)) and image.file.endswith(f".{FORMATS[image.format].extension}")
+    ):
         return False
     return (country is None or country.code == code) and all(
         change.code == code

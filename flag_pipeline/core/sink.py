@@ -21,10 +21,9 @@ from flag_pipeline.core.models import Country, FlagRecord, LastFailure
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.errors import ImageError, SinkError, UnusableFileError
 from flag_pipeline.images.models import FlagImage
-from flag_pipeline.stores.batch_executor import BatchExecutor, Piece, one_by_one
-from flag_pipeline.stores.checked_store import MAX_RECORD_BYTES, CheckedStore
+from flag_pipeline.stores.batch_executor import BatchExecutor, Failed, for_each
 from flag_pipeline.stores.open_store import open_store
-from flag_pipeline.stores.store import refusing
+from flag_pipeline.stores.store import MAX_RECORD_BYTES, CheckedStore, raising_sink_error
 
 if TYPE_CHECKING:
     from flag_pipeline.stores.store import Store
@@ -65,7 +64,7 @@ class FileSink:
         self.root = root
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
-        self._loads = BatchExecutor(one_by_one(self._load), self._executor, threads=threads)
+        self._loads = BatchExecutor(for_each(self._load), self._executor, threads=threads)
         self._saves = BatchExecutor(self._save_all, self._executor, threads=threads)
         # Listed on entry and updated by each save. A country that another process saves for the first time after that
         # is treated as new, and overwritten.
@@ -188,7 +187,7 @@ class FileSink:
     def _prepare(self) -> dict[str, set[str]]:
         # On a thread and not in __init__, because importing a bucket's client blocks.
         flags_of: dict[str, set[str]] = {}
-        with refusing(self.root):
+        with raising_sink_error(self.root):
             self._store = open_store(self.root)
             self._files = CheckedStore(self._store)
             self._closing.callback(self._store.close)
@@ -198,9 +197,9 @@ class FileSink:
             self._recorded.update(code_of(name) for name in self._store.names(RECORDS))
         return flags_of
 
-    def _save_all(self, pieces: Sequence[Piece[Callable[[], Any], Any]]) -> None:
-        with refusing(self.root), self._store.together():
-            one_by_one(call)(pieces)
+    def _save_all(self, saves: Sequence[Callable[[], Any]]) -> list[Any | Failed]:
+        with raising_sink_error(self.root), self._store.batch():
+            return for_each(call)(saves)
 
     @contextmanager
     def _locked(self, code: str) -> Iterator[None]:
@@ -208,7 +207,7 @@ class FileSink:
 
         A thread can still be saving a country whose task was cancelled.
         """
-        with self._locks.setdefault(code, threading.Lock()), self._files.alone(code, record_path(code)):
+        with self._locks.setdefault(code, threading.Lock()), self._files.lock(code, record_path(code)):
             yield
 
     def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None, *, lost: bool) -> None:
@@ -218,7 +217,7 @@ class FileSink:
                 self._files.write(metadata_path(record.code), dump_country(country))
             if file is not None:
                 # After a power cut, the flag has to be there if the record is.
-                self._files.push(FLAGS)
+                self._files.sync(FLAGS)
             self._files.write(record_path(record.code), dump_record(record))
             self._recorded.add(record.code)
             if file is not None:
@@ -256,7 +255,7 @@ class FileSink:
     def _delete_orphaned_flags(self, code: str, current: str) -> None:
         if orphans := self._flags_of.get(code, set()) - {current}:
             # After a power cut, the old flag has to be there if the old record is.
-            self._files.push(RECORDS)
+            self._files.sync(RECORDS)
         for orphan in orphans:
             self._files.delete(orphan, kept=current)
         self._flags_of[code] = {current}
