@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +26,6 @@ from flag_pipeline_tests.samples import gif
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 # 17 seconds to decode, in 350 kB, and a picture whose blocks are in order but whose data end too early.
 SLOW, DAMAGED = scans(5000, side=2000), png((4, 4), bits=8, colour=0, rows=b"\0\1")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @pytest.fixture
