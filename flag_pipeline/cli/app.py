@@ -219,7 +219,8 @@ def _fetch(
         from flag_pipeline.cli.rendering_json import errors_of, report_json, warnings_of
 
         print(json.dumps(report_json(report, catalog, settings)))
-        print(*warnings_of(report), *errors_of(report, catalog), sep="\n", end="", file=sys.stderr)
+        for line in (*warnings_of(report), *errors_of(report, catalog)):
+            print(line, file=sys.stderr)
     else:
         from flag_pipeline.cli.rendering import print_report
 

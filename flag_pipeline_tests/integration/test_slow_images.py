@@ -12,6 +12,7 @@ import pytest
 
 from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.core.layout import flag_path
 from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
@@ -69,7 +70,7 @@ def replace_stored(store: Path, code: str, content: bytes, kind: str) -> None:
     path = store / "records" / f"{code}.json"
     record = load_record(path.read_bytes())
     assert record.image is not None
-    file = f"flags/{code}-x.{kind}"
+    file = flag_path(code, "x", kind)
     image = replace(record.image, file=file, format=kind, sha256=hashlib.sha256(content).hexdigest())
     (store / file).write_bytes(content)
     path.write_bytes(dump_record(replace(record, image=replace(image, size_bytes=len(content)))))

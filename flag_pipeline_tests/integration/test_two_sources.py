@@ -129,6 +129,17 @@ def test_a_refused_run_leaves_nothing_to_retry(shell: Shell, flag_server: FlagSe
     assert "Nothing to fetch" in shell("retry").stdout
 
 
+def test_a_refusal_beside_json_is_whole_lines(shell: Shell, flag_server: FlagServer) -> None:
+    """A program reads the object from stdout and the reason, line by line, from stderr."""
+    shell("run", "AD", "--source", flag_server.url)
+
+    refused = shell("run", "AD", "--json", expect=1)
+
+    assert json.loads(refused.stdout)["not_asked"] == 1
+    assert refused.stderr.startswith("The run failed: ")
+    assert refused.stderr.endswith(" --source embedded\n")
+
+
 def test_a_variable_of_the_command_is_a_choice_too(
     shell: Shell, flag_server: FlagServer, other_server: FlagServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
