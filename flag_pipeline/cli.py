@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import sys
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flag_pipeline.cli_catalog import commands
+from flag_pipeline.cli_errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of, own_stderr
 from flag_pipeline.errors import ConfigurationError
 
 # Each command imports what it uses: `--help` needs nothing, and only what has passed all checks of the arguments waits
@@ -17,14 +19,13 @@ from flag_pipeline.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from contextlib import AbstractContextManager
+    from typing import TextIO
 
     from dagster import DagsterInstance
 
     from flag_pipeline.defs.ledger import AssetLedger, RecordedCountry
     from flag_pipeline.launch import CatalogReport, RunReport
     from flag_pipeline.settings import Settings
-
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="flag-pipeline",
@@ -51,15 +52,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user is one line on stderr and exit code 2."""
-    try:
-        app()
-    except ConfigurationError as exc:
-        print(f"flag-pipeline: {exc}", file=sys.stderr)
-        sys.exit(EXIT_USAGE)
-    except KeyboardInterrupt:
-        print("flag-pipeline: interrupted", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+    """Run the command line; an error is one line on stderr."""
+    sys.exit(exit_code_of(app))
 
 
 @app.command()
@@ -148,36 +142,45 @@ def mirror(
 @app.command()
 def ui(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the web UI.")] = 3000,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what webserver and daemon do.")] = False,
 ) -> None:
     """Start the Dagster UI and daemon on the persistent instance, on 127.0.0.1."""
-    import signal
-    import subprocess
+    from filelock import FileLock, Timeout
 
-    from flag_pipeline.settings import dagster_home, project_root
+    from flag_pipeline.settings import dagster_home, workspace_file
+    from flag_pipeline.supervisor import check_port, supervise
 
-    dagster_home()
-    workspace = project_root() / "workspace.yaml"
-    target = ["-w", str(workspace)] if workspace.is_file() else ["-m", "flag_pipeline.definitions"]
-    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), *target]
-    print(f"http://127.0.0.1:{port}  (Ctrl-C stops)", flush=True)
-    # In a session of its own, so that Ctrl-C reaches it once, through us, however we were told.
-    with subprocess.Popen(command, start_new_session=True) as child:  # noqa: S603 - our own interpreter and module
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda received, _frame: child.send_signal(received))
-        code = child.wait()
-    raise typer.Exit(EXIT_OK if code in {0, -signal.SIGINT, -signal.SIGTERM} else EXIT_FAILED)
+    url = f"http://127.0.0.1:{port}"
+    level = "info" if verbose else "warning"
+    target = ["--workspace", str(workspace_file())]
+    webserver = ["-m", "flag_pipeline.webserver", "--port", str(port), "--log-level", level]
+    daemon = ["-m", "dagster._daemon", "run", "--log-level", level, "--code-server-log-level", level]
+    commands = {"webserver": [sys.executable, *webserver, *target], "daemon": [sys.executable, *daemon, *target]}
+    home = dagster_home()
+    check_port("127.0.0.1", port)
+    if not verbose:
+        # Dagster's warnings about its own interfaces tell a user nothing.
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    try:
+        with FileLock(home / "ui.lock", timeout=0):
+            supervise(commands, f"{url}/server_info", lambda: print(f"{url}  (Ctrl-C stops)", flush=True))
+    except Timeout as exc:
+        raise ConfigurationError(f"flag-pipeline ui is running on {home} already: stop it first") from exc
 
 
 def _fetch(settings: "Settings", codes: list[str], *, verbose: bool, as_json: bool) -> None:
     """Fetch, rebuild the catalog, print, and exit with the code that says how it went."""
-    with _open_instance() as instance:
+    with _open_instance() as instance, own_stderr(is_shared=verbose) as terminal:
         from flag_pipeline import launch
+
+        def on_wait(run_ids: "Collection[str]") -> None:
+            _say_wait(run_ids, terminal)
 
         report, catalog = launch.RunReport(), launch.CatalogReport()
         log_level = launch.VERBOSE if verbose else launch.QUIET
         if codes:
-            with _progress(len(codes), shown=not (verbose or as_json)) as on_country:
-                report = launch.fetch(instance, settings, codes, on_country, on_wait=_say_wait, log_level=log_level)
+            with _progress(len(codes), terminal, shown=not (verbose or as_json)) as on_country:
+                report = launch.fetch(instance, settings, codes, on_country, on_wait=on_wait, log_level=log_level)
         if not (report.is_canceled or report.error):
             catalog = launch.rebuild(instance, settings)
     if as_json:
@@ -207,18 +210,20 @@ def _open_instance() -> "Iterator[DagsterInstance]":
         yield instance
 
 
-def _progress(total: int, *, shown: bool) -> "AbstractContextManager[Callable[[RecordedCountry], None]]":
+def _progress(
+    total: int, terminal: "TextIO", *, shown: bool
+) -> "AbstractContextManager[Callable[[RecordedCountry], None]]":
     """Give what is to hear of each country: a bar, or nothing."""
     if not shown:
         return nullcontext(lambda _country: None)
     from flag_pipeline.printing import progress_bar
 
-    return progress_bar(total)
+    return progress_bar(total, terminal)
 
 
-def _say_wait(run_ids: "Collection[str]") -> None:
+def _say_wait(run_ids: "Collection[str]", terminal: "TextIO") -> None:
     runs = f"run {' '.join(sorted(run_ids))} is" if run_ids else "others are"
-    print(f"flag-pipeline: waiting, for {runs} fetching (Ctrl-C stops)", file=sys.stderr, flush=True)
+    print(f"flag-pipeline: waiting, for {runs} fetching (Ctrl-C stops)", file=terminal, flush=True)
 
 
 def _exit_code(report: "RunReport", catalog: "CatalogReport") -> int:

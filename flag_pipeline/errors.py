@@ -2,6 +2,7 @@
 
 FlagPipelineError
 ├── ConfigurationError           a setting, an argument or a launch that cannot work
+├── ProcessEndedError            a process of `flag-pipeline ui` has ended by itself
 ├── SourceError                  something about one country's answer; carries code and url
 │   ├── TransientSourceError     may heal by itself: the only one that is retried
 │   ├── SourceDownError          the host cannot be reached: nothing more is asked of it
@@ -84,6 +85,10 @@ class ConfigurationError(FlagPipelineError):
     """A setting, an argument or a launch that cannot work; nothing was asked or written."""
 
     kind = ErrorKind.CONFIGURATION
+
+
+class ProcessEndedError(FlagPipelineError):
+    """A process that should run until it is stopped has ended by itself."""
 
 
 class SourceError(FlagPipelineError):

@@ -15,6 +15,7 @@ from flag_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from typing import TextIO
 
     from flag_pipeline.defs.ledger import AssetLedger, RecordedCountry
     from flag_pipeline.launch import CatalogReport, RunReport
@@ -23,9 +24,9 @@ SHOWN_REASONS, SHOWN_CODES = 20, 12
 
 
 @contextmanager
-def progress_bar(total: int) -> "Iterator[Callable[[RecordedCountry], None]]":
-    """Show a bar on stderr, if that is a terminal, and give what moves it on by one country."""
-    console = Console(stderr=True)
+def progress_bar(total: int, terminal: "TextIO") -> "Iterator[Callable[[RecordedCountry], None]]":
+    """Show a bar, if it is a terminal, and give what moves it on by one country."""
+    console = Console(file=terminal)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("Fetching flags", total=total)

@@ -18,6 +18,7 @@ from flag_pipeline.core.secret_headers import read_headers
 from flag_pipeline.core.store import MAX_FILE_BYTES
 from flag_pipeline.core.structure import Limits
 from flag_pipeline.errors import ConfigurationError
+from flag_pipeline.same_origin import split_host
 
 
 def _split_commas(value: object) -> object:
@@ -143,6 +144,20 @@ class Settings(SourceSettings, StoreSettings, BaseSettings):
     max_changed_share: float = Field(
         0.05, gt=0, le=1, description="Share of flags that may change at once before the catalog's check fails."
     )
+    ui_hosts: CommaSeparated = Field(
+        default_factory=list,
+        description="Hosts that the UI is reached by besides localhost, separated by commas, such as a proxy's name.",
+    )
+
+    debug: bool = Field(False, description="Show the traceback of an error instead of one line.")
+
+    @field_validator("ui_hosts")
+    @classmethod
+    def _well_formed_hosts(cls, hosts: list[str]) -> list[str]:
+        for host in hosts:
+            if split_host(host) is None or "*" in host:
+                raise ValueError(f"{host!r} is not a host; write flags.example.org or flags.example.org:8443")
+        return hosts
 
     @field_validator("extra_codes")
     @classmethod
@@ -182,19 +197,28 @@ def project_root() -> Path:
     return checkout if (checkout / "workspace.yaml").is_file() else Path.cwd()
 
 
+def workspace_file() -> Path:
+    """Return the file that tells the UI what to load: the checkout's, else the one of this package."""
+    in_project = project_root() / "workspace.yaml"
+    return in_project if in_project.is_file() else Path(__file__).with_name("workspace.yaml")
+
+
 def dagster_home() -> Path:
     """Return the folder of the persistent instance, made if need be, and have this process and its children use it.
 
     It is `DAGSTER_HOME` where that is set, else `dagster_home/`. The events by which a run announces its partitions
     are stored in batches, unless the environment says otherwise: one by one, they would cost as much as the fetching.
 
-    Raises ConfigurationError where it is a relative path, which Dagster would not take.
+    Raises ConfigurationError where it is a relative path, which Dagster would not take, or no folder.
     """
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     home = Path(os.environ.get("DAGSTER_HOME", project_root() / "dagster_home")).expanduser()
     if not home.is_absolute():
         raise ConfigurationError(f"DAGSTER_HOME must be an absolute path: {home}")
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigurationError(f"DAGSTER_HOME must be a folder: {home} cannot be made ({exc.strerror})") from exc
     # Dagster expands `~`; what else reads the variable, our event log too, need not.
     os.environ["DAGSTER_HOME"] = str(home)
     return home

@@ -50,3 +50,8 @@ def small_disk(folder: Path, *, size_kb: int) -> Iterator[None]:
 def grow(folder: Path, *, size_kb: int) -> None:
     """Give the small disk at *folder* another size."""
     subprocess.run(["mount", "-o", f"remount,size={size_kb}k", str(folder)], check=True)  # noqa: S607
+
+
+def make_read_only(folder: Path) -> None:
+    """Let nothing more be written to the small disk at *folder*."""
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)  # noqa: S607

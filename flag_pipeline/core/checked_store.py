@@ -40,7 +40,7 @@ class CheckedStore:
 
     @contextmanager
     def alone(self, code: str, path: str) -> Iterator[None]:
-        """Keep other processes from saving the country meanwhile; *path* is what an error names."""
+        """Keep other processes from saving the country inside the block; *path* is what an error names."""
         with refusing(path), self._store.alone(code):
             yield
 

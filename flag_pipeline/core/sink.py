@@ -104,7 +104,7 @@ class FileSink:
         self._closing = ExitStack()
         self._is_ending = False
         self._store: Store  # from `_prepare` on
-        self._files: CheckedStore  # likewise
+        self._files: CheckedStore  # from `_prepare` on
 
     async def __aenter__(self) -> Self:
         self._flags_of = await self._run(self._prepare)
@@ -304,7 +304,7 @@ class FileSink:
 
 
 def _parse_record(content: bytes | None, path: str) -> FlagRecord | None:
-    """Return the record that lies at *path*; None if it is damaged: the next fetch writes it anew."""
+    """Return the record that lies at *path*; None if it is damaged: the next fetch rewrites it."""
     with suppress(ValueError):
         record = load_record(content or b"")
         if path == record_path(record.code):

@@ -20,14 +20,14 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
-from flag_pipeline.dagster_storage.sqlite_files import is_stamped, raising_as_sqlalchemy
+from flag_pipeline.dagster_storage.sqlite_files import BUSY_TIMEOUT_S, is_stamped, raising_as_sqlalchemy
 
 __all__ = ["INDEX", "ConnectionPool"]
 
 INDEX = "index"
 _MAX_SHARDS = 32
 _MAX_IDLE = 4  # idle connections a shard; further ones are closed after use
-_BUSY_TIMEOUT_S = 30.0  # Dagster's own value
+_FORK_TIMEOUT_S = 30.0  # how long `fork()` waits for active connections
 # A checkpoint waits for the disk. An event takes about 20 pages of 4 kB, so with SQLite's default of 1,000 pages the
 # checkpoints would be a third of an event's cost.
 _CHECKPOINT_PAGES = 8000
@@ -156,7 +156,7 @@ class ConnectionPool:
     def open_file(self, path: Path) -> sqlite3.Connection:
         """Open the file at *path*, or make an empty one, with the pool's settings."""
         # Different threads use the connection, one at a time.
-        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self.synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
@@ -196,7 +196,7 @@ class ConnectionPool:
         self._changed.acquire()
         self._forking = True
         me = threading.get_ident()
-        self._changed.wait_for(lambda: all(user == me for user, _ in self._in_use), _BUSY_TIMEOUT_S)
+        self._changed.wait_for(lambda: all(user == me for user, _ in self._in_use), _FORK_TIMEOUT_S)
         self.close()
 
     def after_fork_in_parent(self) -> None:

@@ -11,7 +11,10 @@ import dagster as dg
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-__all__ = ["driver_of", "instance_folder", "is_stamped", "raising_as_sqlalchemy"]
+__all__ = ["BUSY_TIMEOUT_S", "driver_of", "instance_folder", "is_stamped", "raising_as_sqlalchemy"]
+
+# How long to wait for another process that has locked a file, such as a backup.
+BUSY_TIMEOUT_S = 120.0
 
 
 def instance_folder(config_value: Mapping[str, Any], below: str) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
-from flag_pipeline.dagster_storage.sqlite_files import instance_folder, is_stamped
+from flag_pipeline.dagster_storage.sqlite_files import BUSY_TIMEOUT_S, instance_folder, is_stamped
 
 __all__ = ["EmbeddedRunStorage", "EmbeddedScheduleStorage"]
 
@@ -42,7 +42,7 @@ class _Embedded:
     def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
         # The engine keeps compiled SQL and no connection, so threads and forked children can share it. It connects once
         # here, because the first connect holds a lock that a child could inherit.
-        self._engine = create_engine(conn_string, poolclass=NullPool)
+        self._engine = create_engine(conn_string, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_S})
         with self._engine.connect():
             pass
         super().__init__(conn_string, inst_data)  # type: ignore[call-arg]  # those of the class beside it
@@ -107,6 +107,6 @@ class EmbeddedScheduleStorage(_Embedded, SqliteScheduleStorage):
 def _has_tables(path: Path, table: str) -> bool:
     if not path.is_file():
         return False
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
         named = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
         return named is not None and is_stamped(connection)

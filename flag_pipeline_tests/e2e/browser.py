@@ -1,7 +1,7 @@
 """A real browser for tests: Debian's Chromium, driven by Playwright, without a network of its own."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from playwright.sync_api import Page, sync_playwright
@@ -23,10 +23,10 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def page(*, width_px: int, height_px: int) -> Iterator[Page]:
-    """Open a page of that size in a fresh headless browser."""
+def page(*, width_px: int, height_px: int, arguments: Sequence[str] = ()) -> Iterator[Page]:
+    """Open a page of that size in a fresh headless browser, which gets further command line arguments."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=[*ARGUMENTS, *arguments])
         try:
             yield browser.new_page(viewport={"width": width_px, "height": height_px})
         finally:

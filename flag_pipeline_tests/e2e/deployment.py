@@ -1,5 +1,6 @@
 """The real webserver and daemon on a temporary instance, spoken to as the UI speaks to them: in GraphQL."""
 
+import http.client
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,8 +64,14 @@ class Deployment:
     def start_webserver(self) -> None:
         """Start it, and wait until it answers with the code location loaded."""
         shutil.copy(self.config, self.home)
-        self._spawn("dagster_webserver", "-h", "127.0.0.1", "-p", str(self.port), "-w", "workspace.yaml")
+        self._spawn("flag_pipeline.webserver", "--port", str(self.port), "--workspace", "workspace.yaml")
         wait_for("the webserver's first answer", self._is_loaded)
+
+    def start_ui(self) -> None:
+        """Start webserver and daemon as `flag-pipeline ui` does."""
+        shutil.copy(self.config, self.home)
+        self._spawn("flag_pipeline", "ui", "--port", str(self.port))
+        wait_for("the UI's first answer", self._is_loaded)
 
     def start_daemon(self) -> None:
         """Start it; it begins with a look at everything."""
@@ -115,6 +123,13 @@ class Deployment:
             raise DeploymentError(answer["errors"])
         data: dict[str, Any] = answer["data"]
         return data
+
+    def status(self, method: str, path: str, **headers: str) -> int:
+        """Send a request as a program does and return its status."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with closing(connection):
+            connection.request(method, path, headers=headers)
+            return connection.getresponse().status
 
     def reload_code(self) -> None:
         """Do what "Reload" in the UI does: load the code location anew.

@@ -50,7 +50,7 @@ def fill_store(root: str) -> None:
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
-    """What `fill_store` asked of the kernel in a process of its own, in the order of the ends."""
+    """The system calls of `fill_store` in another process, in the order in which they ended."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed: apt-get install strace")
@@ -64,7 +64,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
 
 
 def read_trace(lines: Iterable[str], below: Path) -> list[Call]:
-    """Return the successful calls about what lies below a folder; one that another thread interrupts is two lines."""
+    """Return the successful calls about paths in a folder; one that another thread interrupts is two lines."""
     started: dict[str, tuple[int, str]] = {}
     calls: list[Call] = []
     for number, line in enumerate(lines):
@@ -114,7 +114,7 @@ def test_trace_shows_all_that_was_saved(calls: list[Call]) -> None:
 
 
 def test_entry_of_each_new_folder_is_pushed_before_it_is_used(calls: list[Call]) -> None:
-    """The root and what it lies in, the folders of the store, and a country's history."""
+    """The root and its new parents, the folders of the store, and a country's history."""
     made = [call for call in calls if call.name.startswith("mkdir")]
 
     assert {call.path.name for call in made} >= {"new", "deeper", "store", "flags", "records", "history", "AD"}

@@ -14,7 +14,8 @@ from dagster._core.scheduler.instigation import TickData, TickStatus
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 
-from flag_pipeline.dagster_storage.sqlite_files import instance_folder
+from flag_pipeline.dagster_storage.connection_pool import ConnectionPool
+from flag_pipeline.dagster_storage.sqlite_files import driver_of, instance_folder
 from flag_pipeline.dagster_storage.sqlite_runs import EmbeddedRunStorage, EmbeddedScheduleStorage
 from flag_pipeline.settings import project_root
 
@@ -72,6 +73,20 @@ def test_an_older_file_is_completed(tmp_path: Path) -> None:
         connection.execute("DROP TABLE instance_info")
 
     assert EmbeddedRunStorage.from_local(str(tmp_path)).get_run_storage_id()
+
+
+@pytest.mark.parametrize("storage_class", [EmbeddedRunStorage, EmbeddedScheduleStorage])
+def test_a_locked_file_is_waited_for_as_long_as_in_the_event_log(
+    tmp_path: Path, storage_class: type[EmbeddedRunStorage | EmbeddedScheduleStorage]
+) -> None:
+    """Another process may keep a file locked for a minute, as a backup does; SQLite's own 5 s would fail the run."""
+    storage = storage_class.from_local(str(tmp_path))
+    pool = ConnectionPool(tmp_path, synchronous="NORMAL")
+
+    with storage.connect() as connection, closing(pool.open_file(tmp_path / "index.db")) as index:
+        waits_ms = [driver.execute("PRAGMA busy_timeout").fetchone()[0] for driver in (driver_of(connection), index)]
+
+    assert waits_ms == [120_000, 120_000]
 
 
 def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+'''Partition isolation for any Dagster asset: one run over many partitions, each of which succeeds or fails alone.
+
+    import dagster as dg
+    from flag_pipeline.isolation import Absent, PartitionsConfig, healing_sensor, per_partition
+
+    @dg.asset(
+        partitions_def=dg.DailyPartitionsDefinition("2026-01-01"),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        code_version="1",
+    )
+    @per_partition(max_concurrent=32, timeout_s=20, retry_policy=dg.RetryPolicy(max_retries=2, delay=0.5))
+    async def rate(context: dg.AssetExecutionContext, partition_key: str, config: PartitionsConfig, bank: Bank):
+        """The exchange rate of each day."""
+        value = await bank.rate_on(partition_key)  # whatever is raised here fails this day only
+        if value is None:
+            return Absent("the bank was closed")
+        return dg.MaterializeResult(metadata={"rate": value}, data_version=dg.DataVersion(str(value)))
+
+    refresh = dg.define_asset_job("refresh", [rate])
+    defs = dg.Definitions([rate], jobs=[refresh], sensors=[healing_sensor(rate, refresh)], resources={"bank": Bank()})
+
+Every partition that is done is recorded at once. After the last one the run fails if any failed, and names them:
+recorded partitions are green, failed ones red. "Re-execute from failure" then asks only for those. `docs/isolation.md`
+has a whole example and what differs from a plain asset.
+'''
+
+from flag_pipeline.isolation.concurrency import Limits
+from flag_pipeline.isolation.event_tags import EventTags, RecordedOutcome, read_outcome
+from flag_pipeline.isolation.healing import HealingPlan, HealingPolicy, healing_sensor, plan_healing
+from flag_pipeline.isolation.outcomes import Absent, Failed, Missed, Outcome, Unchanged
+from flag_pipeline.isolation.per_partition import partition_fn, per_partition
+from flag_pipeline.isolation.requested import PartitionsConfig
+from flag_pipeline.isolation.running import run_partitions
+from flag_pipeline.isolation.status import LastMiss, PartitionStatuses, read_statuses
+from flag_pipeline.isolation.summary import Reporting, Summary
+
+__all__ = [
+    "Absent",
+    "EventTags",
+    "Failed",
+    "HealingPlan",
+    "HealingPolicy",
+    "LastMiss",
+    "Limits",
+    "Missed",
+    "Outcome",
+    "PartitionStatuses",
+    "PartitionsConfig",
+    "RecordedOutcome",
+    "Reporting",
+    "Summary",
+    "Unchanged",
+    "healing_sensor",
+    "partition_fn",
+    "per_partition",
+    "plan_healing",
+    "read_outcome",
+    "read_statuses",
+    "run_partitions",
+]

@@ -1,0 +1,118 @@
+"""One partition's function, called until its outcome is known: the boundary at which its failure stays its own."""
+
+import asyncio
+import re
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import dagster as dg
+
+from flag_pipeline.isolation.concurrency import TIMEOUT_KIND, Limits
+from flag_pipeline.isolation.outcomes import Ended, Missed, Outcome
+
+MAX_REASON_CHARS = 2_000
+MAX_TRACEBACK_CHARS = 4_000
+MAX_KIND_CHARS = 63  # of any tag value
+
+
+class PartitionRunner:
+    """Calls the function of a partition, again where the retry policy says so.
+
+    Attributes:
+        call: calls the function of a key.
+        finish: makes an outcome of what a key's call returned in so many attempts, and stores its values.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[str], Awaitable[Any]],
+        finish: Callable[[str, Any, int], Awaitable[Ended]],
+        limits: Limits,
+    ) -> None:
+        self.call = call
+        self.finish = finish
+        self._limits = limits
+        # Held by an attempt only: a partition that waits for its next attempt keeps no other from being called.
+        self._slots = asyncio.Semaphore(limits.max_concurrent)
+
+    async def run(self, key: str) -> Ended:
+        """Return how the partition ended; raises for nothing that its function does."""
+        attempt = 1
+        while True:
+            async with self._slots:
+                ended, delay_s = await self._attempt(key, attempt)
+            if delay_s is None:
+                return ended
+            await asyncio.sleep(delay_s)
+            attempt += 1
+
+    async def _attempt(self, key: str, attempt: int) -> tuple[Ended, float | None]:
+        """Return how the attempt ended, and the delay before the next one if there is to be one."""
+        deadline = asyncio.timeout(self._limits.timeout_s)
+        try:
+            async with deadline:
+                returned = await self.call(key)
+            ended = await self.finish(key, returned, attempt)
+        except dg.RetryRequested as request:
+            delay_s = float(request.seconds_to_wait or 0) if attempt <= request.max_retries else None
+            return _missed(key, request.__cause__ or request, attempt), delay_s
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            ended = _missed(key, exc, attempt)  # the function's own: left alone, it would end the worker in silence
+        except Exception as exc:  # noqa: BLE001 - the boundary of a partition: its failure must not cost the others
+            ended = _timed_out(key, attempt, self._limits) if deadline.expired() else _missed(key, exc, attempt)
+        return ended, self._delay_s(ended, attempt)
+
+    def _delay_s(self, ended: Ended, attempt: int) -> float | None:
+        policy = self._limits.retry_policy
+        may_retry = isinstance(ended, Missed) and ended.outcome is Outcome.FAILED and ended.is_transient
+        if policy is None or not may_retry or attempt > policy.max_retries:
+            return None
+        return float(policy.calculate_delay(attempt))
+
+
+def _timed_out(key: str, attempt: int, limits: Limits) -> Missed:
+    reason = f"no result after {limits.timeout_s:g} s"
+    return Missed(key, Outcome.FAILED, reason, TIMEOUT_KIND, is_transient=True, attempts=attempt)
+
+
+def _missed(key: str, exc: BaseException, attempt: int) -> Missed:
+    """Return the failure of a partition whose function raised *exc*."""
+    if isinstance(exc, dg.Failure):
+        return Missed(
+            key,
+            Outcome.FAILED,
+            shortened(exc.description or "the function raised dg.Failure without a description"),
+            "Failure",
+            is_transient=exc.allow_retries is not False,
+            attempts=attempt,
+            metadata=exc.metadata or {},
+        )
+    return Missed(
+        key,
+        Outcome.FAILED,
+        shortened(_message(exc)),
+        as_kind(type(exc).__name__),
+        is_transient=True,
+        attempts=attempt,
+        traceback="".join(traceback.format_exception(exc))[-MAX_TRACEBACK_CHARS:],
+    )
+
+
+def _message(exc: BaseException) -> str:
+    """Return the exception's text, or its class where it has none; whatever its `__str__` does."""
+    name, _, text = "".join(traceback.TracebackException.from_exception(exc).format_exception_only()).partition(": ")
+    return text.strip() or name.strip()
+
+
+def shortened(reason: str) -> str:
+    """Return the reason, cut where it would make the event log large."""
+    return reason if len(reason) <= MAX_REASON_CHARS else f"{reason[:MAX_REASON_CHARS]}…"
+
+
+def as_kind(word: str) -> str:
+    """Return the word as Dagster allows it in a tag."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", word)[:MAX_KIND_CHARS]

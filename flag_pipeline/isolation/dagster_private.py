@@ -1,0 +1,174 @@
+"""Every name that the isolation takes from Dagster's private modules, with the reason.
+
+`dagster` promises nothing about these. A test imports each and checks the behaviour that the isolation relies on, so
+that an upgrade fails in the tests and not in a run.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_IS_USER_PROVIDED_TAG,
+    DATA_VERSION_TAG,
+    DEFAULT_DATA_VERSION,
+    NULL_EVENT_POINTER,
+    SKIP_PARTITION_DATA_VERSION_DEPENDENCY_THRESHOLD,
+    compute_logical_data_version,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+)
+from dagster._core.definitions.partitions.utils import (
+    MultiPartitionKey,
+    get_tags_from_multi_partition_key,
+    infer_partition_mapping,
+)
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+from dagster._core.definitions.utils import NoValueSentinel
+from dagster._core.events import (
+    AssetMaterializationPlannedData,
+    AssetObservationData,
+    DagsterEvent,
+    DagsterEventBatchMetadata,
+    StepMaterializationData,
+    generate_event_batch_id,
+)
+from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
+from dagster._core.execution.context.output import OutputContext
+from dagster._core.execution.context.system import StepExecutionContext
+from dagster._core.execution.plan.outputs import StepOutputHandle
+
+__all__ = [
+    "CODE_VERSION_TAG",
+    "DATA_VERSION_IS_USER_PROVIDED_TAG",
+    "DATA_VERSION_TAG",
+    "DEFAULT_DATA_VERSION",
+    "NO_ASSET_EVENT",
+    "NULL_EVENT_POINTER",
+    "SKIP_PARTITION_DATA_VERSION_DEPENDENCY_THRESHOLD",
+    "AssetCheckEvaluationTargetMaterializationData",
+    "AssetEvent",
+    "InputAssetVersionInfo",
+    "MultiPartitionKey",
+    "NoValueSentinel",
+    "OutputContext",
+    "StepExecutionContext",
+    "compute_logical_data_version",
+    "get_input_data_version_tag",
+    "get_input_event_pointer_tag",
+    "get_tags_from_multi_partition_key",
+    "infer_partition_mapping",
+    "input_version_info",
+    "latest_data_versions",
+    "latest_storage_ids",
+    "output_context",
+    "plan_partitions",
+    "store_events",
+]
+
+# An output with this metadata satisfies the steps that depend on it, and Dagster writes no asset event for it:
+# `_log_materialization_or_observation_events_for_asset` in dagster/_core/execution/plan/execute_step.py.
+NO_ASSET_EVENT = SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+
+AssetEvent = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
+
+
+def store_events(step: StepExecutionContext, events: Sequence[AssetEvent]) -> list[DagsterEvent]:
+    """Store *events*, which concern one asset, as the step's, and return what Dagster makes of them.
+
+    They are one transaction where `DAGSTER_EVENT_BATCH_SIZE` allows it. `context.log_event` would store them one at a
+    time, keep all of them until the step ends, and take each through the run's loggers, which costs as much again.
+    """
+    batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]
+    stored = []
+    for number, event in enumerate(events, start=1):
+        dagster_event = _dagster_event(step, event)
+        step.instance.report_dagster_event(
+            dagster_event,
+            step.run_id,
+            logging.DEBUG,
+            batch_metadata=DagsterEventBatchMetadata(batch_id, is_end=number == len(events)),
+        )
+        stored.append(dagster_event)
+    return stored
+
+
+def _dagster_event(step: StepExecutionContext, event: AssetEvent) -> DagsterEvent:
+    data: StepMaterializationData | AssetObservationData | dg.AssetCheckEvaluation
+    match event:
+        case dg.AssetMaterialization():
+            kind, data = dg.DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event)
+            message = "Materialized value."
+        case dg.AssetObservation():
+            kind, data = dg.DagsterEventType.ASSET_OBSERVATION, AssetObservationData(event)
+            message = f"{kind.value} for step {step.step.key}"
+        case dg.AssetCheckEvaluation():
+            kind, data = dg.DagsterEventType.ASSET_CHECK_EVALUATION, event
+            verdict = "passed" if event.passed else "did not pass"
+            message = f"Asset check '{event.check_name}' on '{event.asset_key.to_user_string()}' {verdict}."
+    return DagsterEvent(
+        event_type_value=kind.value,
+        job_name=step.job_name,
+        step_handle=step.step.handle,
+        node_handle=step.step.node_handle,
+        step_kind_value=step.step.kind.value,
+        logging_tags=step.event_tags,
+        event_specific_data=data,
+        message=event.description or message,
+        pid=os.getpid(),
+    )
+
+
+def plan_partitions(step: StepExecutionContext, asset_keys: Iterable[dg.AssetKey], partition_keys: list[str]) -> None:
+    """Record that the step intends to materialize *partition_keys* of each asset.
+
+    Dagster writes these events itself only for a run with a partition or a range; without them it paints no partition
+    of a failed run red.
+    """
+    for asset_key in asset_keys:
+        batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]
+        for number, partition_key in enumerate(partition_keys, start=1):
+            step.instance.report_dagster_event(
+                DagsterEvent.build_asset_materialization_planned_event(
+                    step.job_name, step.step.key, AssetMaterializationPlannedData(asset_key, partition=partition_key)
+                ),
+                step.run_id,
+                batch_metadata=DagsterEventBatchMetadata(batch_id, is_end=number == len(partition_keys)),
+            )
+
+
+def latest_storage_ids(
+    instance: dg.DagsterInstance,
+    asset_key: dg.AssetKey,
+    event_type: dg.DagsterEventType = dg.DagsterEventType.ASSET_MATERIALIZATION,
+    partition_keys: set[str] | None = None,
+) -> Mapping[str, int]:
+    """Return the storage id of the latest event of that type by partition key; one query."""
+    return instance.event_log_storage.get_latest_storage_id_by_partition(asset_key, event_type, partition_keys)
+
+
+def latest_data_versions(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -> dict[str, str]:
+    """Return the data version of the latest materialization by partition key; one query."""
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+    )
+    return {partition_key: by_tag[DATA_VERSION_TAG] for partition_key, by_tag in tags.items()}
+
+
+def input_version_info(step: StepExecutionContext, asset_key: dg.AssetKey) -> InputAssetVersionInfo | None:
+    """Return the latest event of an upstream asset as Dagster read it when the step started."""
+    return step.maybe_fetch_and_get_input_asset_version_info(asset_key)
+
+
+def output_context(
+    step: StepExecutionContext, output_name: str, partitions_def: dg.PartitionsDefinition[Any], partition_key: str
+) -> OutputContext:
+    """Return what an I/O manager is given to store one partition, in a run that may be for many."""
+    context = step.get_output_context(StepOutputHandle(step.step.key, output_name))
+    context._partition_key = partition_key  # noqa: SLF001 - Dagster has no way to make one for part of a run
+    context._asset_partitions_subset = partitions_def.subset_with_partition_keys([partition_key])  # noqa: SLF001
+    return context

@@ -1,0 +1,108 @@
+"""The tags that an isolated partition's events carry, and how such an event is read back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from flag_pipeline.isolation.outcomes import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class EventTags:
+    """Names and words on the events: change them only together with those that are stored already.
+
+    Attributes:
+        namespace: what every tag begins with.
+        words: for outcomes that are called differently than in `Outcome`.
+        recorded_at_name: of the tag with the original time, on materializations copied from an earlier run.
+        not_copied: full names of tags that such a copy does not get.
+    """
+
+    namespace: str = "isolation"
+    words: Mapping[Outcome, str] = field(default_factory=dict)
+    recorded_at_name: str = "recorded_at"
+    not_copied: frozenset[str] = frozenset()
+
+    @property
+    def outcome(self) -> str:
+        """Name of the tag with the outcome."""
+        return f"{self.namespace}/outcome"
+
+    @property
+    def kind(self) -> str:
+        """Name of the tag with the kind of an absence or a failure."""
+        return f"{self.namespace}/kind"
+
+    @property
+    def transient(self) -> str:
+        """Name of the tag that says whether a failure may pass by itself: `true` or `false`."""
+        return f"{self.namespace}/transient"
+
+    @property
+    def recorded_at(self) -> str:
+        """Name of the tag with the original time of a copied materialization, in seconds since the epoch."""
+        return f"{self.namespace}/{self.recorded_at_name}"
+
+    def word(self, outcome: Outcome) -> str:
+        """Return what the outcome is called in a tag."""
+        return self.words.get(outcome, outcome.value)
+
+    def outcome_of(self, tags: Mapping[str, str]) -> Outcome | None:
+        """Return the outcome that an event with these tags records, None if it records none."""
+        word = tags.get(self.outcome)
+        return next((outcome for outcome in Outcome if self.word(outcome) == word), None)
+
+    def is_transient(self, tags: Mapping[str, str]) -> bool:
+        """Whether the failure that has these tags may pass by itself; so may one that does not say."""
+        return tags.get(self.transient) != "false"
+
+
+DEFAULT_TAGS = EventTags()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedOutcome:
+    """What one event says about one partition of one asset.
+
+    Attributes:
+        kind, reason: why there is nothing; empty for a materialization.
+        metadata: the event's, as plain values.
+        tags: all of the event's.
+    """
+
+    asset_key: dg.AssetKey
+    partition_key: str
+    outcome: Outcome
+    kind: str
+    reason: str
+    is_transient: bool
+    metadata: Mapping[str, Any]
+    tags: Mapping[str, str]
+
+
+def read_outcome(event: dg.DagsterEvent, tags: EventTags = DEFAULT_TAGS) -> RecordedOutcome | None:
+    """Return what *event* says about a partition, None if the isolation did not write it."""
+    asset_event: dg.AssetMaterialization | dg.AssetObservation
+    if event.is_step_materialization:
+        asset_event = event.step_materialization_data.materialization
+    elif event.is_asset_observation:
+        asset_event = event.asset_observation_data.asset_observation
+    else:
+        return None
+    its_tags = asset_event.tags or {}
+    outcome = tags.outcome_of(its_tags)
+    if asset_event.partition is None or outcome is None:
+        return None
+    metadata = {name: value.value for name, value in asset_event.metadata.items()}
+    return RecordedOutcome(
+        asset_event.asset_key,
+        asset_event.partition,
+        outcome,
+        its_tags.get(tags.kind, ""),
+        str(metadata.get("reason", "")) if outcome in {Outcome.ABSENT, Outcome.FAILED} else "",
+        tags.is_transient(its_tags),
+        metadata,
+        its_tags,
+    )

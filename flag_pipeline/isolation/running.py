@@ -1,0 +1,195 @@
+"""A step over many partitions, from the keys that are requested to the events that end it."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from flag_pipeline.isolation.attempts import PartitionRunner
+from flag_pipeline.isolation.checks import CheckResults
+from flag_pipeline.isolation.concurrency import Limits, OnDeadline, for_each
+from flag_pipeline.isolation.dagster_private import NO_ASSET_EVENT
+from flag_pipeline.isolation.interrupts import interrupts_cancel_task
+from flag_pipeline.isolation.io_managers import has_values, store_values
+from flag_pipeline.isolation.outcomes import Delivered, Ended, ended, validated
+from flag_pipeline.isolation.provenance import Provenance
+from flag_pipeline.isolation.recording import EventWriter, Recorder
+from flag_pipeline.isolation.reexecution import delivered_before, record_again, recorded_by_this_run
+from flag_pipeline.isolation.requested import requested_keys
+from flag_pipeline.isolation.step import Step
+from flag_pipeline.isolation.summary import Reporting, Summary
+
+Function = Callable[[str], Any]
+_DEFAULT_LIMITS = Limits()
+_DEFAULT_REPORTING = Reporting()
+
+
+def run_partitions(
+    context: dg.AssetExecutionContext,
+    function: Function,
+    *,
+    partition_keys: Sequence[str] | None = None,
+    limits: Limits = _DEFAULT_LIMITS,
+    reporting: Reporting = _DEFAULT_REPORTING,
+    on_deadline: OnDeadline | None = None,
+) -> Iterator[Any]:
+    """Call *function* with each partition key of the run, isolated; yield what ends the step.
+
+    For assets whose functions have to prepare something once a step, or take their limits from a resource: they are
+    generators that end with `yield from run_partitions(context, ...)`. *partition_keys* lists the partitions of a run
+    that has none. Raises `dg.Failure` after the last partition if any failed.
+    """
+    step = Step(context)
+    keys = requested_keys(step, partition_keys)
+    writer = EventWriter(step, reporting.tags, CheckResults(step), Provenance(step))
+    recorded = recorded_by_this_run(step, reporting.tags)
+    carried = delivered_before(step, [key for key in keys if key not in recorded], reporting.tags)
+    done = {*recorded, *carried}
+    todo = [key for key in keys if key not in done]
+    summary = Summary(requested=len(keys) - len(carried))
+    partitions = _Partitions(step, function, writer, summary)
+    _run_on_loop(step, lambda: partitions.run(todo, limits, on_deadline))
+    summary.blocked = writer.checks.blocking()
+    _log(step, summary, n_skipped=len(keys) - len(todo))
+    yield from _end(writer, summary, reporting, carried)
+
+
+@dataclass(frozen=True)
+class _Partitions:
+    """The partitions of one step while they run."""
+
+    step: Step
+    function: Function
+    writer: EventWriter
+    summary: Summary
+
+    async def run(self, keys: Sequence[str], limits: Limits, on_deadline: OnDeadline | None) -> None:
+        """Run and record all keys."""
+        n_threads = 1 if inspect.iscoroutinefunction(self.function) else limits.max_concurrent
+        threads = ThreadPoolExecutor(n_threads, thread_name_prefix="partitions")
+        storing = ThreadPoolExecutor(1, thread_name_prefix="io-manager")
+        try:
+            with interrupts_cancel_task(), _first_of_group():
+                async with Recorder(self.writer) as recorder:
+
+                    async def settle(outcome: Ended) -> None:
+                        self.summary.add(outcome)
+                        await recorder.record(outcome)
+
+                    async def finish(key: str, returned: Any, attempt: int) -> Ended:
+                        return await self._finish(storing, key, returned, attempt)
+
+                    runner = PartitionRunner(self._call(threads), finish, limits)
+                    await for_each(keys, runner.run, settle, limits, on_deadline)
+        finally:
+            threads.shutdown(wait=True, cancel_futures=True)
+            storing.shutdown(wait=True, cancel_futures=True)
+
+    def _call(self, threads: ThreadPoolExecutor) -> Callable[[str], Awaitable[Any]]:
+        if inspect.iscoroutinefunction(self.function):
+            return self.function
+
+        async def call_on_thread(key: str) -> Any:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(threads, copy_context().run, _call, self.function, key)
+
+        return call_on_thread
+
+    async def _finish(self, storing: ThreadPoolExecutor, key: str, returned: Any, attempt: int) -> Ended:
+        outcome = ended(key, returned, self.step.assets, attempts=attempt)
+        if isinstance(outcome, Delivered):
+            self.writer.checks.validate(outcome)
+            if has_values(outcome):
+                # One thread: Dagster itself never calls an I/O manager twice at once in a process.
+                loop = asyncio.get_running_loop()
+                outcome = await loop.run_in_executor(storing, copy_context().run, store_values, self.step, outcome)
+        return validated(outcome)
+
+
+def _call(function: Function, key: str) -> Any:
+    """Call a plain function."""
+    try:
+        returned = function(key)
+    except StopIteration as exc:
+        raise RuntimeError("the function raised StopIteration") from exc  # a future cannot hold it
+    if inspect.iscoroutine(returned):
+        returned.close()
+        raise dg.DagsterInvariantViolationError("The function returned a coroutine: declare it with `async def`.")
+    return returned
+
+
+@contextmanager
+def _first_of_group() -> Iterator[None]:
+    """Raise the first error of a group in its place: a group says how many it has, not what they are."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        error = group.exceptions[0]
+        raise error from error.__cause__
+
+
+def _run_on_loop(step: Step, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run to the end on the loop that the run's resources are on; on one beside it where this thread runs a loop."""
+    if _is_loop_running():
+        _run_on_thread(run)
+    else:
+        step.execution.event_loop.run_until_complete(run())
+
+
+def _is_loop_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _run_on_thread(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    started = list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]]()
+
+    async def run_cancellable() -> None:
+        started.append((asyncio.get_running_loop(), asyncio.current_task()))
+        await run()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="partitions-loop") as thread:
+        future = thread.submit(copy_context().run, asyncio.run, run_cancellable())
+        try:
+            future.result()
+        finally:
+            if not future.done():  # interrupted while waiting
+                for loop, task in started:
+                    loop.call_soon_threadsafe(task.cancel if task else loop.stop)
+
+
+def _log(step: Step, summary: Summary, *, n_skipped: int) -> None:
+    counts = " ".join(f"{outcome}={number}" for outcome, number in sorted(summary.counts.items()))
+    step.context.log.info("requested=%d %s", summary.requested, counts)
+    if n_skipped:
+        step.context.log.info("%d partitions are not run again: an earlier attempt or run delivered them.", n_skipped)
+
+
+def _end(writer: EventWriter, summary: Summary, reporting: Reporting, carried: Sequence[str]) -> Iterator[Any]:
+    """Yield what the step ends with; raise the failure if there is one."""
+    step = writer.step
+    failure = reporting.failure(summary) if summary.has_failed else None
+    if failure is not None and not _will_retry(step, failure):
+        record_again(writer, carried)
+    # These are stored already. Yielded, they are in the result of `dg.materialize`.
+    yield from writer.written
+    yield from writer.checks.evaluations()
+    if failure is not None:
+        raise failure
+    for asset_key in step.assets.selected:
+        yield dg.MaterializeResult(asset_key=asset_key, metadata={NO_ASSET_EVENT: dg.MetadataValue.bool(True)})
+    yield from writer.checks.outputs()
+
+
+def _will_retry(step: Step, failure: dg.Failure) -> bool:
+    policy = step.execution.op_retry_policy
+    return policy is not None and bool(failure.allow_retries) and step.context.retry_number < policy.max_retries
