@@ -147,9 +147,10 @@ def ui(
     """Start the Dagster UI and daemon on the persistent instance, on 127.0.0.1."""
     from filelock import FileLock, Timeout
 
-    from flag_pipeline.settings import dagster_home, workspace_file
+    from flag_pipeline.settings import dagster_home, load_settings, workspace_file
     from flag_pipeline.supervisor import check_port, supervise
 
+    load_settings()  # A mistake in them is one line here, and a traceback in the code server.
     url = f"http://127.0.0.1:{port}"
     level = "info" if verbose else "warning"
     target = ["--workspace", str(workspace_file())]

@@ -11,7 +11,7 @@ from flag_pipeline.defs.gallery import flag_gallery
 from flag_pipeline.defs.healing import HealingPolicy
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.partitions import country_partitions
-from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
+from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY, FileSinkResource, FlagSourceResource
 from flag_pipeline.defs.schedules import daily_refresh
 from flag_pipeline.defs.sensors import catalog_automation, catalog_follows, healing
 from flag_pipeline.settings import Settings, load_settings, partition_codes
@@ -37,8 +37,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             healing(codes, HealingPolicy.from_settings(settings)),
         ],
         resources={
-            "flag_source": FlagSourceResource.from_settings(settings),
-            "file_sink": FileSinkResource.from_settings(settings),
+            SOURCE_KEY: FlagSourceResource.from_settings(settings),
+            SINK_KEY: FileSinkResource.from_settings(settings),
         },
         # One event loop and one session serve a whole run; a process a step would only be start-up time.
         executor=cancelable_executor,

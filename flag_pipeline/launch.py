@@ -33,6 +33,7 @@ from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.flags import POOL, STEP
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.ledger import FLAG_CATALOG, RecordedCountry, RecordedOutcome, read_event
+from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
 from flag_pipeline.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, bury_dead_runs, run_lock, unfinished_run
 from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, dagster_home, partition_codes
 
@@ -59,45 +60,64 @@ class RunReport:
     """What one fetching run did, gathered from its events as they were stored.
 
     Attributes:
-        failed: kind and reason by code.
         body_bytes: decoded body bytes received.
         error: why the run failed where no country is to blame, else empty.
+        recorded: the latest outcome of each country, and the asset by whose events it is counted.
     """
 
     run_id: str = ""
     requested: int = 0
-    saved: int = 0
-    unchanged: int = 0
-    not_found: list[str] = field(default_factory=list)
-    failed: dict[str, dict[str, str]] = field(default_factory=dict)
     body_bytes: int = 0
     requests: int = 0
     retries: int = 0
     elapsed_s: float = 0.0
     is_canceled: bool = False
     error: str = ""
-    seen: set[str] = field(default_factory=set)
+    recorded: dict[str, tuple[dg.AssetKey | None, RecordedCountry]] = field(default_factory=dict)
+
+    @property
+    def saved(self) -> int:
+        """How many countries have new content."""
+        return len(self._with(RecordedOutcome.SAVED))
+
+    @property
+    def unchanged(self) -> int:
+        """How many countries are as they were stored."""
+        return len(self._with(RecordedOutcome.UNCHANGED))
+
+    @property
+    def not_found(self) -> list[str]:
+        """The countries that the source does not have."""
+        return [country.code for country in self._with(RecordedOutcome.NOT_FOUND)]
+
+    @property
+    def failed(self) -> dict[str, dict[str, str]]:
+        """Kind and reason by code."""
+        failed = self._with(RecordedOutcome.FAILED)
+        return {country.code: {"kind": country.kind, "reason": country.reason} for country in failed}
 
     @property
     def all_fetched(self) -> bool:
         """Whether the run did what it was asked to; a country that the source does not have counts as done."""
         return not (self.failed or self.error or self.is_canceled)
 
-    def add(self, country: RecordedCountry) -> None:
-        """Count one country, which must not be among those `seen`: it has an event for each of the run's assets."""
-        self.seen.add(country.code)
-        self.requests += country.requests
-        self.retries += max(0, country.attempts - 1)
-        self.body_bytes += country.body_bytes
-        match country.outcome:
-            case RecordedOutcome.SAVED:
-                self.saved += 1
-            case RecordedOutcome.UNCHANGED:
-                self.unchanged += 1
-            case RecordedOutcome.NOT_FOUND:
-                self.not_found.append(country.code)
-            case RecordedOutcome.FAILED:
-                self.failed[country.code] = {"kind": country.kind, "reason": country.reason}
+    def add(self, country: RecordedCountry, asset_key: dg.AssetKey | None) -> bool:
+        """Take a country's event, and return whether it is the first of that country.
+
+        A country has an event for each of the run's assets, and another one for each if it was fetched again. The
+        latest outcome counts; the costs of all fetches add up.
+        """
+        counted_key, _ = self.recorded.get(country.code, (asset_key, None))
+        is_first = country.code not in self.recorded
+        if asset_key == counted_key:
+            self.recorded[country.code] = (asset_key, country)
+            self.requests += country.requests
+            self.retries += max(0, country.attempts - 1)
+            self.body_bytes += country.body_bytes
+        return is_first
+
+    def _with(self, outcome: RecordedOutcome) -> list[RecordedCountry]:
+        return [country for _, country in self.recorded.values() if country.outcome is outcome]
 
 
 def fetch(
@@ -122,11 +142,8 @@ def fetch(
 
         def listen(entry: EventLogEntry) -> None:
             event = entry.dagster_event
-            if event is None or event.partition in report.seen:
-                return
-            country = read_event(event)
-            if country is not None:
-                report.add(country)
+            country = read_event(event) if event else None
+            if event and country and report.add(country, event.asset_key):
                 on_country(country)
 
         instance.add_event_listener(run.run_id, listen)
@@ -233,14 +250,18 @@ def _partition_request(codes: list[str], partitions: list[str]) -> tuple[dict[st
 
 
 def _run_config(settings: Settings, log_level: str) -> dict[str, Any]:
-    """Write down every setting that was given, so that a re-execution from the UI does what this run did."""
-    given = settings.model_dump(include=settings.model_fields_set)
-    fields = {"flag_source": SourceSettings.model_fields, "file_sink": StoreSettings.model_fields}
-    configs = {
-        name: {"config": {key: value for key, value in given.items() if key in group}} for name, group in fields.items()
-    }
+    """Write down what a re-execution from the UI must have in common with this run, whatever its environment says.
+
+    That is the source and the store, because what this run fetched is there already, and the command line's options.
+    The environment of the re-execution decides the rest, so that a limit that was lowered since then holds for it.
+    """
+    repeated = settings.model_dump(include={"source", "store", *settings.given})
+    groups = {SOURCE_KEY: SourceSettings.model_fields, SINK_KEY: StoreSettings.model_fields}
     return {
-        "resources": {name: config for name, config in configs.items() if config["config"]},
+        "resources": {
+            key: {"config": {name: value for name, value in repeated.items() if name in fields}}
+            for key, fields in groups.items()
+        },
         "loggers": {"console": {"config": {"log_level": log_level}}},
     }
 

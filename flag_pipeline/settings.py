@@ -4,13 +4,24 @@ Each group of settings is also the typed configuration of the Dagster resource o
 it belongs to, so a setting is declared once.
 """
 
+import difflib
+import logging
 import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from flag_pipeline.core.addresses import aws_variable_with_secret, store_may_hold_secret
 from flag_pipeline.core.countries import EXTRA_CODE, iso_codes
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.redirect_hosts import parse_host
@@ -19,6 +30,14 @@ from flag_pipeline.core.store import MAX_FILE_BYTES
 from flag_pipeline.core.structure import Limits
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.same_origin import split_host
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "FLAG_"
+# Variables that are not fields of `Settings`.
+_OTHER_VARIABLES = {"FLAG_HEADERS"}
+# A name that has this much in common with a setting's name is taken for a mistyped one.
+_NEARLY = 0.8
 
 
 def _split_commas(value: object) -> object:
@@ -30,6 +49,9 @@ CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split_commas)]
 
 class SourceSettings(BaseModel):
     """Where flags come from, and how politely and how patiently they are asked for."""
+
+    # pydantic's own messages quote the value, which may be a secret.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     source: str = Field(
         "embedded",
@@ -100,15 +122,13 @@ class SourceSettings(BaseModel):
     @field_validator("source")
     @classmethod
     def _known_source(cls, value: str) -> str:
-        try:
-            find_preset(value)
-        except ConfigurationError as exc:
-            raise ValueError(str(exc)) from exc
-        return value
+        return _checked_source(value)
 
 
 class StoreSettings(BaseModel):
     """Where files go."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     store: str = Field("data", description="A folder, or any URL that universal-pathlib opens.")
     history_keep: int = Field(10, ge=0, le=1000, description="Replaced flags that are kept of each country.")
@@ -117,17 +137,31 @@ class StoreSettings(BaseModel):
     @field_validator("store")
     @classmethod
     def _absolute(cls, value: str) -> str:
-        return value if "://" in value else str(project_root() / Path(value).expanduser())
+        return _checked_store(value)
 
 
 class Settings(SourceSettings, StoreSettings, BaseSettings):
-    """All settings, read from `FLAG_*` environment variables.
+    """All settings, read from `FLAG_*` environment variables; an empty one counts as unset.
 
     Raises pydantic's ValidationError; `load_settings` turns it into a ConfigurationError.
     """
 
-    model_config = SettingsConfigDict(env_prefix="FLAG_", validate_default=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, validate_default=True, hide_input_in_errors=True
+    )
 
+    _given: frozenset[str] = PrivateAttr(frozenset())
+
+    allowed_sources: CommaSeparated = Field(
+        default_factory=list,
+        description="Sources that run configuration may name beside FLAG_SOURCE and the presets, separated by commas.",
+    )
+    allowed_stores: CommaSeparated = Field(
+        default_factory=list,
+        description=(
+            "Stores that run configuration may name beside FLAG_STORE, with all below them, separated by commas."
+        ),
+    )
     extra_codes: CommaSeparated = Field(
         default_factory=list,
         description="Codes beyond ISO 3166-1 that are partitions too, separated by commas: XK,EU.",
@@ -156,8 +190,26 @@ class Settings(SourceSettings, StoreSettings, BaseSettings):
     def _well_formed_hosts(cls, hosts: list[str]) -> list[str]:
         for host in hosts:
             if split_host(host) is None or "*" in host:
-                raise ValueError(f"{host!r} is not a host; write flags.example.org or flags.example.org:8443")
+                raise ValueError(
+                    "an entry is not a host such as flags.example.org or flags.example.org:8443; it is not shown, "
+                    "because it may hold a secret"
+                )
         return hosts
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of the settings that were arguments of `load_settings`, such as the command line's options."""
+        return self._given
+
+    @field_validator("allowed_sources")
+    @classmethod
+    def _known_sources(cls, sources: list[str]) -> list[str]:
+        return [_checked_source(source) for source in sources]
+
+    @field_validator("allowed_stores")
+    @classmethod
+    def _absolute_stores(cls, stores: list[str]) -> list[str]:
+        return [_checked_store(store) for store in stores]
 
     @field_validator("extra_codes")
     @classmethod
@@ -169,20 +221,67 @@ class Settings(SourceSettings, StoreSettings, BaseSettings):
         return codes
 
 
+def _checked_source(source: str) -> str:
+    try:
+        find_preset(source)
+    except ConfigurationError as exc:
+        raise ValueError(str(exc)) from exc
+    return source
+
+
+def _checked_store(store: str) -> str:
+    """Return the URL or the absolute path of *store*."""
+    if not store.strip() or "\0" in store:
+        raise ValueError("it is empty or has a null character; name a folder or a URL")
+    if store_may_hold_secret(store):
+        raise ValueError(
+            "the address of a store is recorded with every run, so a URL must be scheme://host:port/path without user "
+            "information, query or fragment; it is not shown here, because it may hold a secret; give credentials in "
+            "the variables of the store's own client, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    if "://" in store:
+        return store
+    try:
+        return str(project_root() / Path(store).expanduser())
+    except RuntimeError as exc:
+        raise ValueError(f"{store} has no home folder; name an absolute path") from exc
+
+
 def load_settings(**given: object) -> Settings:
     """Return the settings of the environment, with *given* ones on top.
 
     Raises ConfigurationError, one line that names the setting and what is wrong with it.
     """
+    _check_environment()
     # A secret is no setting, but a mistake in it is reported here, before anything is fetched.
     read_headers()
+    given = {name: value for name, value in given.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        settings = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as exc:
         first = exc.errors()[0]
         name = ".".join(str(part) for part in first["loc"][:1])
         problem = first["msg"].removeprefix("Value error, ")
-        raise ConfigurationError(f"FLAG_{name.upper()}: {problem}") from exc
+        raise ConfigurationError(f"{PREFIX}{name.upper()}: {problem}") from exc
+    settings._given = frozenset(given)  # noqa: SLF001 - private to this module
+    return settings
+
+
+def _check_environment() -> None:
+    """Raise ConfigurationError for a mistyped `FLAG_*` name and for a secret in an address; warn of unknown names."""
+    if name := aws_variable_with_secret():
+        raise ConfigurationError(
+            f"{name}: it must be http(s)://host:port/path without user information, query or fragment; it is not shown "
+            "here, because it may hold a secret; give credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | _OTHER_VARIABLES
+    for name in sorted(name for name, value in os.environ.items() if value and name.upper().startswith(PREFIX)):
+        if name.upper() in known:
+            continue
+        bare = {setting.removeprefix(PREFIX): setting for setting in known}
+        if near := difflib.get_close_matches(name.upper().removeprefix(PREFIX), bare, n=1, cutoff=_NEARLY):
+            raise ConfigurationError(f"{name} is not a setting; did you mean {bare[near[0]]}?")
+        logger.warning("%s is not a setting of flag-pipeline; it is ignored", name)
 
 
 def partition_codes(settings: Settings) -> list[str]:
@@ -212,7 +311,7 @@ def dagster_home() -> Path:
     Raises ConfigurationError where it is a relative path, which Dagster would not take, or no folder.
     """
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
-    home = Path(os.environ.get("DAGSTER_HOME", project_root() / "dagster_home")).expanduser()
+    home = Path(os.environ.get("DAGSTER_HOME") or project_root() / "dagster_home").expanduser()
     if not home.is_absolute():
         raise ConfigurationError(f"DAGSTER_HOME must be an absolute path: {home}")
     try:

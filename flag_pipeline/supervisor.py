@@ -70,7 +70,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    # In a session of its own: Ctrl-C reaches it once, through us, and its own children are in its process group.
+    # A new session, because Ctrl-C must reach it once, through us, and its children must share its process group.
     return subprocess.Popen(  # noqa: S603 - our own interpreter and modules
         command,
         stdin=subprocess.DEVNULL,

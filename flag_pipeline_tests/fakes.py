@@ -15,23 +15,55 @@ from flag_pipeline.models import Missed, Outcome, Validators
 from flag_pipeline.settings import SourceSettings, load_settings
 
 
+class FakeConnections:
+    """Connections on which nothing is noticed unless a test says so.
+
+    Attributes:
+        doubtful: countries whose answers are in doubt.
+    """
+
+    def __init__(self) -> None:
+        self.doubtful: set[str] = set()
+
+    async def quiet(self) -> None:
+        """Wait for nothing."""
+
+    def doubtful_codes(self) -> set[str]:
+        """What the test says."""
+        return set(self.doubtful)
+
+    def clear_doubts(self, codes: set[str]) -> None:
+        """Forget the doubts about *codes*."""
+        self.doubtful -= codes
+
+
 class FakeSource:
     """A source in memory: files by path, or the errors that fetching them raises.
 
     Attributes:
+        connections: for a test to cast doubt on answers.
         generation: another one has other ETags for the same files.
         n_unchanged: how often a file was found unchanged.
     """
 
     def __init__(self, files: dict[str, bytes | BaseException]) -> None:
         self.files = files
+        self.connections = FakeConnections()
         self.preset = SourcePreset(name="fake", base_url="http://fake")
         self.settings: SourceSettings = load_settings()
         self.generation = 0
         self.asked_for: list[str] = []
         self.n_unchanged = 0
 
-    async def fetch(self, url: str, *, code: str, known: Validators, meter: Meter) -> Answer:  # noqa: ARG002
+    async def fetch(
+        self,
+        url: str,
+        *,
+        code: str,  # noqa: ARG002
+        known: Validators,
+        meter: Meter,
+        codes: set[str] | None = None,  # noqa: ARG002
+    ) -> Answer:
         """Give the file or raise its error, as FlagSource does."""
         path = url.removeprefix(f"{self.preset.base_url}/")
         self.asked_for.append(path)
@@ -65,11 +97,13 @@ class FakeRefresher:
 
     Attributes:
         remembered: what a store would know about countries that brought nothing.
+        doubtful: what is taken back each time that it is asked for; nothing when it is empty.
     """
 
     def __init__(self, refresh: Callable[[str], Coroutine[Any, Any, Outcome]]) -> None:
         self._refresh = refresh
         self.remembered: list[Missed] = []
+        self.doubtful: list[set[str]] = []
 
     async def refresh(self, code: str) -> Outcome:
         """What the function says."""
@@ -79,6 +113,13 @@ class FakeRefresher:
         """Note the miss, as one that the store knew already."""
         self.remembered.append(missed)
         return replace(missed, only_row_changed=False)
+
+    async def quiet(self) -> None:
+        """Wait for nothing."""
+
+    async def take_back(self) -> set[str]:
+        """Give the next countries in doubt."""
+        return self.doubtful.pop(0) if self.doubtful else set()
 
 
 class Names(AbstractResolver):

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from flag_pipeline.core.addresses import aws_variable_with_secret
 from flag_pipeline.core.store import MAX_FILE_BYTES, path_parts, too_large
 from flag_pipeline.errors import SinkError
 
@@ -55,7 +56,9 @@ def open_bucket(url: str) -> "Bucket":
         from obstore.store import S3Store
     except ImportError as exc:
         raise SinkError(f"{url} needs the extra s3: pip install 'flag-pipeline[s3]'", path=url) from exc
-    if not any(name in os.environ for name in CREDENTIALS) and os.environ.get(ROLE, "").lower() != "false":
+    if name := aws_variable_with_secret():
+        raise SinkError(f"{name} may hold a secret: it must be http(s)://host:port/path, and nothing more", path=url)
+    if not any(os.environ.get(name) for name in CREDENTIALS) and os.environ.get(ROLE, "").lower() != "false":
         raise SinkError(
             f"{url} needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or {ROLE}=false for the"
             " role of an EC2 machine",

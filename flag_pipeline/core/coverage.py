@@ -75,9 +75,15 @@ async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) 
 
     try:
         with Decoder() as decoder:
-            async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
-                for code in wanted:
-                    group.create_task(ask(code), name=f"coverage-{code}")
+            async with asyncio.timeout(timeout_s):
+                todo = {*wanted}
+                while todo:
+                    async with asyncio.TaskGroup() as group:
+                        for code in todo:
+                            group.create_task(ask(code), name=f"coverage-{code}")
+                    await source.connections.quiet()
+                    todo = source.connections.doubtful_codes()
+                    source.connections.clear_doubts(todo)
     except TimeoutError:
         answers = {code: answers.get(code, f"not answered after {timeout_s:g} s") for code in wanted}
     return Coverage(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 
+from flag_pipeline.core.desync import UntrustworthyAnswerError
 from flag_pipeline.core.encoding import EncodingError
 from flag_pipeline.core.open_files import is_local_trouble
 from flag_pipeline.errors import ErrorKind, SourceContractError, TransientSourceError
@@ -81,6 +82,7 @@ _LASTING = (
     aiohttp.NonHttpUrlClientError,
     aiohttp.RedirectClientError,
     aiohttp.ServerFingerprintMismatch,
+    UntrustworthyAnswerError,
 )
 # No connection was opened, so that other requests would have failed too.
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)

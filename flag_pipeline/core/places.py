@@ -1,5 +1,7 @@
 """The places that `FLAG_STORE` can name, and which kind of store each of them is."""
 
+import os
+import re
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -13,6 +15,8 @@ from flag_pipeline.errors import SinkError
 if TYPE_CHECKING:
     from upath import UPath
 
+_NOT_PLAIN = re.compile(r"//|::|[\\%]")
+
 
 def open_store(root: str) -> Store:
     """Return the store at *root*, a folder or a URL; nothing is read or written yet.
@@ -20,8 +24,8 @@ def open_store(root: str) -> Store:
     Raises SinkError for a bucket that the environment does not describe well enough to be opened, and for a URL that
     nothing here can open.
     """
-    if "://" not in root:
-        return LocalFolder(Path(root))
+    if (folder := local_folder(root)) is not None:
+        return LocalFolder(folder)
     if root.partition("://")[0] in SCHEMES:
         return open_bucket(root)
     from upath import UPath
@@ -32,8 +36,36 @@ def open_store(root: str) -> Store:
         place.fs  # noqa: B018 - made on first use
     except (ImportError, ValueError) as exc:
         raise SinkError(f"cannot use {root}: {exc}", path=root) from exc
-    # A local folder by another name; universal-pathlib would not write it in one step.
-    return LocalFolder(Path(place.path)) if root.startswith("file://") else UrlStore(place)
+    return UrlStore(place)
+
+
+def local_folder(root: str) -> Path | None:
+    """Return the folder of this machine that *root* names, as a path or as a `file://` URL; None for another URL.
+
+    universal-pathlib would not write a file of a local folder in one step.
+    """
+    if "://" not in root:
+        return Path(root)
+    if not root.startswith("file://"):
+        return None
+    from upath import UPath
+
+    return Path(UPath(root).path)
+
+
+def is_within(store: str, other: str) -> bool:
+    """Whether *store* is *other* or below it, wherever links and `..` lead. It may read the file system."""
+    folder, other_folder = local_folder(store), local_folder(other)
+    if folder is not None and other_folder is not None:
+        return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(other_folder))
+    scheme, _, path = store.partition("://")
+    other_scheme, _, other_path = other.partition("://")
+    path, other_path = path.rstrip("/"), other_path.rstrip("/")
+    if scheme.lower() != other_scheme.lower() or not f"{path}/".startswith(f"{other_path}/"):
+        return False
+    # What a client may take for something else than a name: such a URL may lead out again.
+    rest = path.removeprefix(other_path)
+    return not any(part in {".", ".."} for part in rest.split("/")) and not _NOT_PLAIN.search(rest)
 
 
 class UrlStore:

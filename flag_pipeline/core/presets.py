@@ -3,8 +3,10 @@
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from flag_pipeline.core.addresses import may_hold_secret
 from flag_pipeline.errors import ConfigurationError
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
 GIF = frozenset({"gif"})
 ANY_FORMAT = frozenset({"gif", "png", "jpeg", "webp"})
 
@@ -79,28 +81,40 @@ PRESETS = {preset.name: preset for preset in (EMBEDDED, FLUENTPYTHON, FLAGCDN)}
 def find_preset(source: str) -> SourcePreset:
     """Return the preset called *source*, or one for the base URL that *source* is.
 
-    `flagcdn@https://mirror.example` is the layout of a preset at another base URL. Raises ConfigurationError for
-    anything else.
+    `flagcdn@https://mirror.example` is the layout of a preset at another base URL. Two spellings of one base URL give
+    equal presets. Raises ConfigurationError for anything else; it does not show what may hold a secret.
     """
     if preset := PRESETS.get(source):
         return preset
     layout, _, address = source.partition("@")
-    if layout in PRESETS and _is_base_url(address):
-        return replace(PRESETS[layout], name=source, base_url=address.rstrip("/"), is_public=False)
-    if _is_base_url(source):
-        return SourcePreset(name=source, base_url=source.rstrip("/"))
-    raise ConfigurationError(
-        f"unknown source {source!r}; use one of {', '.join(PRESETS)}, the http(s) base URL of the book's layout, or "
+    if layout in PRESETS and (base_url := _base_url(address)):
+        return replace(PRESETS[layout], name=f"{layout}@{base_url}", base_url=base_url, is_public=False)
+    if base_url := _base_url(source):
+        return SourcePreset(name=base_url, base_url=base_url)
+    choices = (
+        f"use one of {', '.join(PRESETS)}, the http(s) base URL of the book's layout, or "
         "such as flagcdn@https://mirror.example"
     )
+    if may_hold_secret(address if layout in PRESETS else source):
+        raise ConfigurationError(
+            "the address of a source is recorded with every flag, so it must be http(s)://host:port/path without user "
+            "information, query or fragment (send a secret in FLAG_HEADERS); it is not shown here, because it may hold "
+            f"a secret; {choices}"
+        )
+    raise ConfigurationError(f"unknown source {source!r}; {choices}")
 
 
-def _is_base_url(address: str) -> bool:
+def _base_url(address: str) -> str:
+    """Return the one spelling of the base URL *address*, an empty text if it is none."""
+    if may_hold_secret(address) or not address.isprintable():
+        return ""
     try:
         parts = urlsplit(address)
-        is_addressable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        port = parts.port
     except ValueError:
-        return False
-    # The address is recorded, shown and published with every flag: no place for a password.
-    is_harmless = address.isprintable() and parts.username is None and not parts.query and not parts.fragment
-    return parts.scheme in {"http", "https"} and is_addressable and is_harmless
+        return ""
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or port == 0:
+        return ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    authority = host if port in {None, DEFAULT_PORTS[parts.scheme]} else f"{host}:{port}"
+    return f"{parts.scheme}://{authority}{parts.path.rstrip('/')}"

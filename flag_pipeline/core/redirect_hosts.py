@@ -2,6 +2,9 @@
 
 from urllib.parse import urlsplit
 
+# The entry itself is not shown: it may hold a password.
+_NO_HOST = "an entry is not a host, or host:port; it is not shown, because it may hold a secret"
+
 
 def parse_host(entry: str) -> tuple[str, int | None]:
     """Return the host of *entry* in lower case, and the port if it has one.
@@ -13,8 +16,8 @@ def parse_host(entry: str) -> tuple[str, int | None]:
         parts = urlsplit(f"//[{entry}]" if is_bare_ipv6 else f"//{entry}")
         host, port = parts.hostname, parts.port
     except ValueError as exc:
-        raise ValueError(f"{entry!r} is not a host, or host:port") from exc
+        raise ValueError(_NO_HOST) from exc
     is_host_alone = parts.path == parts.query == parts.fragment == "" and parts.username is None
     if not host or port == 0 or not is_host_alone or entry.endswith(":"):
-        raise ValueError(f"{entry!r} is not a host, or host:port")
+        raise ValueError(_NO_HOST)
     return host, port

@@ -1,5 +1,6 @@
 """One country's way through the pipeline: ask, check, store; and the boundary that keeps its failure its own."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from flag_pipeline.core.shared_metadata import SharedMetadata
 from flag_pipeline.core.sink import FileSink, flag_path
 from flag_pipeline.core.source import Answer, FlagSource, Meter
 from flag_pipeline.core.structure import Limits
+from flag_pipeline.core.undo import restore
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, ImageError, SourceError, printable
 from flag_pipeline.models import (
     Country,
@@ -65,12 +67,40 @@ class Refresher:
     history_keep: int = 10
     shared: SharedMetadata = field(default_factory=SharedMetadata)
     decoder: Decoder = field(default_factory=Decoder)
+    # The records of changed countries as they were at the start of the run.
+    _before: dict[str, FlagRecord] = field(default_factory=dict, init=False, repr=False)
 
     async def refresh(self, code: str) -> Outcome:
         """Bring the stored files of *code* up to date and say what came of it; never raises for a country's sake."""
         meter = Meter()
         outcome = await _contained(self._fetch_and_save(code, meter), code, meter)
         return outcome if isinstance(outcome, Fetched) else await self.remember(outcome)
+
+    async def quiet(self) -> None:
+        """Wait until bytes that the source sent without a request would have come."""
+        await self.source.connections.quiet()
+
+    async def take_back(self) -> set[str]:
+        """Undo what was stored of countries whose answers may be those to other requests, and return their codes.
+
+        Each of them can be refreshed again after that.
+        """
+        connections = self.source.connections
+        codes = connections.doubtful_codes()
+        if codes:
+            self.shared.forget()
+        async with asyncio.TaskGroup() as group:
+            for code in codes & self._before.keys():
+                group.create_task(self._undo(code), name=f"undo-{code}")
+        connections.clear_doubts(codes)
+        return codes
+
+    async def _undo(self, code: str) -> None:
+        problem = await _contained(restore(self.sink, self._before[code]), code, Meter())
+        if problem is None:
+            del self._before[code]
+        else:
+            logger.warning("%s: a doubtful answer stays stored until the next one: %s", code, problem.reason)
 
     async def remember(self, missed: Missed) -> Missed:
         """Note the miss in the country's record, for the catalog, and say whether it is new; its good files stay.
@@ -96,6 +126,7 @@ class Refresher:
             record, image, is_new = await self._refresh_image(record, meter, stored.flag)
             new_image = image if is_new else None
         if record != known or new_country or new_image or self.sink.has_strays(record):
+            self._before.setdefault(code, known)
             # A flag that is gone since has been renamed by another run, whose record is the right one.
             await self.sink.save(record, image=new_image, country=new_country, lost=stored.flag is None)
         if record.changes != known.changes:

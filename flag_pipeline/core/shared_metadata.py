@@ -16,8 +16,13 @@ class SharedMetadata:
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Have the document fetched again by the next country that needs it."""
         self._names: dict[str, Any] | None = None
         self._error: SourceError | None = None
+        self._codes: set[str] = set()
 
     async def document_of(self, source: FlagSource, code: str, meter: Meter) -> bytes:
         """Return what the document says about *code*, as a metadata document of its own for `parse_country`.
@@ -25,6 +30,8 @@ class SharedMetadata:
         Raises FlagNotFoundError when it does not have the country, else what `FlagSource.fetch` raises.
         """
         url = source.preset.metadata_url(code)
+        # All of them are in doubt if the one answer is.
+        self._codes.add(code)
         async with self._lock:
             if self._names is None and self._error is None:
                 await self._fetch(source, url, code=code, meter=meter)
@@ -41,7 +48,7 @@ class SharedMetadata:
 
     async def _fetch(self, source: FlagSource, url: str, *, code: str, meter: Meter) -> None:
         try:
-            answer = await source.fetch(url, code=code, known=Validators(), meter=meter)
+            answer = await source.fetch(url, code=code, known=Validators(), meter=meter, codes=self._codes)
             self._names = parse_json_object(answer.content or b"", code=code, url=url)
         except FlagNotFoundError as exc:
             # A country may be missing; the list of all countries may not.

@@ -201,6 +201,10 @@ class FileSink:
         """Put *miss* into the country's record, whatever else is stored or lost; return whether it is new."""
         return bool(await self._saves.do(partial(self._note, code, miss)))
 
+    async def forget(self, code: str) -> None:
+        """Delete the country's flag, metadata and record, as if it had never been saved."""
+        await self._saves.do(partial(self._forget, code))
+
     def has_strays(self, record: FlagRecord) -> bool:
         """Whether the country has images that its record does not name: a run was killed while it saved them."""
         return record.image is not None and not self._flags_of.get(record.code, set()) <= {record.image.file}
@@ -253,6 +257,13 @@ class FileSink:
             self._files.write(record_path(code), dump_record(replace(known, miss=miss)))
             self._recorded.add(code)
             return True
+
+    def _forget(self, code: str) -> None:
+        with self._alone(code):
+            self._files.delete(record_path(code))
+            self._recorded.discard(code)
+            for path in (metadata_path(code), *self._flags_of.pop(code, ())):
+                self._files.delete(path)
 
     def _flag_in_place(self, record: FlagRecord, image: FlagImage | None, *, lost: bool) -> str | None:
         """Return the path of the record's image once it is there, None if it has none or has lost it."""

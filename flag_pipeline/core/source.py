@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from typing import cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from flag_pipeline.core.desync import CheckedConnector, exchanging
 from flag_pipeline.core.encoding import ACCEPTED, decode, max_encoded_bytes
 from flag_pipeline.core.gate import Circuit, Gate
 from flag_pipeline.core.guard import Guard, GuardedResolver
@@ -18,7 +20,7 @@ from flag_pipeline.core.http_errors import UNREACHABLE, parse_retry_after, trans
 from flag_pipeline.core.middlewares import EnvironmentProxies, OwnHeaders
 from flag_pipeline.core.presets import EMBEDDED, SourcePreset, find_preset
 from flag_pipeline.core.retry import RetryPolicy, Sleep, Try
-from flag_pipeline.core.reuse import ClosingResponse, FreshConnector, fresh_connection
+from flag_pipeline.core.reuse import ClosingResponse, fresh_connection
 from flag_pipeline.core.secret_headers import HEADERS_VARIABLE, headers_for
 from flag_pipeline.errors import (
     ErrorKind,
@@ -110,6 +112,7 @@ class FlagSource:
         self._origin = origin or preset.base_url
         self.settings = settings
         self._session = session
+        self.connections = cast("CheckedConnector", session.connector)
         self._gate = Gate(
             first=settings.first_requests,
             most=max_requests or settings.max_requests,
@@ -119,8 +122,14 @@ class FlagSource:
         self._retry = RetryPolicy.from_settings(settings)
         self._sleep = sleep
 
-    async def fetch(self, url: str, *, code: str, known: Validators, meter: Meter) -> Answer:
-        """Return the file at *url*, or `content=None` if it still is the one that *known* validates."""
+    async def fetch(
+        self, url: str, *, code: str, known: Validators, meter: Meter, codes: set[str] | None = None
+    ) -> Answer:
+        """Return the file at *url*, or `content=None` if it still is the one that *known* validates.
+
+        *codes* are the countries that rely on the answer, where there may be others besides *code*.
+        """
+        relying = {code} if codes is None else codes
 
         async def attempt(this: Try) -> Answer:
             meter.request_sent(again=this.last is not None)
@@ -130,7 +139,7 @@ class FlagSource:
                 translating(code=code, url=url),
                 fresh_connection(is_wanted=is_suspect),
             ):
-                async with asyncio.timeout(this.left_s):
+                async with exchanging(relying), asyncio.timeout(this.left_s):
                     return await self._attempt(url, code=code, known=known, meter=meter)
 
         return await self._retry.call(attempt, turn=partial(self._turn, code=code, url=url), sleep=self._sleep)
@@ -249,7 +258,7 @@ async def open_session(
     guarded = GuardedResolver(guard, resolver or aiohttp.DefaultResolver())
     async with aiohttp.ClientSession(
         # The gate bounds requests; a limit here would let queueing eat the deadline.
-        connector=FreshConnector(limit=0, resolver=guarded),
+        connector=CheckedConnector(limit=0, resolver=guarded),
         response_class=ClosingResponse,
         timeout=timeout,
         headers={"User-Agent": settings.user_agent or USER_AGENT, "Accept-Encoding": ACCEPTED},

@@ -1,9 +1,10 @@
 """Many countries at once, exactly one outcome each."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, assert_never
 
 from flag_pipeline.errors import ErrorKind
@@ -13,25 +14,38 @@ from flag_pipeline.models import Effort, FlagFailed, FlagNotFound, FlagSaved, Fl
 UNDER_WAY = 2
 # A small file for each country that is given up takes a moment; a store that hangs may be why there was no more time.
 NOTING_S = 10.0
+# Ctrl-C ends a command within two seconds.
+INTERRUPTED_S = 1.0
+IN_DOUBT = "the answer may be that to another request, and the run was interrupted before it could ask again"
 
 
 @dataclass(slots=True)
 class SweepSummary:
-    """What came of a sweep: counts, and the countries that brought nothing."""
+    """What came of a sweep: which countries were fetched, and which brought nothing."""
 
     requested: int
-    saved: int = 0
-    unchanged: int = 0
+    saved_codes: set[str] = field(default_factory=set)
+    unchanged_codes: set[str] = field(default_factory=set)
     not_found: list[FlagNotFound] = field(default_factory=list)
     failed: list[FlagFailed] = field(default_factory=list)
+
+    @property
+    def saved(self) -> int:
+        """How many countries have new content."""
+        return len(self.saved_codes)
+
+    @property
+    def unchanged(self) -> int:
+        """How many countries are as they were stored."""
+        return len(self.unchanged_codes)
 
     def add(self, outcome: Outcome) -> None:
         """Count one country's outcome."""
         match outcome:
             case FlagSaved():
-                self.saved += 1
+                self.saved_codes.add(outcome.code)
             case FlagUnchanged():
-                self.unchanged += 1
+                self.unchanged_codes.add(outcome.code)
             case FlagNotFound():
                 self.not_found.append(outcome)
             case FlagFailed():
@@ -39,15 +53,28 @@ class SweepSummary:
             case _:
                 assert_never(outcome)
 
+    def withdraw(self, codes: Iterable[str]) -> None:
+        """Forget the outcomes of *codes*, which will have others."""
+        self.saved_codes.difference_update(codes)
+        self.unchanged_codes.difference_update(codes)
+        self.not_found = [miss for miss in self.not_found if miss.code not in codes]
+        self.failed = [miss for miss in self.failed if miss.code not in codes]
+
 
 class Refreshing(Protocol):
-    """What is done for one country; neither raises for a country's sake."""
+    """What is done for one country; none of it raises for a country's sake."""
 
     async def refresh(self, code: str) -> Outcome:
         """Bring the country up to date and say what came of it."""
 
     async def remember(self, missed: Missed) -> Missed:
         """Note in the store that the country brought nothing, and say whether that is new."""
+
+    async def quiet(self) -> None:
+        """Wait until everything that could cast doubt on an answer would have come."""
+
+    async def take_back(self) -> set[str]:
+        """Undo what was stored of countries whose answers are in doubt, and return their codes."""
 
 
 async def sweep(
@@ -60,35 +87,91 @@ async def sweep(
 ) -> SweepSummary:
     """Refresh every code, record each outcome as soon as it is known, and return the summary.
 
-    Countries that are not done after *timeout_s* seconds fail with kind `timeout`, which the store is given NOTING_S
-    more to note. Memory is bounded by *max_requests*, not by the number of codes. When cancelled, it waits for nothing
-    more and records nothing more.
+    Countries whose answers turn out to be in doubt are refreshed and recorded again. Countries that are not done after
+    *timeout_s* seconds fail with kind `timeout`, which the store is given NOTING_S more to note. Memory is bounded by
+    *max_requests*, not by the number of codes. When cancelled, it records nothing more than that recorded answers are
+    in doubt.
     """
-    waiting = dict.fromkeys(codes)
-    summary = SweepSummary(requested=len(waiting))
+    run = _Sweep(codes, refresher, record, n_tasks=UNDER_WAY * max_requests)
+    too_late = partial(_given_up, kind=ErrorKind.TIMEOUT, reason=f"the sweep was ended after {timeout_s:g} s")
+    try:
+        async with _within(timeout_s):
+            await run.fetch_all()
+    except asyncio.CancelledError:
+        async with _within(INTERRUPTED_S):
+            for code in await run.reopen_doubtful():
+                await run.settle(await refresher.remember(_given_up(code, kind=ErrorKind.CONNECTION, reason=IN_DOUBT)))
+        raise
+    async with _within(NOTING_S):
+        await run.reopen_doubtful()
+        await run.settle_all(lambda code: refresher.remember(too_late(code)))
+    for code in list(run.waiting):
+        await run.settle(too_late(code))
+    return run.summary
 
-    async def settle(outcome: Outcome) -> None:
-        del waiting[outcome.code]
-        summary.add(outcome)
-        await record(outcome)
 
-    async def settle_all(obtain: Callable[[str], Awaitable[Outcome]], within_s: float) -> None:
-        todo = iter(list(waiting))
+class _Sweep:
+    """A sweep under way.
+
+    Attributes:
+        waiting: the countries without an outcome.
+    """
+
+    def __init__(
+        self,
+        codes: Iterable[str],
+        refresher: Refreshing,
+        record: Callable[[Outcome], Awaitable[None]],
+        *,
+        n_tasks: int,
+    ) -> None:
+        self.waiting = dict.fromkeys(codes)
+        self.summary = SweepSummary(requested=len(self.waiting))
+        self._refresher = refresher
+        self._record = record
+        self._n_tasks = n_tasks
+
+    async def fetch_all(self) -> None:
+        """Refresh every country, and again those whose answers turn out to be in doubt."""
+        is_first = True
+        while is_first or await self.reopen_doubtful():
+            is_first = False
+            await self.settle_all(self._refresher.refresh)
+            await self._refresher.quiet()
+
+    async def settle_all(self, obtain: Callable[[str], Awaitable[Outcome]]) -> None:
+        """Obtain and settle the outcome of every country that has none."""
+        todo = iter(list(self.waiting))
 
         async def work() -> None:
             for code in todo:
-                await settle(await obtain(code))
+                await self.settle(await obtain(code))
 
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_s), asyncio.TaskGroup() as group:
-                for number in range(min(len(waiting), UNDER_WAY * max_requests)):
-                    group.create_task(work(), name=f"sweep-{number}")
+        async with asyncio.TaskGroup() as group:
+            for number in range(min(len(self.waiting), self._n_tasks)):
+                group.create_task(work(), name=f"sweep-{number}")
 
-    def too_late(code: str) -> FlagFailed:
-        return FlagFailed(code, ErrorKind.TIMEOUT, f"the sweep was ended after {timeout_s:g} s", "", 0, Effort())
+    async def settle(self, outcome: Outcome) -> None:
+        """Count and record one country's outcome."""
+        del self.waiting[outcome.code]
+        self.summary.add(outcome)
+        await self._record(outcome)
 
-    await settle_all(refresher.refresh, timeout_s)
-    await settle_all(lambda code: refresher.remember(too_late(code)), NOTING_S)
-    for code in list(waiting):
-        await settle(too_late(code))
-    return summary
+    async def reopen_doubtful(self) -> list[str]:
+        """Withdraw the outcomes that came from answers in doubt, and return their countries."""
+        codes = sorted(await self._refresher.take_back() - self.waiting.keys())
+        self.summary.withdraw(codes)
+        self.waiting |= dict.fromkeys(codes)
+        return codes
+
+
+@asynccontextmanager
+async def _within(limit_s: float) -> AsyncIterator[None]:
+    """Leave the block after *limit_s* seconds at the latest."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            yield
+
+
+def _given_up(code: str, *, kind: ErrorKind, reason: str) -> FlagFailed:
+    return FlagFailed(code, kind, reason, "", 0, Effort())

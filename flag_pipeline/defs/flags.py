@@ -10,6 +10,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
 from pydantic import Field
 
 from flag_pipeline.core.countries import select_codes
@@ -34,6 +39,7 @@ POOL = "flag_source"
 # The schedule fetches daily: one missed night is worth a look, three are an outage.
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3), warn_window=timedelta(hours=36))
 NAMED_IN_FAILURE = 10
+RANGE_TAGS = (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
 
 
 class FetchConfig(dg.Config):
@@ -119,13 +125,35 @@ def requested_codes(context: dg.AssetExecutionContext, config: FetchConfig) -> l
             allow_retries=False,
         )
     if is_partitioned:
-        return list(context.partition_keys)
+        return partition_keys(context)
     try:
         codes = select_codes(config.countries, context.assets_def.partitions_def.get_partition_keys())
     except FlagPipelineError as exc:
         raise dg.Failure(str(exc), allow_retries=False) from exc
     plan_partitions(context, codes, step=STEP)
     return codes
+
+
+def partition_keys(context: dg.AssetExecutionContext) -> list[str]:
+    """Return the partitions that the run's tags ask for.
+
+    Raises `dg.Failure` for a partition that does not exist and for a reversed range, of which Dagster makes no
+    partitions at all: the run would succeed without having fetched anything.
+    """
+    tags, existing = context.run.tags, context.assets_def.partitions_def.get_partition_keys()
+    wanted = [tags[name] for name in (*RANGE_TAGS, PARTITION_NAME_TAG) if name in tags]
+    if unknown := [key for key in dict.fromkeys(wanted) if key not in existing]:
+        raise dg.Failure(
+            f"there is no partition {' and no partition '.join(map(repr, unknown))}: partitions are the codes of ISO "
+            "3166-1 in capitals and those of FLAG_EXTRA_CODES, less the codes that the source is known to lack",
+            allow_retries=False,
+        )
+    if keys := list(context.partition_keys):
+        return keys
+    raise dg.Failure(
+        f"the range from {wanted[0]} to {wanted[-1]} is reversed: choose {wanted[-1]} to {wanted[0]}",
+        allow_retries=False,
+    )
 
 
 @contextmanager

@@ -187,14 +187,14 @@ class Deployment:
 
         return wait_for(f"the end of backfill {backfill_id}", probe, timeout_s=150)
 
-    def launch_refresh(self, tags: dict[str, str]) -> str:
+    def launch_refresh(self, tags: dict[str, str], **run_config: Any) -> str:
         """Launch the job refresh_flags with *tags*, as a schedule does, and return the run's id."""
         started = self.ask(
             """mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
                 __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }""",
             params={
                 "selector": {**LOCATION, "jobName": "refresh_flags"},
-                "runConfigData": {},
+                "runConfigData": run_config,
                 "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
             },
         )
@@ -221,6 +221,16 @@ class Deployment:
             return status if status in {"SUCCESS", "FAILURE", "CANCELED"} else None
 
         return wait_for(f"the end of run {run_id}", probe)
+
+    def failure_of(self, run_id: str) -> str:
+        """Everything that the UI shows of why a run failed."""
+        answer = self.ask(
+            """query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
+                ... on ErrorEvent { error { message causes { message } } }
+                ... on ExecutionStepFailureEvent { failureMetadata { description } } } } } }""",
+            id=run_id,
+        )
+        return json.dumps(answer)
 
     def runs_of(self, job: str) -> list[dict[str, Any]]:
         """The runs of a job, or of the asset of its name where automation launched them; latest first."""

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,52 @@ def flag_pipeline(tmp_path: Path) -> CommandLine:
     (home / "dagster.yaml").write_bytes((project_root() / "dagster_home" / "dagster.yaml").read_bytes())
     settings = {"DAGSTER_HOME": str(home), "FLAG_STORE": str(tmp_path / "store"), "FLAG_RETRY_INITIAL_S": "0.01"}
     return CommandLine(tmp_path, {**os.environ, **settings})
+
+
+SECRET = "hunter2"  # noqa: S105 - made up
+
+
+def bytes_below(folder: Path) -> bytes:
+    """The content of every file below the folder, and the name of each."""
+    return b"\n".join(
+        str(path).encode() + b"\n" + (path.read_bytes() if path.is_file() else b"") for path in folder.rglob("*")
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "command"),
+    [
+        (f"FLAG_SOURCE=https://user:{SECRET}@127.0.0.1:9/flags", "run CN"),
+        (f"FLAG_SOURCE=https//user:{SECRET}@127.0.0.1:9/flags", "run CN --json"),
+        (f"FLAG_SOURCE=flagcdn@http://127.0.0.1:9/?key={SECRET}", "retry"),
+        (f"FLAG_SOURCE=https://{SECRET}@127.0.0.1:9", "status"),
+        (f"FLAG_STORE=s3://user:{SECRET}@bucket/flags", "run CN --json"),
+        (f"FLAG_STORE=memory://user:{SECRET}@flags", "catalog"),
+        (f"FLAG_ALLOWED_SOURCES=https://user:{SECRET}@127.0.0.1:9", "run CN"),
+        (f"FLAG_ALLOWED_STORES=s3://user:{SECRET}@bucket", "run CN"),
+        (f"FLAG_REDIRECT_HOSTS=user:{SECRET}@127.0.0.1", "run CN"),
+        (f"AWS_ENDPOINT_URL=http://user:{SECRET}@127.0.0.1:9", "run CN"),
+        (f"FLAG_SOURCE=https://user:{SECRET}@127.0.0.1:9", "ui --port 1"),
+        (f"FLAG_SORCE={SECRET}", "run CN"),
+        ("", f"run CN --source https://user:{SECRET}@127.0.0.1:9"),
+        ("", f"run CN --json --store s3://user:{SECRET}@bucket"),
+        ("", f"coverage --source https://127.0.0.1:9/?key={SECRET}"),
+    ],
+)
+def test_secret_in_an_address_is_refused_in_one_line_and_found_nowhere(
+    flag_pipeline: CommandLine, variable: str, command: str
+) -> None:
+    """Exit code 2, one line that names the setting, and nothing of the secret in the instance or the store."""
+    name, _, value = variable.partition("=")
+    environment = {**flag_pipeline.environment, **({name: value} if name else {})}
+
+    done = replace(flag_pipeline, environment=environment)(*command.split(), expect=2)
+
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"flag-pipeline: {name or 'FLAG_'}")
+    assert SECRET not in done.stderr
+    assert SECRET.encode() not in bytes_below(flag_pipeline.folder)
 
 
 def test_run_fetches_every_country_of_the_world(flag_pipeline: CommandLine) -> None:

@@ -178,6 +178,43 @@ def store_run(instance: dg.DagsterInstance, **like: Any) -> dg.DagsterRun:
     return instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, **like)
 
 
+def test_a_reexecution_elsewhere_repeats_source_and_store_or_is_refused(
+    shell: Shell, flag_server: FlagServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run configuration has source, store and options, not the environment's limits; the source has to be allowed."""
+    monkeypatch.setenv("FLAG_ATTEMPTS", "1")
+    flag_server.break_country("FR", answer(500))
+    run_id = shell.json("run", "FR", "--source", flag_server.url, "-m", "2", expect=1)["run_id"]
+    flag_server.break_country("FR")
+    flag_server.requests.clear()
+
+    with launch.open_instance() as instance:
+        run = instance.get_run_by_id(run_id)
+        assert run is not None
+        results = []
+        for allowed in ("", flag_server.url):
+            monkeypatch.setenv("FLAG_ALLOWED_SOURCES", allowed)
+            job = build_definitions(load_settings()).resolve_job_def("refresh_flags")
+            results.append(
+                job.execute_in_process(
+                    run_config=run.run_config, partition_key="FR", instance=instance, raise_on_error=False
+                )
+            )
+
+    refused, repeated = results
+    assert run.run_config["resources"] == {
+        "flag_source": {"config": {"source": flag_server.url, "max_requests": 2}},
+        "file_sink": {"config": {"store": str(shell.store)}},
+    }
+    assert not refused.success
+    assert (
+        f"add it to FLAG_ALLOWED_SOURCES and reload, or use the command line: flag-pipeline retry --source"
+        f" {flag_server.url}"
+    ) in launch._error_of(refused.all_events)  # noqa: SLF001 - the line that the command line would print
+    assert repeated.success
+    assert set(flag_server.codes_asked_for()) == {"FR"}
+
+
 def test_a_reexecution_under_way_is_left_alone(shell: Shell, flag_server: FlagServer) -> None:
     """It carries the tags of the command line's run that it repeats, but another process executes it."""
     flag_server.break_country("CN", answer(500))

@@ -9,6 +9,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
 
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.freshness import fetched_before
@@ -152,6 +154,50 @@ def test_a_run_for_nothing_or_for_two_things_says_what_to_do(
     assert failure.user_failure_data is not None
     assert "one of the two" in (failure.user_failure_data.description or "")
     assert instance.get_materialized_partitions(FLAG_IMAGE) == set()
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        (ranged("IT", "FR"), "the range from IT to FR is reversed: choose FR to IT"),
+        (ranged("ZW", "AD"), "the range from ZW to AD is reversed: choose AD to ZW"),
+        (ranged("", ""), "there is no partition ''"),
+        ({"dagster/partition": "XX"}, "there is no partition 'XX'"),
+        ({"dagster/partition": "fr"}, "there is no partition 'fr'"),
+        ({"dagster/partition": ""}, "there is no partition ''"),
+    ],
+)
+def test_a_range_or_a_partition_that_cannot_be_fails_the_run(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer, tags: dict[str, str], message: str
+) -> None:
+    """A reversed range and an unknown partition are one line in the failed run, and nothing is fetched."""
+    result = launch(instance, settings, tags=tags)
+
+    assert not result.success
+    failure = next(event for event in result.all_events if event.is_step_failure).step_failure_data
+    assert failure.user_failure_data is not None
+    said = failure.user_failure_data.description or ""
+    assert said.startswith(message)
+    assert "\n" not in said
+    assert flag_server.requests == []
+
+
+@pytest.mark.parametrize(("first", "last"), [("XX", "FR"), ("FR", "XX"), ("XX", "XX")])
+def test_a_range_of_partitions_that_vanished_since_it_was_launched_fails_the_run(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer, first: str, last: str
+) -> None:
+    """XX was an extra code when the run was stored; Dagster itself refuses to store such a run otherwise."""
+    before = build_definitions(settings.model_copy(update={"extra_codes": ["XX"]})).resolve_job_def("refresh_flags")
+    run = instance.create_run_for_job(before, run_config=QUIET, tags=ranged(first, last))
+    job = build_definitions(settings).resolve_job_def("refresh_flags")
+
+    result = execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
+
+    assert not result.success
+    failure = next(event for event in result.all_events if event.is_step_failure).step_failure_data
+    assert failure.user_failure_data is not None
+    assert (failure.user_failure_data.description or "").startswith("there is no partition 'XX': partitions are")
+    assert flag_server.requests == []
 
 
 def test_embedded_source_has_every_country(instance: dg.DagsterInstance, tmp_path: Path) -> None:

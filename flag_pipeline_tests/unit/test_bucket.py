@@ -50,6 +50,17 @@ def test_without_credentials_nobody_is_asked_for_them() -> None:
         open_bucket("s3://flags/x")
 
 
+def test_secret_in_the_servers_address_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bucket checks it too, because a caller may open a bucket without the settings."""
+    pytest.importorskip("obstore", reason="the extra s3 is not installed")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:hunter2@127.0.0.1:1")
+
+    with pytest.raises(SinkError, match="AWS_ENDPOINT_URL may hold a secret") as caught:
+        open_bucket("s3://flags/x")
+
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("url", "endpoint", "message"),
     [("s3://flags", "localhost:8333", "must begin with http"), ("s3:///flags", "http://127.0.0.1:1", "cannot use s3:")],

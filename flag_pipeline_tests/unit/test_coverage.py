@@ -20,6 +20,28 @@ class HalfSilentSource(FakeSource):
         return await super().fetch(url, **rest)
 
 
+class SwappingSource(FakeSource):
+    """Says that it lacks FR, which is the answer to another request."""
+
+    async def fetch(self, url: str, **rest: Any) -> Answer:
+        """Give the wrong answer once."""
+        if "fr/fr.gif" not in self.asked_for and "/fr/" in url:
+            self.connections.doubtful.add("FR")
+            self.asked_for.append("fr/fr.gif")
+            raise FlagNotFoundError("404", code="FR", url=url)
+        return await super().fetch(url, **rest)
+
+
+def test_answers_in_doubt_are_asked_for_again() -> None:
+    """The second answer counts."""
+    source = SwappingSource({"cn/cn.gif": gif(), "fr/fr.gif": gif("FR")})
+
+    found = asyncio.run(survey(source, ["CN", "FR"], timeout_s=60))  # type: ignore[arg-type]
+
+    assert found == Coverage(has=["CN", "FR"])
+    assert sorted(source.asked_for) == ["cn/cn.gif", "fr/fr.gif", "fr/fr.gif"]
+
+
 def test_answers_are_told_apart() -> None:
     """A flag, none, and an answer that is neither; a code outside the standard is not lacking."""
     missing = FlagNotFoundError("404", code="AQ", url="")

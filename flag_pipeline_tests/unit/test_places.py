@@ -8,7 +8,7 @@ import pytest
 from upath import UPath
 
 from flag_pipeline.core.folder import LocalFolder
-from flag_pipeline.core.places import UrlStore, open_store
+from flag_pipeline.core.places import UrlStore, is_within, open_store
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import SinkError
 
@@ -55,3 +55,40 @@ def test_missing_client_of_a_url_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
     with pytest.raises(SinkError, match=r"cannot use gs://flags/x: .*gcsfs"):
         open_store("gs://flags/x")
+
+
+@pytest.mark.parametrize(
+    ("store", "other", "expected"),
+    [
+        ("/srv/flags", "/srv/flags/", True),
+        ("/srv/flags/x", "/srv/flags", True),
+        ("/srv/flags/../other", "/srv/flags", False),
+        ("/srv/flags-2", "/srv/flags", False),
+        ("file:///srv/flags/x", "/srv/flags", True),
+        ("/srv/flags", "file:///srv", True),
+        ("s3://bucket/flags/x/", "S3://bucket/flags", True),
+        ("s3://bucket/x", "s3://bucket", True),
+        ("s3://Bucket/x", "s3://bucket", False),
+        ("s3://bucket-2/x", "s3://bucket", False),
+        ("s3a://bucket/x", "s3://bucket", False),
+        ("s3://bucket/a/../../other", "s3://bucket/a", False),
+        ("s3://bucket/a/./b", "s3://bucket/a", False),
+        ("s3://bucket/a//b", "s3://bucket/a", False),
+        ("s3://bucket/a/%2e%2e/b", "s3://bucket/a", False),
+        ("s3://bucket/a::file:///etc", "s3://bucket", False),
+        ("s3://bucket/a", "/srv", False),
+    ],
+)
+def test_what_lies_within_another_store_is_known(store: str, other: str, *, expected: bool) -> None:
+    """The store itself and what is below it; a URL that a client may read in another way is not."""
+    assert is_within(store, other) is expected
+
+
+def test_a_link_lies_where_it_leads(tmp_path: Path) -> None:
+    """Not where its name is."""
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "inside" / "link").symlink_to(tmp_path / "outside")
+
+    assert not is_within(str(tmp_path / "inside" / "link" / "x"), str(tmp_path / "inside"))
+    assert is_within(str(tmp_path / "inside" / "link"), str(tmp_path / "outside"))

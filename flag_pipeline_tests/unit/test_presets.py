@@ -40,3 +40,32 @@ def test_fluentpython_lacks_55_countries_and_is_public() -> None:
     """249 less 55 is the book's 194, and DNS may not turn that host into a private one."""
     assert len(set(iso_codes()) - FLUENTPYTHON.lacks) == 194
     assert FLUENTPYTHON.is_public
+
+
+@pytest.mark.parametrize(
+    ("spelling", "other"),
+    [
+        ("HTTPS://Example.com:443/Flags//", "https://example.com/Flags"),
+        ("http://[::1]:80", "http://[::1]/"),
+        ("flagcdn@HTTP://mirror.example:80/", "flagcdn@http://mirror.example"),
+    ],
+)
+def test_spellings_of_one_base_url_are_one_source(spelling: str, other: str) -> None:
+    """Scheme and host in any case, the scheme's own port and slashes at the end make no other source."""
+    assert find_preset(spelling) == find_preset(other)
+
+
+@pytest.mark.parametrize(
+    ("source", "other"),
+    [
+        ("https://flagcdn.com", "flagcdn"),
+        ("flagcdn@https://flagcdn.com", "flagcdn"),
+        ("https://x/a", "https://x/A"),
+        ("https://x", "http://x"),
+        ("http://x:8080", "http://x"),
+        ("https://x/a/../b", "https://x/b"),
+    ],
+)
+def test_other_addresses_and_layouts_are_other_sources(source: str, other: str) -> None:
+    """A path's case and spelling are the server's business, and a preset is not its address."""
+    assert find_preset(source) != find_preset(other)

@@ -1,12 +1,13 @@
 """Settings: names, limits, and one clear line for a mistake."""
 
 import os
+import traceback
 from pathlib import Path
 
 import pytest
 
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.settings import dagster_home, load_settings, project_root
+from flag_pipeline.settings import Settings, dagster_home, load_settings, project_root
 
 
 def test_defaults_need_nothing() -> None:
@@ -45,6 +46,108 @@ def test_mistake_is_one_line_that_names_the_setting(name: str, value: str, messa
         load_settings(**{name: value})
 
     assert str(caught.value).startswith(message)
+
+
+SECRET = "hunter2"  # noqa: S105 - made up
+
+
+@pytest.mark.parametrize("given_as", ["variable", "argument"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("source", f"https://user:{SECRET}@x/flags"),
+        ("source", f"https//user:{SECRET}@x"),
+        ("source", f"flagcdn@https://x/?token={SECRET}"),
+        ("store", f"s3://user:{SECRET}@bucket/flags"),
+        ("store", f"ftp://user:{SECRET}/x@host/flags"),
+        ("redirect_hosts", f"good.example,user:{SECRET}@x"),
+        ("allowed_sources", f"embedded,https://user:{SECRET}@x"),
+        ("allowed_stores", f"data,s3://user:{SECRET}@bucket"),
+    ],
+)
+def test_secret_in_an_address_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, given_as: str
+) -> None:
+    """The line names the setting and says why; neither it nor any error behind it shows the secret."""
+    if given_as == "variable":
+        monkeypatch.setenv(f"FLAG_{name.upper()}", value)
+    with pytest.raises(ConfigurationError, match=f"FLAG_{name.upper()}: .*not shown.*secret") as caught:
+        load_settings(**({name: value} if given_as == "argument" else {}))
+
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_secret_in_the_address_of_a_bucket_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the store is, because run configuration may name another one."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:{SECRET}@127.0.0.1:8333")
+
+    with pytest.raises(ConfigurationError, match=r"AWS_ENDPOINT_URL: .*not shown.*secret") as caught:
+        load_settings()
+
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Each setting keeps its default, which is what a template with an empty value wants."""
+    unset = load_settings()
+    monkeypatch.setenv(f"FLAG_{name.upper()}", "")
+
+    assert load_settings() == unset
+
+
+@pytest.mark.parametrize("store", ["", " ", "a\0b", "~no-such-user/flags"])
+def test_store_that_names_no_place_is_one_line(store: str) -> None:
+    """An empty option, which would be the checkout, a null character, and the home of a user that there is not."""
+    with pytest.raises(ConfigurationError, match=r"FLAG_STORE: .*name a"):
+        load_settings(store=store)
+
+
+def test_empty_dagster_home_counts_as_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The instance is in `dagster_home/` of the current folder, where there is no checkout."""
+    monkeypatch.setattr("flag_pipeline.settings.project_root", lambda: tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", "")
+
+    assert dagster_home() == tmp_path / "dagster_home"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("FLAG_SORCE", "FLAG_SOURCE"),
+        ("FLAG_STORES", "FLAG_STORE"),
+        ("FLAG_TIMEOUT", "FLAG_TIMEOUT_S"),
+        ("flag_max_request", "FLAG_MAX_REQUESTS"),
+        ("FLAG_ALLOWED_SOURCE", "FLAG_ALLOWED_SOURCES"),
+    ],
+)
+def test_mistyped_variable_is_an_error_that_names_the_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    """Ignored, it would fetch from another source or store somewhere else than its user wants."""
+    monkeypatch.setenv(name, "x")
+
+    with pytest.raises(ConfigurationError, match=f"{name} is not a setting; did you mean {meant}[?]"):
+        load_settings()
+
+
+def test_unknown_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It may be another program's; its value is not shown, and an empty one counts as unset."""
+    monkeypatch.setenv("FLAG_POLE_HEIGHT", SECRET)
+    monkeypatch.setenv("FLAG_POLE_WIDTH", "")
+    monkeypatch.setenv("FLAG_SORCE", "")
+
+    load_settings()
+
+    assert caplog.messages == ["FLAG_POLE_HEIGHT is not a setting of flag-pipeline; it is ignored"]
+
+
+def test_settings_know_what_was_given_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arguments are given, variables are not."""
+    monkeypatch.setenv("FLAG_ATTEMPTS", "3")
+
+    assert load_settings(source="flagcdn", store=None).given == {"source"}
+    assert load_settings().given == set()
 
 
 def test_store_may_be_a_url_or_a_folder_of_the_user() -> None:
@@ -90,5 +193,5 @@ def test_redirect_hosts_are_hosts_with_or_without_a_port(hosts: str) -> None:
 )
 def test_redirect_host_that_is_none_is_refused(entry: str) -> None:
     """It would never match."""
-    with pytest.raises(ConfigurationError, match=r"FLAG_REDIRECT_HOSTS: .* is not a host, or host:port"):
+    with pytest.raises(ConfigurationError, match="FLAG_REDIRECT_HOSTS: an entry is not a host, or host:port"):
         load_settings(redirect_hosts=entry)

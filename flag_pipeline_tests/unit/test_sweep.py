@@ -184,3 +184,65 @@ async def test_cancelling_records_nothing_more() -> None:
         await task
 
     assert [outcome.code for outcome in ledger.outcomes] == ["000"]
+
+
+async def test_country_in_doubt_is_settled_again_and_counts_once() -> None:
+    """Whatever its first outcome was, the second one is what the summary says."""
+    codes = CODES[:4]
+    refreshed: set[str] = set()
+
+    async def refresh(code: str) -> Outcome:
+        is_again = code in refreshed
+        refreshed.add(code)
+        if is_again:
+            return OUTCOMES[1 if code == "000" else 0](code)
+        return OUTCOMES[int(code)](code)
+
+    ledger, refresher = Ledger(), FakeRefresher(refresh)
+    refresher.doubtful = [{"000", "001"}, {"002", "003"}]
+    summary = await sweep(codes, refresher, ledger.record, max_requests=10, timeout_s=60)
+
+    assert [outcome.code for outcome in ledger.outcomes] == [*codes, *codes]
+    assert (summary.requested, summary.saved_codes, summary.unchanged_codes) == (4, {"001", "002", "003"}, {"000"})
+    assert (summary.not_found, summary.failed) == ([], [])
+
+
+async def test_country_in_doubt_at_the_deadline_has_failed() -> None:
+    """There is no time to fetch it again, and its first outcome may be wrong."""
+
+    async def refresh(code: str) -> Outcome:
+        if code == "001":
+            await asyncio.Event().wait()
+        return OUTCOMES[0](code)
+
+    ledger, refresher = Ledger(), FakeRefresher(refresh)
+    refresher.doubtful = [{"000"}]
+    summary = await sweep(["000", "001", "002"], refresher, ledger.record, max_requests=10, timeout_s=0.05)
+
+    assert summary.saved_codes == {"002"}
+    assert sorted((miss.code, miss.kind) for miss in summary.failed) == [
+        ("000", ErrorKind.TIMEOUT),
+        ("001", ErrorKind.TIMEOUT),
+    ]
+
+
+async def test_cancelling_records_that_a_stored_answer_is_in_doubt() -> None:
+    """Nothing else is recorded, not even of another country in doubt that has no outcome yet."""
+    ledger, settled = Ledger(), asyncio.Event()
+
+    async def refresh(code: str) -> Outcome:
+        if code != "000":
+            settled.set()
+            await asyncio.Event().wait()
+        return OUTCOMES[0](code)
+
+    refresher = FakeRefresher(refresh)
+    refresher.doubtful = [{"000", "001"}]
+    task = asyncio.create_task(sweep(CODES, refresher, ledger.record, max_requests=10, timeout_s=60))
+    await settled.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert [(type(outcome), outcome.code) for outcome in ledger.outcomes] == [(FlagSaved, "000"), (FlagFailed, "000")]
+    assert [miss.kind for miss in refresher.remembered] == [ErrorKind.CONNECTION]

@@ -1,0 +1,29 @@
+"""Undoing what a run has stored of a country, because the answers that it stored may be those to other requests."""
+
+from flag_pipeline.core.history import history_folder, history_path
+from flag_pipeline.core.sink import FileSink, intact
+from flag_pipeline.models import FlagImage, FlagRecord, StoredImage
+
+
+async def restore(sink: FileSink, before: FlagRecord) -> None:
+    """Make the country's files those of *before*, its record at the start of the run.
+
+    A flag that was replaced since then comes back from the history. Raises SinkError.
+    """
+    flag = await _find_flag(sink, before.code, before.image) if before.image else None
+    if flag is None:
+        await sink.forget(before.code)
+    if before != FlagRecord(before.code):
+        await sink.save(before, image=flag, country=before.country, lost=flag is None)
+    await sink.keep_only(history_folder(before.code), {change.old_file for change in before.changes})
+
+
+async def _find_flag(sink: FileSink, code: str, stored: StoredImage) -> FlagImage | None:
+    """Return the flag that *stored* describes, None if its bytes are nowhere any more."""
+    for path in (stored.file, history_path(code, stored)):
+        content = intact(await sink.read(path), stored.sha256)
+        if content is not None:
+            return FlagImage(
+                content, stored.format, stored.width_px, stored.height_px, stored.sha256, thumbnail=stored.thumbnail
+            )
+    return None
