@@ -157,6 +157,11 @@ EXCLUSIONS = (
     ),
     _exclude({Layout.EMBEDDED}, {*End} - {End.COMPLETE}, "nothing holds or spoils an answer of the embedded server"),
     _exclude(
+        {Layout.EMBEDDED},
+        {Way.HEALING, Way.REEXECUTION},
+        "the embedded server fails no country that could be fetched again",
+    ),
+    _exclude(
         {Partitions.REVERSED},
         {Way.COMMAND, Way.BACKFILL, Way.CHUNKS, Way.SCHEDULE, Way.HEALING, Way.REEXECUTION},
         "these ways name countries one by one, or all of them in their order",

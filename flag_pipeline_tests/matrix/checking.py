@@ -268,7 +268,7 @@ class Checker:
 
 def _row_statuses(stored: StoredFlag) -> set[str]:
     if stored.content is not None:
-        return {"stale"} if stored.miss else {"ok"}
+        return {"ok"} if not stored.miss else {"stale", ABSENT} if stored.miss == ABSENT else {"stale"}
     if stored.sha256:
         return {"stale", "missing"}
     return {"not_found"} if stored.miss == ABSENT else {"missing"}

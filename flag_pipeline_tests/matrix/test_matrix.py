@@ -19,4 +19,6 @@ SEED = int(os.environ.get("MATRIX_SEED", random.SystemRandom().randrange(10**6))
 @pytest.mark.parametrize("case", all_pairs(), ids=str)
 def test_all_pairs(case: Case, tmp_path: Path) -> None:
     """Nothing is wrong after the launch, whichever two values come together in it."""
-    assert findings_of(case, tmp_path) == []
+    findings = findings_of(case, tmp_path)
+
+    assert not findings, "\n".join(findings)
