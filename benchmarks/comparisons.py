@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measuring import FLAG_PIPELINE, Measured, Place, RunFacts, Spread, facts_of, measure, new_place, server
-from benchmarks.shelf import synthetic_codes
+from benchmarks.provider import synthetic_codes
 from flag_pipeline.core.countries import iso_codes, iso_country
 from flag_pipeline.core.mirror import packaged_flags
 from flag_pipeline.settings import Settings
@@ -178,7 +178,7 @@ def partitions(extent: Extent) -> Iterator[Result]:
     """Measure sweeps of growing size; what starting costs is no partition's, so the fetching step counts."""
     samples = Samples()
     most = max(extent.sizes)
-    with new_place() as place, server(_shelf(most, 0), place) as url:
+    with new_place() as place, server(_provider(most, 0), place) as url:
         for _ in range(extent.repeats):
             for size in extent.sizes:
                 extra = ",".join(code for code in synthetic_codes(size) if code not in iso_codes())
@@ -198,7 +198,7 @@ def conditional(extent: Extent) -> Iterator[Result]:
     """Compare a refresh in which nothing has changed with the full fetch before it."""
     for size_bytes in extent.body_bytes:
         samples, bodies = Samples(), f"bodies of {size_bytes / 1e6:g} MB" if size_bytes else "small bodies"
-        with new_place() as place, server(_shelf(extent.n_codes, size_bytes), place) as url:
+        with new_place() as place, server(_provider(extent.n_codes, size_bytes), place) as url:
             for _ in range(extent.repeats):
                 with new_place() as fresh:
                     for kind in ("full fetch", "conditional refresh"):
@@ -229,9 +229,9 @@ def small_backlog(extent: Extent) -> Iterator[Result]:
     yield samples.at_most("http.server to embedded", ratio, 2)
 
 
-def _shelf(n_countries: int, size_bytes: int) -> list[str]:
+def _provider(n_countries: int, size_bytes: int) -> list[str]:
     options = ["--countries", str(n_countries), "--size-bytes", str(size_bytes)]
-    return [sys.executable, "-m", "benchmarks.shelf", *options]
+    return [sys.executable, "-m", "benchmarks.provider", *options]
 
 
 def _book_layout(folder: Path, codes: list[str]) -> Path:

@@ -66,11 +66,11 @@ async def fetch_all(url: str, folder: Path, max_requests: int, codes: list[str])
     """Fetch and save every country; the first error ends it all."""
     for part in ("metadata", "flags", "records"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    gate = asyncio.Semaphore(max_requests)
+    limiter = asyncio.Semaphore(max_requests)
     loop = asyncio.get_running_loop()
 
     async def body_of(session: aiohttp.ClientSession, path: str) -> bytes:
-        async with gate, session.get(f"{url}/{path}") as reply:
+        async with limiter, session.get(f"{url}/{path}") as reply:
             reply.raise_for_status()
             return await reply.read()
 
@@ -91,14 +91,15 @@ async def fetch_all(url: str, folder: Path, max_requests: int, codes: list[str])
 def build_catalog(folder: Path, countries: list[Fetched]) -> None:
     """Make tables, contact sheet and page of what was fetched."""
     # A script that only fetches has no need of any of these.
-    from flag_pipeline.core import contact_sheet, gallery
-    from flag_pipeline.core.catalog import CATALOG_FOLDER, CATALOG_SCHEMA, catalog_rows
+    from flag_pipeline.catalog import contact_sheet, gallery
+    from flag_pipeline.catalog.history import CHANGES_SCHEMA
+    from flag_pipeline.catalog.rows import CATALOG_FOLDER, CATALOG_SCHEMA, catalog_rows
+    from flag_pipeline.catalog.tables import render_table
     from flag_pipeline.core.countries import iso_country
-    from flag_pipeline.core.history import CHANGES_SCHEMA
-    from flag_pipeline.core.look import describe_look
-    from flag_pipeline.core.sink import HISTORY
-    from flag_pipeline.core.table import render_table
-    from flag_pipeline.models import FlagRecord, StoredImage, Validators
+    from flag_pipeline.core.layout import HISTORY
+    from flag_pipeline.core.models import FlagRecord, StoredImage
+    from flag_pipeline.fetching.models import Validators
+    from flag_pipeline.images.features import describe_features
 
     now = datetime.now(UTC)
     records, looks, content = {}, {}, {}
@@ -107,7 +108,7 @@ def build_catalog(folder: Path, countries: list[Fetched]) -> None:
         sha256, file = hashlib.sha256(flag).hexdigest(), f"flags/{code}.gif"
         image = StoredImage(file, "gif", width, height, len(flag), sha256, "", now, now, Validators())
         records[code] = FlagRecord(code, image=image, country=iso_country(code))
-        looks[sha256], content[code] = describe_look(flag), flag
+        looks[sha256], content[code] = describe_features(flag), flag
     rows = catalog_rows(records, records, looks)
     tiles = {code: contact_sheet.sheet_tile(flag) for code, flag in content.items()}
     cards = {row.code: gallery.card_thumbnail(row, content[row.code], n_flags=len(rows)) for row in rows}

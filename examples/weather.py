@@ -1,4 +1,4 @@
-"""Weather stations, each a partition of its own: a station that is down costs no other its temperature.
+"""Weather stations as partitions: a station that is down costs no other its temperature.
 
 Try it with the stations in a second terminal; Ctrl-C ends either:
 

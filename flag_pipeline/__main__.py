@@ -4,7 +4,7 @@ import atexit
 import gc
 import sys
 
-from flag_pipeline.cli import main
+from flag_pipeline.cli.app import main
 
 # Alembic and structlog would import these, and with them pygments, to colour tracebacks that nobody sees here. Both do
 # without where there is no such module, which is what None says.

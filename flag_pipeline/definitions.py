@@ -34,7 +34,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             catalog_follows(dg.DagsterRunStatus.SUCCESS),
             catalog_follows(dg.DagsterRunStatus.FAILURE),
             catalog_follows(dg.DagsterRunStatus.CANCELED),
-            healing(codes, HealingPolicy.from_settings(settings)),
+            healing(codes, HealingPolicy.from_settings(settings), source=settings.source, store=settings.store),
         ],
         resources={
             SOURCE_KEY: FlagSourceResource.from_settings(settings),

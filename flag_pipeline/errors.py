@@ -33,6 +33,7 @@ class ErrorKind(StrEnum):
     SERVER_ERROR = "server_error"
     SOURCE_DOWN = "source_down"
     NOT_FOUND = "not_found"
+    UNAVAILABLE = "unavailable"
     CONTRACT = "contract"
     SINK = "sink"
     LOCAL = "local"

@@ -21,15 +21,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from flag_pipeline.core.addresses import aws_variable_with_secret, store_may_hold_secret
+from flag_pipeline.addresses import aws_variable_with_secret, store_may_hold_secret
 from flag_pipeline.core.countries import EXTRA_CODE, iso_codes
 from flag_pipeline.core.presets import find_preset
-from flag_pipeline.core.redirect_hosts import parse_host
-from flag_pipeline.core.secret_headers import read_headers
-from flag_pipeline.core.store import MAX_FILE_BYTES
-from flag_pipeline.core.structure import Limits
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.same_origin import split_host
+from flag_pipeline.fetching.redirect_hosts import parse_host
+from flag_pipeline.fetching.secret_headers import read_headers
+from flag_pipeline.images.structure import Limits
+from flag_pipeline.stores.store import MAX_FILE_BYTES
+from flag_pipeline.ui.same_origin import split_host
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +84,17 @@ class SourceSettings(BaseModel):
     )
     sweep_timeout_s: float = Field(1800.0, gt=0, description="Seconds for all countries of a run together.")
     max_body_bytes: int = Field(1_048_576, ge=1024, le=MAX_FILE_BYTES, description="Largest decoded body, in bytes.")
+    revalidate_days: float = Field(
+        30.0,
+        ge=0,
+        description="Days after which a file without a strong ETag is fetched in full, whatever its date says.",
+    )
+    max_lost_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of the stored flags that the source may suddenly lack, if more than 3, before a run fails.",
+    )
     max_pixels: int = Field(4_000_000, ge=1, le=80_000_000, description="Largest image, in pixels over all its frames.")
     max_scans: int = Field(
         100, ge=1, le=10_000, description="Scans of a JPEG: each is a pass over all its pixels; usual files have 10."

@@ -27,8 +27,8 @@ _FORKING = multiprocessing.get_context("forkserver")
 # The imports take most of a process's time: they are done once, and each child starts from there.
 _FORKING.set_forkserver_preload(
     [
-        "flag_pipeline.launch",
-        "flag_pipeline.cli",
+        "flag_pipeline.cli.runs",
+        "flag_pipeline.cli.app",
         "dagster_shared",
         "flag_pipeline.core.mirror",
         "flag_pipeline_tests.crashing",
@@ -88,7 +88,7 @@ def _run(arguments: list[str], environment: dict[str, str], die_at: int, seen: A
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     sys.argv = ["flag-pipeline", *arguments]
-    from flag_pipeline.cli import main
+    from flag_pipeline.cli.app import main
 
     sys.addaudithook(_Fuse(environment["FLAG_STORE"], die_at, seen))
     main()

@@ -9,9 +9,10 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from flag_pipeline.core.models import Missed, Outcome
 from flag_pipeline.core.presets import SourcePreset
-from flag_pipeline.core.source import Answer, Meter
-from flag_pipeline.models import Missed, Outcome, Validators
+from flag_pipeline.fetching.client import Answer, FetchCounter
+from flag_pipeline.fetching.models import Validators
 from flag_pipeline.settings import SourceSettings, load_settings
 
 
@@ -61,13 +62,13 @@ class FakeSource:
         *,
         code: str,  # noqa: ARG002
         known: Validators,
-        meter: Meter,
+        counter: FetchCounter,
         codes: set[str] | None = None,  # noqa: ARG002
     ) -> Answer:
         """Give the file or raise its error, as FlagSource does."""
         path = url.removeprefix(f"{self.preset.base_url}/")
         self.asked_for.append(path)
-        meter.request_sent(again=False)
+        counter.request_sent(again=False)
         content = self.files[path]
         if isinstance(content, BaseException):
             raise content

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flag_pipeline.core.countries import iso_codes, iso_country
-from flag_pipeline.core.sink import flag_path, metadata_path, record_path
-from flag_pipeline.core.structure import Limits
+from flag_pipeline.core.layout import flag_path, metadata_path, record_path
 from flag_pipeline.errors import ErrorKind
+from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.flag_server import Answer, Ending, answer, head, raw
 from flag_pipeline_tests.samples import gif, picture
 

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from PIL import Image
 
 from flag_pipeline.core.countries import iso_country
-from flag_pipeline.core.look import describe_look
-from flag_pipeline.models import FlagChange, FlagRecord, ImageLook, Miss, StoredImage, Validators
+from flag_pipeline.core.models import FlagChange, FlagRecord, Miss, StoredImage
+from flag_pipeline.fetching.models import Validators
+from flag_pipeline.images.features import describe_features
+from flag_pipeline.images.models import ImageFeatures
 
 MORNING = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 
@@ -51,9 +53,9 @@ def stored(code: str, content: bytes) -> StoredImage:
     )
 
 
-def looks_of_flags(*contents: bytes) -> dict[str, ImageLook]:
+def looks_of_flags(*contents: bytes) -> dict[str, ImageFeatures]:
     """What these flags look like, by their SHA-256."""
-    return {hashlib.sha256(content).hexdigest(): describe_look(content) for content in contents}
+    return {hashlib.sha256(content).hexdigest(): describe_features(content) for content in contents}
 
 
 def change_of(code: str, number: int = 0) -> FlagChange:

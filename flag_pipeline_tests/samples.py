@@ -7,13 +7,15 @@ from functools import cache
 from PIL import Image
 
 from flag_pipeline.core.countries import iso_codes, iso_country
-from flag_pipeline.core.image import inspect_image
+from flag_pipeline.core.layout import flag_path
 from flag_pipeline.core.mirror import packaged_flags
+from flag_pipeline.core.models import FlagRecord, StoredImage, StoredMetadata
 from flag_pipeline.core.presets import ANY_FORMAT
 from flag_pipeline.core.records import country_sha256
-from flag_pipeline.core.sink import flag_path
-from flag_pipeline.core.structure import Limits
-from flag_pipeline.models import FlagImage, FlagRecord, StoredImage, StoredMetadata, Validators
+from flag_pipeline.fetching.models import Validators
+from flag_pipeline.images.inspection import inspect_image
+from flag_pipeline.images.models import FlagImage
+from flag_pipeline.images.structure import Limits
 
 # Samples are made on event loops, where nothing may be read: the standard's tables are read here.
 iso_codes()

@@ -258,6 +258,6 @@ def test_deployments_start_the_webserver_that_refuses_other_pages() -> None:
     unit = (DEPLOY / "distributed/systemd/flag-pipeline-webserver.service").read_text(encoding="utf-8")
     image = (DEPLOY / "distributed/Containerfile").read_text(encoding="utf-8")
 
-    assert SERVICES["webserver"]["command"][:3] == ["python", "-m", "flag_pipeline.webserver"]
-    assert "bin/python -m flag_pipeline.webserver --host 127.0.0.1" in unit
-    assert 'CMD ["python", "-m", "flag_pipeline.webserver"' in image
+    assert SERVICES["webserver"]["command"][:3] == ["python", "-m", "flag_pipeline.ui.webserver"]
+    assert "bin/python -m flag_pipeline.ui.webserver --host 127.0.0.1" in unit
+    assert 'CMD ["python", "-m", "flag_pipeline.ui.webserver"' in image

@@ -5,7 +5,7 @@ import re
 import pytest
 import typer
 
-from flag_pipeline.cli import app
+from flag_pipeline.cli.app import app
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.settings import Settings, load_settings, project_root
 

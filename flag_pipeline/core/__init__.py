@@ -1,1 +1,1 @@
-"""What knows HTTP, files and images; nothing in here knows Dagster."""
+"""The flags themselves: codes, models, presets, records, layout, one country's refresh. Knows nothing of Dagster."""

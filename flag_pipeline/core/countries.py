@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from flag_pipeline.core.models import Country
 from flag_pipeline.errors import ConfigurationError, SourceContractError
-from flag_pipeline.models import Country
 
 # The twenty most populous countries as "Fluent Python", second edition (2022), chapter 20, lists them.
 POP20 = tuple("CN IN US ID BR PK NG BD RU JP MX PH VN ET EG DE IR TR CD FR".split())

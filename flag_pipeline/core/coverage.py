@@ -8,11 +8,11 @@ from itertools import product
 from string import ascii_uppercase
 
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.decoder import Decoder
-from flag_pipeline.core.image import inspect_image
-from flag_pipeline.core.source import FlagSource, Meter
 from flag_pipeline.errors import FlagNotFoundError, SourceError
-from flag_pipeline.models import Validators
+from flag_pipeline.fetching.client import FetchCounter, FlagSource
+from flag_pipeline.fetching.models import Validators
+from flag_pipeline.images.decoder import Decoder
+from flag_pipeline.images.inspection import inspect_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) 
     async def ask(code: str) -> None:
         url = source.preset.flag_url(code)
         try:
-            answer = await source.fetch(url, code=code, known=Validators(), meter=Meter())
+            answer = await source.fetch(url, code=code, known=Validators(), counter=FetchCounter())
             # Some servers answer 200 with a page for whatever they lack.
             inspect = partial(
                 inspect_image,

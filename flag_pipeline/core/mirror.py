@@ -25,7 +25,7 @@ HOST = "127.0.0.1"
 FLAGS_DISTRIBUTION = "django-countries"
 
 
-class FlagShelf(Protocol):
+class FlagProvider(Protocol):
     """Where the mirror takes its files from. Both methods return None for a country that is not there."""
 
     async def flag(self, cc: str) -> bytes | None:
@@ -93,14 +93,14 @@ async def _read(path: Path) -> bytes | None:
 
 @dataclass(slots=True)
 class Mirror:
-    """Serves the flags of a shelf.
+    """Serves the flags of a provider.
 
     Attributes:
         delay_s: seconds to wait before each answer.
         error_rate: share of requests, 0 to 1, that are answered with 503 instead.
     """
 
-    shelf: FlagShelf
+    provider: FlagProvider
     delay_s: float = 0.0
     error_rate: float = 0.0
     seed: int | None = None
@@ -119,11 +119,11 @@ class Mirror:
 
     async def _flag(self, request: web.Request) -> web.StreamResponse:
         cc = request.match_info["cc"]
-        content = await self.shelf.flag(cc) if request.match_info["file"] == cc else None
+        content = await self.provider.flag(cc) if request.match_info["file"] == cc else None
         return await self._answer(request, content, "image/gif")
 
     async def _metadata(self, request: web.Request) -> web.StreamResponse:
-        content = await self.shelf.metadata(request.match_info["cc"])
+        content = await self.provider.metadata(request.match_info["cc"])
         return await self._answer(request, content, "application/json")
 
     async def _answer(self, request: web.Request, content: bytes | None, kind: str) -> web.StreamResponse:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from flag_pipeline.core.addresses import may_hold_secret
+from flag_pipeline.addresses import may_hold_secret
 from flag_pipeline.errors import ConfigurationError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -16,7 +16,7 @@ class SourcePreset:
     """How a source is laid out.
 
     Attributes:
-        name: what a user calls it; a base URL where it has no other name.
+        name: the source's identity, as `--source` takes it: a preset's name or a base URL.
         base_url: without trailing slash; what records and messages call it.
         flag_path: below the base URL; `{cc}` stands for the code in lower case.
         metadata_path: likewise; without `{cc}` it is one document for all countries, a JSON object.
@@ -118,3 +118,30 @@ def _base_url(address: str) -> str:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     authority = host if port in {None, DEFAULT_PORTS[parts.scheme]} else f"{host}:{port}"
     return f"{parts.scheme}://{authority}{parts.path.rstrip('/')}"
+
+
+def is_same_source(one: str, other: str) -> bool:
+    """Whether two sources have one identity: the same preset or the same base URL."""
+    return find_preset(one).base_url == find_preset(other).base_url
+
+
+def source_of(url: str, code: str) -> str:
+    """Return the source, as `--source` takes it, that the address of one of the country's files belongs to.
+
+    Returns an empty text for an address that is in no known layout.
+    """
+    found = ""
+    for preset in PRESETS.values():
+        for path in (preset.flag_path, preset.metadata_path):
+            suffix = f"/{path.format(cc=code.lower())}"
+            if not url.endswith(suffix):
+                continue
+            base_url = url.removesuffix(suffix)
+            if base_url == preset.base_url:
+                return preset.name
+            if _base_url(base_url):
+                found = base_url if path in _BOOK_PATHS else f"{preset.name}@{base_url}"
+    return found
+
+
+_BOOK_PATHS = {EMBEDDED.flag_path, EMBEDDED.metadata_path}

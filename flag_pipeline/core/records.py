@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
 from flag_pipeline.bounds import EXTENSIONS
-from flag_pipeline.models import Country, FlagRecord
+from flag_pipeline.core.models import Country, FlagRecord
 
 SCHEMA = 1
 _FIRST_LINES = b'{\n  "schema": %d,\n' % SCHEMA

@@ -4,29 +4,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
 from flag_pipeline.bounds import MAX_REASON_CHARS
-from flag_pipeline.core.blocks import read_structure
+from flag_pipeline.core.changes import describe_change, history_folder, latest_changes
 from flag_pipeline.core.countries import parse_country
-from flag_pipeline.core.decoder import Decoder
-from flag_pipeline.core.history import describe_change, history_folder, latest_changes
-from flag_pipeline.core.image import MAX_THUMBNAIL_BYTES, inspect_image, is_own_thumbnail, recall_image
-from flag_pipeline.core.look import distance_bits
-from flag_pipeline.core.records import country_sha256
-from flag_pipeline.core.shared_metadata import SharedMetadata
-from flag_pipeline.core.sink import FileSink, flag_path
-from flag_pipeline.core.source import Answer, FlagSource, Meter
-from flag_pipeline.core.structure import Limits
-from flag_pipeline.core.undo import restore
-from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, ImageError, SourceError, printable
-from flag_pipeline.models import (
+from flag_pipeline.core.layout import flag_path
+from flag_pipeline.core.models import (
     Country,
     Fetched,
     FlagFailed,
-    FlagImage,
     FlagNotFound,
     FlagRecord,
     FlagSaved,
@@ -36,8 +25,20 @@ from flag_pipeline.models import (
     Outcome,
     StoredImage,
     StoredMetadata,
-    Validators,
 )
+from flag_pipeline.core.records import country_sha256
+from flag_pipeline.core.shared_metadata import SharedMetadata
+from flag_pipeline.core.sink import FileSink
+from flag_pipeline.core.undo import restore
+from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, ImageError, SourceError, printable
+from flag_pipeline.fetching.client import Answer, FetchCounter, FlagSource
+from flag_pipeline.fetching.models import Validators
+from flag_pipeline.images.blocks import read_structure
+from flag_pipeline.images.decoder import Decoder
+from flag_pipeline.images.features import distance_bits
+from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image, is_own_thumbnail, recall_image
+from flag_pipeline.images.models import FlagImage
+from flag_pipeline.images.structure import Limits
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Refresher:
         image: whether the flag is wanted; it is named after the country, so metadata that is not stored yet is
             fetched and stored for it all the same.
         history_keep: replaced flags that are kept of a country.
+        refetch: whether to fetch every file in full, whatever its validators say.
         shared: the metadata of all countries, where the source has it in one document.
         decoder: decodes the flags; whoever opened it closes it.
     """
@@ -65,6 +67,7 @@ class Refresher:
     metadata: bool = True
     image: bool = True
     history_keep: int = 10
+    refetch: bool = False
     shared: SharedMetadata = field(default_factory=SharedMetadata)
     decoder: Decoder = field(default_factory=Decoder)
     # The records of changed countries as they were at the start of the run.
@@ -72,8 +75,8 @@ class Refresher:
 
     async def refresh(self, code: str) -> Outcome:
         """Bring the stored files of *code* up to date and say what came of it; never raises for a country's sake."""
-        meter = Meter()
-        outcome = await _contained(self._fetch_and_save(code, meter), code, meter)
+        counter = FetchCounter()
+        outcome = await _contained(self._fetch_and_save(code, counter), code, counter)
         return outcome if isinstance(outcome, Fetched) else await self.remember(outcome)
 
     async def quiet(self) -> None:
@@ -96,7 +99,7 @@ class Refresher:
         return codes
 
     async def _undo(self, code: str) -> None:
-        problem = await _contained(restore(self.sink, self._before[code]), code, Meter())
+        problem = await _contained(restore(self.sink, self._before[code]), code, FetchCounter())
         if problem is None:
             del self._before[code]
         else:
@@ -109,23 +112,23 @@ class Refresher:
         """
         # A longer one could not be read back.
         noting = self.sink.note(missed.code, Miss(missed.kind, missed.reason[:MAX_REASON_CHARS]))
-        is_new = await _contained(noting, missed.code, Meter())
+        is_new = await _contained(noting, missed.code, FetchCounter())
         if isinstance(is_new, bool):
             return replace(missed, only_row_changed=is_new)
         logger.warning("%s: the catalog will not know that it failed: %s", missed.code, is_new.reason)
         return missed
 
-    async def _fetch_and_save(self, code: str, meter: Meter) -> Fetched:
+    async def _fetch_and_save(self, code: str, counter: FetchCounter) -> Fetched:
         stored = await self.sink.load(code)
         known = stored.record
         record = replace(known, miss=None)
         new_country = image = new_image = None
         if self.metadata or record.country is None:
-            record, new_country = await self._refresh_metadata(record, meter, is_intact=stored.metadata_is_intact)
+            record, new_country = await self._refresh_metadata(record, counter, is_intact=stored.metadata_is_intact)
         if self.image:
-            record, image, is_new = await self._refresh_image(record, meter, stored.flag)
+            record, image, is_new = await self._refresh_image(record, counter, stored.flag)
             new_image = image if is_new else None
-        if record != known or new_country or new_image or self.sink.has_strays(record):
+        if record != known or new_country or new_image or self.sink.has_orphaned_files(record):
             self._before.setdefault(code, known)
             # A flag that is gone since has been renamed by another run, whose record is the right one.
             await self.sink.save(record, image=new_image, country=new_country, lost=stored.flag is None)
@@ -133,18 +136,15 @@ class Refresher:
             await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
         outcome = FlagSaved if new_country or new_image else FlagUnchanged
         thumbnail = image.thumbnail if image else ""
-        return outcome(code, record, thumbnail, meter.effort(), _only_row_changed(known, record))
+        return outcome(code, record, thumbnail, counter.statistics(), _only_row_changed(known, record))
 
     async def _refresh_metadata(
-        self, known: FlagRecord, meter: Meter, *, is_intact: bool
+        self, known: FlagRecord, counter: FetchCounter, *, is_intact: bool
     ) -> tuple[FlagRecord, Country | None]:
         """Return the record with the source's metadata, and the country if its file has to be written."""
         url = self.source.preset.metadata_url(known.code)
         stored = known.metadata if is_intact else None
-        if self.source.preset.has_shared_metadata:
-            answer = Answer(await self.shared.document_of(self.source, known.code, meter), Validators())
-        else:
-            answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
+        answer = await self._ask_for_metadata(known.code, stored, counter)
         if answer.content is None:
             return known, None
         parse = partial(parse_country, answer.content, code=known.code, url=url)
@@ -155,7 +155,7 @@ class Refresher:
         return replace(known, country=country, metadata=metadata), country if changed else None
 
     async def _refresh_image(
-        self, known: FlagRecord, meter: Meter, content: bytes | None
+        self, known: FlagRecord, counter: FetchCounter, content: bytes | None
     ) -> tuple[FlagRecord, FlagImage, bool]:
         """Return the record with the source's flag, the image, and whether its file has to be written.
 
@@ -163,7 +163,7 @@ class Refresher:
         """
         url = self.source.preset.flag_url(known.code)
         stored = known.image if content is not None else None
-        answer = await self.source.fetch(url, code=known.code, known=_validators_for(url, stored), meter=meter)
+        answer = await self._ask(url, known.code, stored, counter)
         came = content if answer.content is None else answer.content
         image = await self._examine(came or b"", stored if came == content else None, code=known.code, url=url)
         if known.country is None:  # pragma: no cover - for the type checker: no metadata would have been an error
@@ -175,6 +175,37 @@ class Refresher:
         if known.image is not None and known.image.sha256 != image.sha256:
             record = await self._keep_replaced(record, (known.image, after), (content, image.content))
         return record, image, is_new or stored is None or stored.file != file
+
+    async def has(self, code: str) -> bool:
+        """Whether the source has what is wanted of the country; nothing is stored."""
+        counter = FetchCounter()
+        try:
+            if self.metadata:
+                await self._ask_for_metadata(code, None, counter)
+            if self.image:
+                await self._ask(self.source.preset.flag_url(code), code, None, counter)
+        except SourceError:
+            return False
+        return True
+
+    async def _ask_for_metadata(self, code: str, stored: StoredMetadata | None, counter: FetchCounter) -> Answer:
+        if self.source.preset.has_shared_metadata:
+            return Answer(await self.shared.document_of(self.source, code, counter), Validators())
+        return await self._ask(self.source.preset.metadata_url(code), code, stored, counter)
+
+    async def _ask(
+        self, url: str, code: str, stored: StoredImage | StoredMetadata | None, counter: FetchCounter
+    ) -> Answer:
+        """Return the file at *url*, or no content where the source says that it still is the *stored* one."""
+        known = Validators()
+        # Another source's validators would mean nothing to this one.
+        if stored is not None and stored.source_url == url and not self.refetch:
+            known = trusted(stored.validators, for_days=self.source.settings.revalidate_days)
+        answer = await self.source.fetch(url, code=code, known=known, counter=counter)
+        validators = answer.validators
+        if answer.content is None or validators.are_strong or validators == Validators():
+            return answer
+        return replace(answer, validators=replace(validators, received_at=_now()))
 
     async def _examine(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
         """Return the image that *content* is; *stored* tells what it was found to be when it was stored."""
@@ -221,18 +252,18 @@ class Refresher:
             return None
 
 
-async def _contained(work: Awaitable[T], code: str, meter: Meter) -> T | Missed:
+async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
     """Return what *work* on a country gives, or the miss that its failure is: here it stays the country's own."""
     try:
         return await work
     except FlagNotFoundError as exc:
-        return FlagNotFound(code, str(exc), exc.url, exc.attempts, meter.effort())
+        return FlagNotFound(code, str(exc), exc.url, exc.attempts, counter.statistics())
     except FlagPipelineError as exc:
         url, attempts = (exc.url, exc.attempts) if isinstance(exc, SourceError) else ("", 1)
-        return FlagFailed(code, exc.kind, str(exc), url, attempts, meter.effort())
+        return FlagFailed(code, exc.kind, str(exc), url, attempts, counter.statistics())
     except Exception as exc:  # A bug in one country must not cost the other 248; its kind says so
         logger.exception("unexpected error for %s", code)
-        return FlagFailed(code, ErrorKind.UNEXPECTED, printable(repr(exc)), "", 1, meter.effort())
+        return FlagFailed(code, ErrorKind.UNEXPECTED, printable(repr(exc)), "", 1, counter.statistics())
 
 
 def _only_row_changed(before: FlagRecord, after: FlagRecord) -> bool:
@@ -250,17 +281,29 @@ def _row(record: FlagRecord) -> tuple[object, ...]:
     return record.country, image, record.miss
 
 
-def _validators_for(url: str, stored: StoredImage | StoredMetadata | None) -> Validators:
-    """What to ask *url* "changed since?" with; another source's validators would mean nothing to it."""
-    return stored.validators if stored is not None and stored.source_url == url else Validators()
+def trusted(validators: Validators, *, for_days: float) -> Validators:
+    """Return the validators if they may still be relied on, else none, so that the file is fetched in full.
+
+    A server that compares dates answers 304 for ever when a file is replaced by an older one; a weak ETag does not
+    promise equal bytes. Both are trusted *for_days* after the 200 answer that brought them.
+    """
+    if validators.are_strong:
+        return validators
+    received_at, now = validators.received_at, _now()
+    is_recent = received_at is not None and now - timedelta(days=for_days) < received_at <= now
+    return validators if is_recent else Validators()
+
+
+def _now() -> datetime:
+    # Milliseconds, as they are written: what is read back must compare equal.
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def _stored(
     image: FlagImage, *, file: str, url: str, validators: Validators, before: StoredImage | None, is_new: bool
 ) -> StoredImage:
-    # Milliseconds, as they are written: what is read back must compare equal.
-    now = datetime.now(UTC)
-    now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    now = _now()
     is_same = before is not None and before.sha256 == image.sha256
     return StoredImage(
         file=file,
@@ -270,7 +313,7 @@ def _stored(
         size_bytes=len(image.content),
         sha256=image.sha256,
         source_url=url,
-        fetched_at=now if before is None or is_new else before.fetched_at,
+        fetched_at=now if before is None or is_new or before.source_url != url else before.fetched_at,
         changed_at=before.changed_at if before is not None and is_same else now,
         validators=validators,
         first_seen_at=now if before is None else before.first_seen_at or before.changed_at,

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from flag_pipeline.core.countries import parse_json_object
-from flag_pipeline.core.source import FlagSource, Meter
 from flag_pipeline.errors import FlagNotFoundError, SourceContractError, SourceError
-from flag_pipeline.models import Validators
+from flag_pipeline.fetching.client import FetchCounter, FlagSource
+from flag_pipeline.fetching.models import Validators
 
 
 class SharedMetadata:
@@ -24,7 +24,7 @@ class SharedMetadata:
         self._error: SourceError | None = None
         self._codes: set[str] = set()
 
-    async def document_of(self, source: FlagSource, code: str, meter: Meter) -> bytes:
+    async def document_of(self, source: FlagSource, code: str, counter: FetchCounter) -> bytes:
         """Return what the document says about *code*, as a metadata document of its own for `parse_country`.
 
         Raises FlagNotFoundError when it does not have the country, else what `FlagSource.fetch` raises.
@@ -34,7 +34,7 @@ class SharedMetadata:
         self._codes.add(code)
         async with self._lock:
             if self._names is None and self._error is None:
-                await self._fetch(source, url, code=code, meter=meter)
+                await self._fetch(source, url, code=code, counter=counter)
         if self._error is not None:
             error = copy.copy(self._error)
             error.code = code
@@ -46,9 +46,9 @@ class SharedMetadata:
         # What is no name is none; and to write down again what is nested as deeply as can be read may be too deep.
         return json.dumps({"country": name if isinstance(name, str) else None, "iso_cc": code}).encode()
 
-    async def _fetch(self, source: FlagSource, url: str, *, code: str, meter: Meter) -> None:
+    async def _fetch(self, source: FlagSource, url: str, *, code: str, counter: FetchCounter) -> None:
         try:
-            answer = await source.fetch(url, code=code, known=Validators(), meter=meter, codes=self._codes)
+            answer = await source.fetch(url, code=code, known=Validators(), counter=counter, codes=self._codes)
             self._names = parse_json_object(answer.content or b"", code=code, url=url)
         except FlagNotFoundError as exc:
             # A country may be missing; the list of all countries may not.

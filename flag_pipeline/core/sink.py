@@ -8,7 +8,6 @@ after it has reached the disk; in a bucket, a file is one put.
 import asyncio
 import hashlib
 import logging
-import re
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,48 +18,23 @@ from operator import call
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from flag_pipeline.bounds import EXTENSIONS
-from flag_pipeline.core.batcher import Batcher, Piece, one_by_one
-from flag_pipeline.core.checked_store import MAX_RECORD_BYTES, CheckedStore
 from flag_pipeline.core.countries import EXTRA_CODE
-from flag_pipeline.core.places import open_store
+from flag_pipeline.core.layout import CATALOG, FLAGS, HISTORY, METADATA, RECORDS, metadata_path, record_path
+from flag_pipeline.core.models import Country, FlagRecord, Miss
 from flag_pipeline.core.records import dump_country, dump_record, load_record
-from flag_pipeline.core.store import refusing
 from flag_pipeline.errors import ImageError, SinkError, UnusableFileError
-from flag_pipeline.models import Country, FlagImage, FlagRecord, Miss
+from flag_pipeline.images.models import FlagImage
+from flag_pipeline.stores.batch_executor import BatchExecutor, Piece, one_by_one
+from flag_pipeline.stores.checked_store import MAX_RECORD_BYTES, CheckedStore
+from flag_pipeline.stores.open_store import open_store
+from flag_pipeline.stores.store import refusing
 
 if TYPE_CHECKING:
-    from flag_pipeline.core.store import Store
+    from flag_pipeline.stores.store import Store
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "catalog", "history"
-
-# File systems allow 255 bytes a name; code, dash, extension and the temporary's own letters fit in the rest.
-MAX_NAME_BYTES = 200
-
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
-
-
-def flag_path(code: str, name: str, kind: str) -> str:
-    """Return where the flag goes, `flags/CN-China.gif`: a safe file name on every usual file system.
-
-    Characters that some file system forbids become `_`; a long name is cut to 200 bytes of UTF-8.
-    """
-    safe = _FORBIDDEN.sub("_", name).encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip(". ")
-    return f"{FLAGS}/{code}-{safe}.{EXTENSIONS[kind]}"
-
-
-def metadata_path(code: str) -> str:
-    """Return where the metadata goes, `metadata/CN.json`."""
-    return f"{METADATA}/{code}.json"
-
-
-def record_path(code: str) -> str:
-    """Return where the record goes, `records/CN.json`."""
-    return f"{RECORDS}/{code}.json"
 
 
 def intact(content: bytes | None, sha256: str) -> bytes | None:
@@ -94,8 +68,8 @@ class FileSink:
         self.root = root
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
-        self._loads = Batcher(one_by_one(self._load), self._executor, threads=threads)
-        self._saves = Batcher(self._save_all, self._executor, threads=threads)
+        self._loads = BatchExecutor(one_by_one(self._load), self._executor, threads=threads)
+        self._saves = BatchExecutor(self._save_all, self._executor, threads=threads)
         # What was there on entering, and what was saved since. Who else saves a country for the first time meanwhile is
         # overwritten, as by any later run.
         self._flags_of: dict[str, set[str]] = {}
@@ -205,7 +179,7 @@ class FileSink:
         """Delete the country's flag, metadata and record, as if it had never been saved."""
         await self._saves.do(partial(self._forget, code))
 
-    def has_strays(self, record: FlagRecord) -> bool:
+    def has_orphaned_files(self, record: FlagRecord) -> bool:
         """Whether the country has images that its record does not name: a run was killed while it saved them."""
         return record.image is not None and not self._flags_of.get(record.code, set()) <= {record.image.file}
 

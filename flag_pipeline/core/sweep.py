@@ -1,14 +1,16 @@
 """Many countries at once, exactly one outcome each."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, assert_never
 
+from flag_pipeline.core.absence import Verdict
+from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Missed, Outcome
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import Effort, FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Missed, Outcome
+from flag_pipeline.fetching.models import FetchStatistics
 
 # Countries under way for each request that may be: while some are asked for, others are checked, stored and recorded.
 UNDER_WAY = 2
@@ -21,13 +23,18 @@ IN_DOUBT = "the answer may be that to another request, and the run was interrupt
 
 @dataclass(slots=True)
 class SweepSummary:
-    """What came of a sweep: which countries were fetched, and which brought nothing."""
+    """What came of a sweep: which countries were fetched, and which brought nothing.
+
+    Attributes:
+        problem: why the run fails although no country has failed, else empty.
+    """
 
     requested: int
     saved_codes: set[str] = field(default_factory=set)
     unchanged_codes: set[str] = field(default_factory=set)
     not_found: list[FlagNotFound] = field(default_factory=list)
     failed: list[FlagFailed] = field(default_factory=list)
+    problem: str = ""
 
     @property
     def saved(self) -> int:
@@ -77,6 +84,21 @@ class Refreshing(Protocol):
         """Undo what was stored of countries whose answers are in doubt, and return their codes."""
 
 
+class Judging(Protocol):
+    """Decides at the end of a sweep what the countries are recorded as that the source does not have."""
+
+    async def judge(self, absent: Sequence[FlagNotFound], *, codes: Collection[str], n_found: int) -> Verdict:
+        """Return an outcome for each of the *absent* ones of *codes*, and whether the run has a problem."""
+
+
+class Believing:
+    """Believes every source."""
+
+    async def judge(self, absent: Sequence[FlagNotFound], *, codes: Collection[str], n_found: int) -> Verdict:  # noqa: ARG002
+        """Return the countries as they are: absent."""
+        return Verdict(absent)
+
+
 async def sweep(
     codes: Iterable[str],
     refresher: Refreshing,
@@ -84,13 +106,14 @@ async def sweep(
     *,
     max_requests: int,
     timeout_s: float,
+    judge: Judging | None = None,
 ) -> SweepSummary:
     """Refresh every code, record each outcome as soon as it is known, and return the summary.
 
-    Countries whose answers turn out to be in doubt are refreshed and recorded again. Countries that are not done after
-    *timeout_s* seconds fail with kind `timeout`, which the store is given NOTING_S more to note. Memory is bounded by
-    *max_requests*, not by the number of codes. When cancelled, it records nothing more than that recorded answers are
-    in doubt.
+    Countries whose answers turn out to be in doubt are refreshed and recorded again. Countries that the source does not
+    have are recorded last, as *judge* decides. Countries that are not done after *timeout_s* seconds fail with kind
+    `timeout`, which the store is given NOTING_S more to note. Memory is bounded by *max_requests*, not by the number of
+    codes. When cancelled, it records nothing more than that recorded answers are in doubt.
     """
     run = _Sweep(codes, refresher, record, n_tasks=UNDER_WAY * max_requests)
     too_late = partial(_given_up, kind=ErrorKind.TIMEOUT, reason=f"the sweep was ended after {timeout_s:g} s")
@@ -104,9 +127,8 @@ async def sweep(
         raise
     async with _within(NOTING_S):
         await run.reopen_doubtful()
-        await run.settle_all(lambda code: refresher.remember(too_late(code)))
-    for code in list(run.waiting):
-        await run.settle(too_late(code))
+    await run.conclude([too_late(code) for code in run.waiting])
+    await run.judge_absent(judge or Believing())
     return run.summary
 
 
@@ -127,6 +149,8 @@ class _Sweep:
     ) -> None:
         self.waiting = dict.fromkeys(codes)
         self.summary = SweepSummary(requested=len(self.waiting))
+        self._codes = tuple(self.waiting)
+        self._absent: dict[str, FlagNotFound] = {}
         self._refresher = refresher
         self._record = record
         self._n_tasks = n_tasks
@@ -136,20 +160,50 @@ class _Sweep:
         is_first = True
         while is_first or await self.reopen_doubtful():
             is_first = False
-            await self.settle_all(self._refresher.refresh)
+            await self._obtain_all(self._refresher.refresh, self._settle_unless_absent)
             await self._refresher.quiet()
 
-    async def settle_all(self, obtain: Callable[[str], Awaitable[Outcome]]) -> None:
-        """Obtain and settle the outcome of every country that has none."""
+    async def conclude(self, misses: Sequence[Missed]) -> None:
+        """Settle what has been decided, noted in the store if that does not take too long."""
+        decided = {miss.code: miss for miss in misses}
+        self.waiting |= dict.fromkeys(decided)
+        async with _within(NOTING_S):
+            await self._obtain_all(lambda code: self._noted(decided[code]), self.settle)
+        for code in list(self.waiting):
+            await self.settle(decided[code])
+
+    async def judge_absent(self, judge: Judging) -> None:
+        """Settle the countries that the source does not have, as *judge* decides."""
+        if not self._absent:
+            return
+        n_found = self.summary.saved + self.summary.unchanged
+        verdict = await judge.judge(list(self._absent.values()), codes=self._codes, n_found=n_found)
+        self.summary.problem = verdict.problem
+        await self.conclude(verdict.outcomes)
+
+    async def _obtain_all(
+        self, obtain: Callable[[str], Awaitable[Outcome]], settle: Callable[[Outcome], Awaitable[None]]
+    ) -> None:
         todo = iter(list(self.waiting))
 
         async def work() -> None:
             for code in todo:
-                await self.settle(await obtain(code))
+                await settle(await obtain(code))
 
         async with asyncio.TaskGroup() as group:
             for number in range(min(len(self.waiting), self._n_tasks)):
                 group.create_task(work(), name=f"sweep-{number}")
+
+    async def _noted(self, missed: Missed) -> Missed:
+        """Return the miss as the store has noted it; that a country is not found was noted when it was."""
+        return await self._refresher.remember(missed) if isinstance(missed, FlagFailed) else missed
+
+    async def _settle_unless_absent(self, outcome: Outcome) -> None:
+        if isinstance(outcome, FlagNotFound):
+            del self.waiting[outcome.code]
+            self._absent[outcome.code] = outcome
+        else:
+            await self.settle(outcome)
 
     async def settle(self, outcome: Outcome) -> None:
         """Count and record one country's outcome."""
@@ -161,6 +215,8 @@ class _Sweep:
         """Withdraw the outcomes that came from answers in doubt, and return their countries."""
         codes = sorted(await self._refresher.take_back() - self.waiting.keys())
         self.summary.withdraw(codes)
+        for code in codes:
+            self._absent.pop(code, None)
         self.waiting |= dict.fromkeys(codes)
         return codes
 
@@ -174,4 +230,4 @@ async def _within(limit_s: float) -> AsyncIterator[None]:
 
 
 def _given_up(code: str, *, kind: ErrorKind, reason: str) -> FlagFailed:
-    return FlagFailed(code, kind, reason, "", 0, Effort())
+    return FlagFailed(code, kind, reason, "", 0, FetchStatistics())

@@ -1,8 +1,9 @@
 """Undoing what a run has stored of a country, because the answers that it stored may be those to other requests."""
 
-from flag_pipeline.core.history import history_folder, history_path
+from flag_pipeline.core.changes import history_folder, history_path
+from flag_pipeline.core.models import FlagRecord, StoredImage
 from flag_pipeline.core.sink import FileSink, intact
-from flag_pipeline.models import FlagImage, FlagRecord, StoredImage
+from flag_pipeline.images.models import FlagImage
 
 
 async def restore(sink: FileSink, before: FlagRecord) -> None:

@@ -1,1 +1,1 @@
-"""What Dagster sees: thin definitions around the core."""
+"""What Dagster sees of the flags: assets, checks, jobs, schedules, sensors, resources."""

@@ -9,28 +9,30 @@ from dataclasses import dataclass, replace
 import dagster as dg
 from PIL import Image
 
-from flag_pipeline.core.audit import changed_codes
-from flag_pipeline.core.blocks import read_structure
-from flag_pipeline.core.catalog import (
+from flag_pipeline.catalog.audit import changed_codes
+from flag_pipeline.catalog.contact_sheet import MAX_FLAGS, mosaic_tile, render_mosaic
+from flag_pipeline.catalog.rows import (
     CATALOG_FOLDER,
     CATALOG_SCHEMA,
     JSON_PATH,
     CatalogRow,
     catalog_rows,
+    features_of,
     load_rows,
-    looks_of,
 )
-from flag_pipeline.core.contact_sheet import MAX_FLAGS, mosaic_tile, render_mosaic
-from flag_pipeline.core.look import describe_look
-from flag_pipeline.core.pictures import data_uri
+from flag_pipeline.catalog.tables import render_schema, render_table
+from flag_pipeline.core.models import FlagRecord, Miss, RowStatus
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.core.table import render_schema, render_table
 from flag_pipeline.defs.checks import CheckLimits, catalog_check_specs, check_catalog
-from flag_pipeline.defs.ledger import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE, OWNERS
+from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE
+from flag_pipeline.defs.ledger import CODE_VERSION, OWNERS
 from flag_pipeline.defs.publishing import column_schema, publish, table_preview
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import FlagRecord, ImageLook, Miss, RowStatus
+from flag_pipeline.images.blocks import read_structure
+from flag_pipeline.images.features import describe_features
+from flag_pipeline.images.models import ImageFeatures
+from flag_pipeline.images.thumbnails import data_uri
 
 PREVIEW_ROWS = 10
 PREVIEW_COLUMNS = ("code", "name", "status", "width_px", "height_px", "aspect_ratio", "size_bytes", "changed_at")
@@ -64,8 +66,8 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
         sink = file_sink.sink
         before = await previous_rows(sink)
         records = await sink.records()
-        known = looks_of(before) if await is_of_this_version(sink) else {}
-        seen = await look_at_flags(sink, records, known=known)
+        known = features_of(before) if await is_of_this_version(sink) else {}
+        seen = await describe_flags(sink, records, known=known)
         records |= await unusable_flags(sink, {code: records[code] for code in records.keys() - seen.keys()})
         rows = catalog_rows(codes, records, {**known, **{one.sha256: one.look for one in seen.values()}})
         version = await publish(sink, render_table(CATALOG_SCHEMA, CATALOG_FOLDER, rows))
@@ -109,12 +111,12 @@ class SeenFlag:
     """A stored flag that is as recorded: what it looks like, and itself as a tile if it is on the mosaic."""
 
     sha256: str
-    look: ImageLook
+    look: ImageFeatures
     tile: Image.Image | None
 
 
-async def look_at_flags(
-    sink: FileSink, records: Mapping[str, FlagRecord], *, known: Mapping[str, ImageLook]
+async def describe_flags(
+    sink: FileSink, records: Mapping[str, FlagRecord], *, known: Mapping[str, ImageFeatures]
 ) -> dict[str, SeenFlag]:
     """Look at each stored flag, by code; the *known* looks are by SHA-256.
 
@@ -128,7 +130,7 @@ async def look_at_flags(
         read_structure(content).check(limits)
         sha256 = files[code][1]
         tile = mosaic_tile(content) if code in on_mosaic else None
-        return SeenFlag(sha256, known.get(sha256) or describe_look(content), tile)
+        return SeenFlag(sha256, known.get(sha256) or describe_features(content), tile)
 
     return await sink.examine(files, see)
 

@@ -4,17 +4,19 @@ from contextlib import suppress
 
 import dagster as dg
 
-from flag_pipeline.core.blocks import read_structure
-from flag_pipeline.core.history import CHANGES_SCHEMA, JSON_PATH, change_rows, changes_since, picture_paths
-from flag_pipeline.core.pictures import before_and_after, data_uri
-from flag_pipeline.core.sink import HISTORY, FileSink, intact
-from flag_pipeline.core.table import render_table
+from flag_pipeline.catalog.history import CHANGES_SCHEMA, JSON_PATH, change_rows, changes_since, picture_paths
+from flag_pipeline.catalog.tables import render_table
+from flag_pipeline.core.layout import HISTORY
+from flag_pipeline.core.models import FlagChange, FlagRecord
+from flag_pipeline.core.sink import FileSink, intact
 from flag_pipeline.defs.catalog import ANY_COUNTRY_CHANGED
-from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CHANGES, FLAG_IMAGE, OWNERS
+from flag_pipeline.defs.keys import FLAG_CHANGES, FLAG_IMAGE
+from flag_pipeline.defs.ledger import CODE_VERSION, OWNERS
 from flag_pipeline.defs.publishing import column_schema, escape_markdown, publish, table_preview
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.errors import ImageError
-from flag_pipeline.models import FlagChange, FlagRecord
+from flag_pipeline.images.blocks import read_structure
+from flag_pipeline.images.thumbnails import before_and_after, data_uri
 
 NO_FLAG_CHANGED = "no_flag_changed"
 # Each is a picture in the event log.

@@ -1,15 +1,18 @@
 """The asset checks on the catalog: evaluated with every build of it, each naming the countries it is about."""
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from flag_pipeline.core.audit import unaccounted, unexpected_duplicates
-from flag_pipeline.core.catalog import CatalogRow
+from flag_pipeline.catalog.audit import unaccounted, unexpected_duplicates
+from flag_pipeline.catalog.rows import CatalogRow
+from flag_pipeline.core.presets import source_of
+from flag_pipeline.core.provenance import describe_sources
 from flag_pipeline.defs.freshness import fetched_before
-from flag_pipeline.defs.ledger import FLAG_CATALOG, FLAG_IMAGE
+from flag_pipeline.defs.keys import FLAG_CATALOG, FLAG_IMAGE
 from flag_pipeline.settings import Settings
 
 COMPLETE = "complete"
@@ -17,6 +20,7 @@ FILES_MATCH = "files_match_their_hashes"
 NO_DUPLICATES = "no_unexpected_duplicates"
 FEW_CHANGED = "few_changed_at_once"
 FRESH = "fresh"
+ONE_SOURCE = "one_source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ def catalog_check_specs() -> list[dg.AssetCheckSpec]:
         FILES_MATCH: "Every stored flag is there, and its bytes have the recorded hash.",
         NO_DUPLICATES: "No two countries share a flag, but for territories that are known to.",
         FEW_CHANGED: "Not many flags changed at once; else the source may have gone wrong.",
+        ONE_SOURCE: "All flags came from one source.",
         FRESH: "No country's latest successful fetch is older than the limit.",
     }
     return [dg.AssetCheckSpec(name, asset=FLAG_CATALOG, description=text) for name, text in descriptions.items()]
@@ -72,7 +77,18 @@ def check_catalog(
         _result(NO_DUPLICATES, [" = ".join(group) for group in duplicates], severity=dg.AssetCheckSeverity.WARN),
         _result(FEW_CHANGED, changed, passed=len(changed) <= n_allowed),
         _result(FRESH, old, severity=dg.AssetCheckSeverity.WARN),
+        _check_sources(rows),
     ]
+
+
+def _check_sources(rows: list[CatalogRow]) -> dg.AssetCheckResult:
+    counts = Counter(source_of(row.source_url, row.code) or row.source_url for row in rows if row.source_url)
+    return dg.AssetCheckResult(
+        check_name=ONE_SOURCE,
+        passed=len(counts) <= 1,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"n_sources": len(counts), "sources": describe_sources(counts) or "none"},
+    )
 
 
 def _result(

@@ -5,7 +5,8 @@ the step yields none, and records each country by hand as soon as its files are 
 the run: so after the last country it raises one `dg.Failure` that names all that failed.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -17,22 +18,20 @@ from dagster._core.storage.tags import (
 )
 from pydantic import Field
 
+from flag_pipeline.core.absence import AbsenceJudge
 from flag_pipeline.core.countries import select_codes
-from flag_pipeline.core.decoder import Decoder
 from flag_pipeline.core.interrupt import interrupts_cancel_task
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sweep import SweepSummary, sweep
-from flag_pipeline.defs.ledger import (
-    CODE_VERSION,
-    COUNTRY_METADATA,
-    FLAG_IMAGE,
-    OWNERS,
-)
-from flag_pipeline.defs.planning import plan_partitions
+from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
+from flag_pipeline.defs.ledger import CODE_VERSION, OWNERS, read_ledger
+from flag_pipeline.defs.planning import has_plan, plan_partitions
 from flag_pipeline.defs.recording import Recorder
 from flag_pipeline.defs.reexecution import carry_over
 from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
+from flag_pipeline.defs.source_guard import require_one_source
 from flag_pipeline.errors import FlagPipelineError
+from flag_pipeline.images.decoder import Decoder
 
 STEP = "fetch_flags"
 POOL = "flag_source"
@@ -48,6 +47,9 @@ class FetchConfig(dg.Config):
     countries: list[str] = Field(
         default=[],
         description="Codes, letters or POP20, for a run launched without a partition: however scattered, one run.",
+    )
+    refetch: bool = Field(
+        default=False, description="Fetch every file in full, although the source says that it is unchanged."
     )
 
 
@@ -93,23 +95,33 @@ async def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
     file_sink: FileSinkResource,
 ):
     """Fetch the requested countries, record each, and fail at the end if any failed."""
-    codes = carry_over(context, requested_codes(context, config))
+    source, sink = flag_source.client, file_sink.sink
+    codes = carry_over(context, requested_codes(context, config), store=file_sink.store)
     with interrupts_cancel_task(), first_of_group(), Decoder() as decoder:
         refresher = Refresher(
-            flag_source.client,
-            file_sink.sink,
+            source,
+            sink,
             metadata=COUNTRY_METADATA in context.selected_asset_keys,
             image=FLAG_IMAGE in context.selected_asset_keys,
             history_keep=file_sink.history_keep,
+            refetch=config.refetch,
             decoder=decoder,
         )
-        async with Recorder(context) as recorder:
+        judge = AbsenceJudge(
+            refresher,
+            lambda absent: asyncio.to_thread(absent_before, context, absent),
+            max_lost_share=flag_source.max_lost_share,
+        )
+        if codes:
+            await require_one_source(context, codes, source.preset, file_sink)
+        async with Recorder(context, source=source.preset.name, store=file_sink.store) as recorder:
             summary = await sweep(
                 codes,
                 refresher,
                 recorder.record,
                 max_requests=flag_source.max_requests,
                 timeout_s=flag_source.sweep_timeout_s,
+                judge=judge,
             )
     report(context, summary)
     return
@@ -130,7 +142,8 @@ def requested_codes(context: dg.AssetExecutionContext, config: FetchConfig) -> l
         codes = select_codes(config.countries, context.assets_def.partitions_def.get_partition_keys())
     except FlagPipelineError as exc:
         raise dg.Failure(str(exc), allow_retries=False) from exc
-    plan_partitions(context, codes, step=STEP)
+    if not has_plan(context.instance, context.run):
+        plan_partitions(context.instance, context.run, context.selected_asset_keys, codes, step=STEP)
     return codes
 
 
@@ -156,6 +169,12 @@ def partition_keys(context: dg.AssetExecutionContext) -> list[str]:
     )
 
 
+def absent_before(context: dg.AssetExecutionContext, codes: Collection[str]) -> set[str]:
+    """Return those of *codes* that the source did not have when they were last asked for."""
+    ledgers = (read_ledger(context.instance, key, codes) for key in context.selected_asset_keys)
+    return {code for ledger in ledgers for code in ledger.not_found}
+
+
 @contextmanager
 def first_of_group() -> Iterator[None]:
     """Raise the first error of a group in its place: a group says how many it has, not what they are."""
@@ -176,6 +195,8 @@ def report(context: dg.AssetExecutionContext, summary: SweepSummary) -> None:
         len(summary.not_found),
         len(summary.failed),
     )
+    if summary.problem and not summary.failed:
+        raise dg.Failure(summary.problem, allow_retries=False)
     if summary.failed:
         raise dg.Failure(
             describe_failures(summary),
@@ -204,6 +225,7 @@ def describe_failures(summary: SweepSummary) -> str:
     failed = sorted(summary.failed, key=lambda miss: miss.code)
     countries = "country" if summary.requested == 1 else "countries"
     lines = [f"{len(failed)} of {summary.requested} {countries} failed"]
+    lines += [summary.problem] if summary.problem else []
     lines += [f"{miss.code} {miss.kind}: {miss.reason}" for miss in failed[:NAMED_IN_FAILURE]]
     if len(failed) > NAMED_IN_FAILURE:
         lines.append(f"and {len(failed) - NAMED_IN_FAILURE} more, in the table `failed`")

@@ -6,16 +6,18 @@ import time
 import dagster as dg
 from PIL import Image
 
-from flag_pipeline.core import catalog, contact_sheet, gallery, history
-from flag_pipeline.core.blocks import read_structure
-from flag_pipeline.core.catalog import load_rows
-from flag_pipeline.core.gallery import Gallery, render_page
-from flag_pipeline.core.history import load_changes
+from flag_pipeline.catalog import contact_sheet, gallery, history
+from flag_pipeline.catalog import rows as catalog
+from flag_pipeline.catalog.gallery import Gallery, render_page
+from flag_pipeline.catalog.history import load_changes
+from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.defs.catalog import show_mosaic
-from flag_pipeline.defs.ledger import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS
+from flag_pipeline.defs.keys import FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
+from flag_pipeline.defs.ledger import CODE_VERSION, OWNERS
 from flag_pipeline.defs.publishing import publish
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
+from flag_pipeline.images.blocks import read_structure
 
 # In the same run as the tables where both are requested, and after them where somebody rebuilt only those.
 TABLES_CHANGED = (

@@ -1,10 +1,13 @@
 """Which failed countries are fetched again, and when. Pure: the sensor brings the facts and carries out the plan."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flag_pipeline.defs.commands import fetch_command
 from flag_pipeline.defs.ledger import RecordedMiss
+from flag_pipeline.defs.source_guard import may_fetch_from
 from flag_pipeline.settings import Settings
 
 NAMED = 20
@@ -65,6 +68,29 @@ def plan_healing(
         key=_key({code: (failed[code].storage_id, done[code]) for code in codes}),
         explanation=_explain(lasting, exhausted, waiting=sorted(candidates - set(codes))),
     )
+
+
+def failed_elsewhere(failed: Mapping[str, RecordedMiss], *, source: str, store: str) -> dict[str, RecordedMiss]:
+    """Return those that were asked for at another source, or for another store, than this deployment's."""
+    return {
+        code: miss
+        for code, miss in failed.items()
+        if not may_fetch_from(miss.source, source) or miss.store not in {"", store}
+    }
+
+
+def explain_elsewhere(elsewhere: Mapping[str, RecordedMiss], *, store: str) -> str:
+    """Return which countries are left alone because of where they were asked for, with the commands that fetch them."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for code, miss in sorted(elsewhere.items()):
+        groups[miss.source, miss.store].append(code)
+    commands = [
+        fetch_command("run", codes, source=source, store="" if other == store else other)
+        for (source, other), codes in groups.items()
+    ]
+    if not commands:
+        return ""
+    return "Asked for at another source, or for another store, than this deployment's; run: " + "; ".join(commands)
 
 
 def _key(attempted: Mapping[str, tuple[int, int]]) -> str:

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, FLAG_IMAGE
+from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, FLAG_IMAGE
 
 refresh_flags = dg.define_asset_job(
     "refresh_flags",

@@ -13,15 +13,12 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEventType, DagsterInstance
 
+from flag_pipeline.core.listing import StoreListing
+from flag_pipeline.core.models import Fetched, FlagNotFound, FlagSaved, Missed, Outcome, StoredImage
+from flag_pipeline.core.presets import source_of
+from flag_pipeline.defs.interrupted import not_asked
+from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import Fetched, FlagNotFound, FlagSaved, Missed, Outcome, StoredImage
-
-COUNTRY_METADATA = dg.AssetKey("country_metadata")
-FLAG_IMAGE = dg.AssetKey("flag_image")
-FLAG_CATALOG = dg.AssetKey("flag_catalog")
-FLAG_CHANGES = dg.AssetKey("flag_changes")
-FLAG_GALLERY = dg.AssetKey("flag_gallery")
-FETCHED_ASSETS = (COUNTRY_METADATA, FLAG_IMAGE)
 
 CODE_VERSION = "1"
 OWNERS = ["team:data"]
@@ -51,10 +48,10 @@ def materialization(asset_key: dg.AssetKey, outcome: Fetched) -> dg.AssetMateria
         partition=outcome.code,
         metadata={
             **metadata,
-            "requests": outcome.effort.requests,
-            "attempts": outcome.effort.attempts,
-            "body_bytes": outcome.effort.body_bytes,
-            "duration_s": round(outcome.effort.duration_s, 3),
+            "requests": outcome.statistics.requests,
+            "attempts": outcome.statistics.attempts,
+            "body_bytes": outcome.statistics.body_bytes,
+            "duration_s": round(outcome.statistics.duration_s, 3),
         },
         tags={**_outcome_tags(word, outcome), **_version_tags(asset_key, version, outcome)},
     )
@@ -115,8 +112,8 @@ def _version_tags(asset_key: dg.AssetKey, version: str, outcome: Fetched) -> dic
     return tags
 
 
-def observation(asset_key: dg.AssetKey, miss: Missed) -> dg.AssetObservation:
-    """Return the event that records why a country brought nothing."""
+def observation(asset_key: dg.AssetKey, miss: Missed, origin: Mapping[str, str] | None = None) -> dg.AssetObservation:
+    """Return the event that records why a country brought nothing; *origin* has the source and the store."""
     word = RecordedOutcome.NOT_FOUND if isinstance(miss, FlagNotFound) else RecordedOutcome.FAILED
     return dg.AssetObservation(
         asset_key,
@@ -125,10 +122,11 @@ def observation(asset_key: dg.AssetKey, miss: Missed) -> dg.AssetObservation:
             "reason": miss.reason,
             "kind": miss.kind.value,
             "url": _link(miss.url),
-            "requests": miss.effort.requests,
+            **(origin or {}),
+            "requests": miss.statistics.requests,
             "attempts": miss.attempts,
-            "body_bytes": miss.effort.body_bytes,
-            "duration_s": round(miss.effort.duration_s, 3),
+            "body_bytes": miss.statistics.body_bytes,
+            "duration_s": round(miss.statistics.duration_s, 3),
         },
         tags={**_outcome_tags(word, miss), KIND_TAG: miss.kind.value},
     )
@@ -141,7 +139,7 @@ class RecordedCountry:
     Attributes:
         only_row_changed: its catalog row changes although its data versions do not.
         kind, reason: why it brought nothing; empty when it was fetched.
-        requests, attempts, body_bytes: what it cost, see `Effort`.
+        requests, attempts, body_bytes: what it cost, see `FetchStatistics`.
     """
 
     code: str
@@ -184,12 +182,15 @@ class RecordedMiss:
 
     Attributes:
         at: when it was recorded, seconds since the epoch.
+        source, store: from where and for which store it was asked for; empty in events that predate them.
     """
 
     kind: ErrorKind
     reason: str
     storage_id: int
     at: float
+    source: str = ""
+    store: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,35 +201,55 @@ class AssetLedger:
         materialized: codes whose latest outcome is a materialization.
         failed: what the latest attempt failed with, by code.
         not_found: likewise for what the source does not have.
-        missing: codes for which nothing was ever recorded.
+        missing: codes for which nothing was ever recorded, or whose files the store does not have.
+        lacking: those of `missing` that are materialized in Dagster.
+        not_asked: codes of the other groups that a later run intended to fetch and did not come to, with its id.
     """
 
     materialized: list[str] = field(default_factory=list)
     failed: dict[str, RecordedMiss] = field(default_factory=dict)
     not_found: dict[str, RecordedMiss] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
+    not_asked: dict[str, str] = field(default_factory=dict)
 
     @property
     def open_codes(self) -> set[str]:
-        """Every code that is not materialized."""
-        return {*self.failed, *self.not_found, *self.missing}
+        """Every code that is not materialized, or that the latest run did not come to."""
+        return {*self.failed, *self.not_found, *self.missing, *self.not_asked}
 
 
-def read_ledger(instance: DagsterInstance, asset_key: dg.AssetKey, codes: Iterable[str]) -> AssetLedger:
-    """Return how each of *codes* stands for the asset; three or four queries, however many codes."""
+def read_ledger(
+    instance: DagsterInstance, asset_key: dg.AssetKey, codes: Iterable[str], stored: StoreListing | None = None
+) -> AssetLedger:
+    """Return how each of *codes* stands for the asset; four to eight queries, however many codes.
+
+    What the store of *stored* does not have is missing, whatever Dagster says.
+    """
     storage = instance.event_log_storage
     fetched = storage.get_latest_storage_id_by_partition(asset_key, DagsterEventType.ASSET_MATERIALIZATION)
     observed = storage.get_latest_storage_id_by_partition(asset_key, DagsterEventType.ASSET_OBSERVATION)
     misses = _read_misses(instance, asset_key, [at for code, at in observed.items() if at > fetched.get(code, -1)])
+    present = _present(asset_key, stored)
+    wanted = list(codes)
     ledger = AssetLedger()
-    for code in codes:
+    for code in wanted:
         if miss := misses.get(code):
             (ledger.not_found if miss.kind is ErrorKind.NOT_FOUND else ledger.failed)[code] = miss
-        elif code in fetched:
+        elif code in fetched and (present is None or code in present):
             ledger.materialized.append(code)
         else:
             ledger.missing.append(code)
+    ledger.lacking.extend(code for code in ledger.missing if code in fetched)
+    recorded = {code: max(fetched.get(code, -1), observed.get(code, -1)) for code in wanted}
+    ledger.not_asked.update(not_asked(instance, asset_key, recorded))
     return ledger
+
+
+def _present(asset_key: dg.AssetKey, stored: StoreListing | None) -> frozenset[str] | None:
+    if stored is None:
+        return None
+    return stored.flags if asset_key == FLAG_IMAGE else stored.metadata
 
 
 def _read_misses(instance: DagsterInstance, asset_key: dg.AssetKey, storage_ids: list[int]) -> dict[str, RecordedMiss]:
@@ -239,25 +260,16 @@ def _read_misses(instance: DagsterInstance, asset_key: dg.AssetKey, storage_ids:
     for record in instance.fetch_observations(wanted, limit=len(storage_ids)).records:
         seen = record.asset_observation
         if seen is not None and seen.partition is not None and KIND_TAG in seen.tags:
-            reason = str(seen.metadata["reason"].value)
+            cell = {name: str(value.value) for name, value in seen.metadata.items()}
             misses[seen.partition] = RecordedMiss(
-                ErrorKind(seen.tags[KIND_TAG]), reason, record.storage_id, record.timestamp
+                ErrorKind(seen.tags[KIND_TAG]),
+                cell["reason"],
+                record.storage_id,
+                record.timestamp,
+                source=cell.get("source") or source_of(cell.get("url", ""), seen.partition),
+                store=cell.get("store", ""),
             )
     return misses
-
-
-def has_new_content(instance: DagsterInstance, run_id: str) -> bool:
-    """Whether a country that the run recorded has another data version than before: what Dagster's condition asks.
-
-    That a file was written says less: it may have been damaged, and be as it was.
-    """
-    storage = instance.event_log_storage
-    recorded = storage.get_asset_event_summary_records(DagsterEventType.ASSET_MATERIALIZATION, run_id=run_id)
-    for key in FETCHED_ASSETS:
-        ids = {event.partition: event.storage_id for event in recorded if event.asset_key == key and event.partition}
-        if ids and storage.get_updated_data_version_partitions(key, ids, min(ids.values()) - 1):
-            return True
-    return False
 
 
 def latest_materializations(

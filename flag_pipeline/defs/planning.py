@@ -16,17 +16,26 @@ from dagster._core.events import (
 )
 
 
-def plan_partitions(context: dg.AssetExecutionContext, codes: Iterable[str], *, step: str) -> None:
-    """Record for each asset of the run that its *step* intends to materialize *codes*."""
-    intents = [(key, code) for key in sorted(context.selected_asset_keys) for code in codes]
+def plan_partitions(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, keys: Iterable[dg.AssetKey], codes: Iterable[str], *, step: str
+) -> None:
+    """Record for each of the assets that the run's *step* intends to materialize *codes*."""
+    intents = [(key, code) for key in sorted(keys) for code in codes]
     batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]
     for number, (key, code) in enumerate(intents, start=1):
-        context.instance.report_dagster_event(
+        instance.report_dagster_event(
             DagsterEvent.build_asset_materialization_planned_event(
-                context.run.job_name,
+                run.job_name,
                 step,
                 AssetMaterializationPlannedData(key, partition=code),
             ),
-            context.run.run_id,
+            run.run_id,
             batch_metadata=DagsterEventBatchMetadata(batch_id, is_end=number == len(intents)),
         )
+
+
+def has_plan(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the run's partitions were recorded as planned when it was launched."""
+    of_type = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    entries = instance.all_logs(run.run_id, of_type=of_type)
+    return any(entry.dagster_event is not None and entry.dagster_event.partition is not None for entry in entries)

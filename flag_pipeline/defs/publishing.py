@@ -7,8 +7,8 @@ from datetime import datetime
 
 import dagster as dg
 
+from flag_pipeline.catalog.tables import ColumnType, TableSchema, write_moment
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.core.table import ColumnType, TableSchema, write_moment
 
 _TYPE_NAMES = {
     ColumnType.TEXT: "string",

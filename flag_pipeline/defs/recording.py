@@ -19,9 +19,9 @@ from dagster._core.events import (
 )
 from dagster._core.execution.context.system import IStepContext
 
-from flag_pipeline.core.batcher import Batcher, Piece
+from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
 from flag_pipeline.defs.ledger import materialization, observation
-from flag_pipeline.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
+from flag_pipeline.stores.batch_executor import BatchExecutor, Piece
 
 Recordable = dg.AssetMaterialization | dg.AssetObservation
 
@@ -72,13 +72,17 @@ def _asset_key(event: Recordable) -> dg.AssetKey:
 
 
 class Recorder:
-    """Records outcomes on a thread of its own: all that came while it was busy go together."""
+    """Records outcomes on a thread of its own: all that came while it was busy go together.
 
-    def __init__(self, context: dg.AssetExecutionContext) -> None:
+    Of a country that brought nothing the events say from which *source* it was asked for, and for which *store*.
+    """
+
+    def __init__(self, context: dg.AssetExecutionContext, *, source: str = "", store: str = "") -> None:
         self._context = context
+        self._origin = {"source": source, "store": store}
         self._asset_keys = sorted(context.selected_asset_keys)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="event-log")
-        self._outcomes = Batcher(self._record_all, self._thread)
+        self._outcomes = BatchExecutor(self._record_all, self._thread)
 
     async def __aenter__(self) -> Self:
         return self
@@ -94,12 +98,11 @@ class Recorder:
         await self._outcomes.do(outcome)
 
     def _record_all(self, pieces: Sequence[Piece[Outcome, None]]) -> None:
-        record_events(self._context, [_event(key, piece.given) for piece in pieces for key in self._asset_keys])
+        record_events(self._context, [self._event(key, piece.given) for piece in pieces for key in self._asset_keys])
 
-
-def _event(asset_key: dg.AssetKey, outcome: Outcome) -> Recordable:
-    match outcome:
-        case FlagSaved() | FlagUnchanged():
-            return materialization(asset_key, outcome)
-        case FlagNotFound() | FlagFailed():
-            return observation(asset_key, outcome)
+    def _event(self, asset_key: dg.AssetKey, outcome: Outcome) -> Recordable:
+        match outcome:
+            case FlagSaved() | FlagUnchanged():
+                return materialization(asset_key, outcome)
+            case FlagNotFound() | FlagFailed():
+                return observation(asset_key, outcome, self._origin)

@@ -6,7 +6,9 @@ run had recorded, and still stands, is recorded once more, without asking the so
 
 import dagster as dg
 
+from flag_pipeline.core.listing import list_store
 from flag_pipeline.defs.freshness import FETCHED_AT_TAG, fetched_at
+from flag_pipeline.defs.interrupted import RETRIED
 from flag_pipeline.defs.ledger import (
     ONLY_ROW_CHANGED_TAG,
     OUTCOME_TAG,
@@ -16,18 +18,18 @@ from flag_pipeline.defs.ledger import (
 )
 from flag_pipeline.defs.recording import record_events
 
-RETRIED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
-
-def carry_over(context: dg.AssetExecutionContext, codes: list[str]) -> list[str]:
+def carry_over(context: dg.AssetExecutionContext, codes: list[str], *, store: str) -> list[str]:
     """Record again what the run that this one retries had fetched, and return the codes that are still to fetch.
 
+    What the *store* has lost since is fetched again.
     What has failed or was wiped since then is fetched: recorded again, it would count as fetched by all who ask the
     ledger. Re-executing a run that succeeded fetches everything: nothing had failed, so that must be what is wanted.
     """
     settled = set(codes) & _fetched_by_parent(context)
+    stored = list_store(store) if settled else None
     for key in context.selected_asset_keys:
-        settled &= set(read_ledger(context.instance, key, settled).materialized)
+        settled &= set(read_ledger(context.instance, key, settled, stored).materialized)
     records = [
         record
         for key in sorted(context.selected_asset_keys)

@@ -6,17 +6,11 @@ import time
 import dagster as dg
 
 from flag_pipeline.defs.flags import STEP
-from flag_pipeline.defs.healing import HealingPlan, HealingPolicy, plan_healing
+from flag_pipeline.defs.healing import HealingPlan, HealingPolicy, explain_elsewhere, failed_elsewhere, plan_healing
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
-from flag_pipeline.defs.ledger import (
-    FETCHED_ASSETS,
-    FLAG_CATALOG,
-    FLAG_CHANGES,
-    FLAG_GALLERY,
-    has_new_content,
-    read_event,
-    read_ledger,
-)
+from flag_pipeline.defs.keys import FETCHED_ASSETS, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
+from flag_pipeline.defs.ledger import read_event, read_ledger
+from flag_pipeline.defs.source_guard import SOURCE_GIVEN_TAG
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -65,11 +59,28 @@ def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
     return sensor
 
 
+def has_new_content(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a country that the run recorded has another data version than before: what Dagster's condition asks.
+
+    That a file was written says less: it may have been damaged, and be as it was.
+    """
+    storage = instance.event_log_storage
+    recorded = storage.get_asset_event_summary_records(dg.DagsterEventType.ASSET_MATERIALIZATION, run_id=run_id)
+    for key in FETCHED_ASSETS:
+        ids = {event.partition: event.storage_id for event in recorded if event.asset_key == key and event.partition}
+        if ids and storage.get_updated_data_version_partitions(key, ids, min(ids.values()) - 1):
+            return True
+    return False
+
+
 LEDGER_EVENTS = (dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION)
 
 
-def healing(codes: list[str], policy: HealingPolicy) -> dg.SensorDefinition:
-    """Fetch failed countries again, in one run however scattered, with growing delays and a limit of attempts."""
+def healing(codes: list[str], policy: HealingPolicy, *, source: str, store: str) -> dg.SensorDefinition:
+    """Fetch failed countries again, in one run however scattered, with growing delays and a limit of attempts.
+
+    Those that were asked for at another source than *source*, or for another store than *store*, are left alone.
+    """
 
     @dg.sensor(
         name="healing",
@@ -84,9 +95,15 @@ def healing(codes: list[str], policy: HealingPolicy) -> dg.SensorDefinition:
         failed = {}
         for key in FETCHED_ASSETS:
             failed.update(read_ledger(context.instance, key, codes).failed)
-        plan = plan_healing(failed, _attempts_of(context.cursor), policy, now=time.time())
+        elsewhere = failed_elsewhere(failed, source=source, store=store)
+        ours = {code: miss for code, miss in failed.items() if code not in elsewhere}
+        plan = plan_healing(ours, _attempts_of(context.cursor), policy, now=time.time())
+        left_alone = explain_elsewhere(elsewhere, store=store)
+        if left_alone:
+            context.log.info(left_alone)
         if not plan.codes:
-            return dg.SensorResult(skip_reason=plan.explanation, cursor=json.dumps(plan.attempts))
+            explanation = f"{left_alone} {plan.explanation}" if ours else left_alone or plan.explanation
+            return dg.SensorResult(skip_reason=explanation.strip(), cursor=json.dumps(plan.attempts))
         return dg.SensorResult([_request(plan)], cursor=json.dumps(plan.attempts))
 
     return sensor
@@ -97,7 +114,8 @@ def _request(plan: HealingPlan) -> dg.RunRequest:
         # Each attempt is made once, even if the cursor of the tick that asked for it got lost.
         run_key=plan.key,
         run_config={"ops": {STEP: {"config": {"countries": plan.codes}}}},
-        tags={"flag_pipeline/healing": ",".join(plan.codes)[:200]},
+        # They are asked for where they were asked for before.
+        tags={"flag_pipeline/healing": ",".join(plan.codes)[:200], SOURCE_GIVEN_TAG: "true"},
     )
 
 

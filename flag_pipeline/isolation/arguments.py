@@ -13,8 +13,8 @@ def upstream_arguments(step: Step, arguments: Mapping[str, Any]) -> Callable[[st
     """Return what gives a partition's arguments, of the *arguments* of the whole step.
 
     In a run over a range, I/O managers load an upstream argument as a dict of all its partitions. A parameter without a
-    type gets the value of its own partition instead, as in a run for that partition alone, or a dict if it depends on
-    several.
+    type gets the value of one partition instead, as in a run of that partition alone, or a dict if the partition
+    depends on several.
     """
     sliced = {
         name: Upstream.read(step, asset_key)

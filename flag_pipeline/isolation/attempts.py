@@ -13,7 +13,7 @@ from flag_pipeline.isolation.outcomes import Ended, Missed, Outcome
 
 MAX_REASON_CHARS = 2_000
 MAX_TRACEBACK_CHARS = 4_000
-MAX_KIND_CHARS = 63  # of any tag value
+MAX_KIND_CHARS = 63  # what Dagster allows in a tag
 
 
 class PartitionRunner:

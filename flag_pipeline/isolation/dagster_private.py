@@ -126,8 +126,8 @@ def _dagster_event(step: StepExecutionContext, event: AssetEvent) -> DagsterEven
 def plan_partitions(step: StepExecutionContext, asset_keys: Iterable[dg.AssetKey], partition_keys: list[str]) -> None:
     """Record that the step intends to materialize *partition_keys* of each asset.
 
-    Dagster writes these events itself only for a run with a partition or a range; without them it paints no partition
-    of a failed run red.
+    Dagster writes these events itself only in a run with a partition or a range. Without them, a failed run has no red
+    partition.
     """
     for asset_key in asset_keys:
         batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]

@@ -120,6 +120,9 @@ def healing_sensor(  # noqa: PLR0913 - the first two, and what may be chosen
     that asks for a list of keys. *options* go to `dg.SensorDefinition`. While a run of the job or of the asset is
     unfinished, nothing is asked for.
     """
+    partitions_def = asset.partitions_def
+    if partitions_def is None:
+        raise dg.DagsterInvalidDefinitionError(f"healing_sensor: {asset.op.name} has no partitions.")
     make_config = run_config or _listing(asset)
     chosen_policy = policy or HealingPolicy()
     name = name or f"heal_{asset.op.name}"
@@ -127,7 +130,7 @@ def healing_sensor(  # noqa: PLR0913 - the first two, and what may be chosen
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if run := _unfinished_run(context.instance, asset, getattr(job, "name", None)):
             return dg.SkipReason(f"Run {run.run_id} has not ended; never two at once.")
-        failed = _failed(context.instance, asset, event_tags)
+        failed = _failed(context.instance, asset, partitions_def, event_tags)
         attempts = {str(key): int(number) for key, number in json.loads(context.cursor or "{}").items()}
         plan = plan_healing(failed, attempts, chosen_policy, now=time.time(), may_pass=may_pass)
         cursor = json.dumps(plan.attempts)
@@ -155,11 +158,14 @@ def _listing(asset: dg.AssetsDefinition) -> Callable[[Sequence[str]], Mapping[st
     return lambda keys: {"ops": {asset.op.name: {"config": {"partition_keys": list(keys)}}}}
 
 
-def _failed(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, tags: EventTags) -> dict[str, LastMiss]:
+def _failed(
+    instance: dg.DagsterInstance,
+    asset: dg.AssetsDefinition,
+    partitions_def: dg.PartitionsDefinition[Any],
+    tags: EventTags,
+) -> dict[str, LastMiss]:
     """Return the failures of all partitions, of whichever of the assets."""
-    if asset.partitions_def is None:
-        raise dg.DagsterInvalidDefinitionError(f"healing_sensor: {asset.op.name} has no partitions.")
-    keys = asset.partitions_def.get_partition_keys(dynamic_partitions_store=instance)
+    keys = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
     failed = dict[str, LastMiss]()
     for asset_key in sorted(asset.keys):
         failed.update(read_statuses(instance, asset_key, keys, tags).failed)

@@ -1,4 +1,4 @@
-"""Ctrl-C and a termination from Dagster's UI, for a step whose partitions run on an event loop."""
+"""Ctrl-C and a termination from Dagster's UI cancel the partitions that run on an event loop."""
 
 import asyncio
 import signal

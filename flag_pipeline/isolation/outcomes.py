@@ -19,7 +19,7 @@ Result = dg.MaterializeResult[Any]
 class Outcome(StrEnum):
     """How one partition ended.
 
-    `CARRIED_OVER` is recorded by a re-executed run that failed again, for a partition that the run before delivered.
+    A re-executed run that fails again records `CARRIED_OVER` of each partition that the run before delivered.
     """
 
     SUCCEEDED = "succeeded"

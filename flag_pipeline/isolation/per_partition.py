@@ -73,7 +73,7 @@ def per_partition(
 
 
 def partition_fn(asset: dg.AssetsDefinition) -> Function:
-    """Return the function of an isolated asset as it was written, for a unit test without Dagster."""
+    """Return the function of an isolated asset as it was written, so that a unit test can call it."""
     decorated = getattr(asset.op.compute_fn, "decorated_fn", None)
     function = getattr(decorated, FUNCTION_ATTRIBUTE, None)
     if function is None:

@@ -1,4 +1,4 @@
-"""The version tags that Dagster writes on a plain asset's materializations, for one partition of many.
+"""The version tags of one partition: those that Dagster writes on a plain asset's materialization.
 
 Without them the UI calls a fresh partition unsynced, and a partition whose upstream changed stays fresh for ever.
 """
@@ -6,7 +6,7 @@ Without them the UI calls a fresh partition unsynced, and a partition whose upst
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dagster as dg
 
@@ -37,7 +37,7 @@ class Version(NamedTuple):
     storage_id: int | None
 
 
-# The versions of the partitions of one batch, for each asset of the step that is recorded already.
+# By asset that is recorded already, the versions of the partitions of one batch.
 Recorded = Mapping[dg.AssetKey, Mapping[str, Version]]
 
 
@@ -49,23 +49,21 @@ class Upstream:
         latest: its latest event in any partition.
         by_partition: data versions by partition key; None if it has no partitions.
         mapping: from a partition of this step to upstream ones; None if the keys are the same.
-        is_input: whether it is an input of the step: Dagster then hashes even a single partition's version.
     """
 
     step: Step
     asset_key: dg.AssetKey
     latest: Version
     by_partition: Mapping[str, str] | None
+    partitions_def: dg.PartitionsDefinition[Any] | None
     mapping: dg.PartitionMapping | None
-    is_input: bool
 
     @classmethod
     def read(cls, step: Step, asset_key: dg.AssetKey) -> "Upstream":
         """Read the asset's versions: one query, and one more if it has partitions."""
         info = input_version_info(step.execution, asset_key)
         version = (info and info.data_version) or DEFAULT_DATA_VERSION
-        layer = step.execution.job_def.asset_layer
-        partitions_def = layer.get(asset_key).partitions_def
+        partitions_def = step.execution.job_def.asset_layer.get(asset_key).partitions_def
         chosen = step.assets_def.get_partition_mapping_for_dep(asset_key)
         is_same = chosen is None and partitions_def == step.partitions_def
         return cls(
@@ -73,8 +71,8 @@ class Upstream:
             asset_key,
             Version(version.value, info.storage_id if info else None),
             None if partitions_def is None or info is None else latest_data_versions(step.instance, asset_key),
+            partitions_def,
             None if is_same else infer_partition_mapping(chosen, step.partitions_def, partitions_def),
-            layer.get_node_input_name(step.execution.node_handle, asset_key) is not None,
         )
 
     def version_for(self, partition_key: str) -> Version:
@@ -85,23 +83,17 @@ class Upstream:
         if len(keys) >= SKIP_PARTITION_DATA_VERSION_DEPENDENCY_THRESHOLD:
             return self.latest  # Dagster does the same, because it would have to ask for all of them
         versions = [self.by_partition[key] for key in sorted(keys) if key in self.by_partition]
-        if not self.is_input and len(keys) == 1:
-            data_version = versions[0] if versions else DEFAULT_DATA_VERSION.value
-        else:
-            data_version = sha256("".join(versions).encode()).hexdigest()
-        return Version(data_version, self.latest.storage_id)
+        # Dagster hashes the version of a single partition too.
+        return Version(sha256("".join(versions).encode()).hexdigest(), self.latest.storage_id)
 
     def keys_for(self, partition_key: str) -> Collection[str]:
         """Return the upstream partitions that a partition of this step depends on."""
-        if self.mapping is None:
+        if self.mapping is None or self.partitions_def is None:
             return [partition_key]
-        partitions_def = self.step.execution.job_def.asset_layer.get(self.asset_key).partitions_def
-        if partitions_def is None:
-            return []
         with dg.partition_loading_context(dynamic_partitions_store=self.step.instance):
             subset = self.step.partitions_def.subset_with_partition_keys([partition_key])
             mapped = self.mapping.get_upstream_mapped_partitions_result_for_partitions(
-                subset, self.step.partitions_def, partitions_def
+                subset, self.step.partitions_def, self.partitions_def
             )
         return list(mapped.partitions_subset.get_partition_keys())
 

@@ -114,7 +114,7 @@ class EventWriter:
 
 
 class Recorder:
-    """Has outcomes written on a thread of its own: all that ended while it was busy are one batch.
+    """Writes outcomes on a separate thread: all that ended while it was busy are one batch.
 
     Must be used on one event loop. On leaving it waits for what is being written and what waits to be, also when the
     step is being cancelled, and raises what the writing failed with.

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -151,20 +152,24 @@ def _is_loop_running() -> bool:
 
 
 def _run_on_thread(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    started = list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]]()
+    started = list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]]()
+    is_interrupted = threading.Event()
 
     async def run_cancellable() -> None:
-        started.append((asyncio.get_running_loop(), asyncio.current_task()))
-        await run()
+        task = asyncio.current_task()
+        if task is not None:
+            started.append((asyncio.get_running_loop(), task))
+        if not is_interrupted.is_set():
+            await run()
 
     with ThreadPoolExecutor(1, thread_name_prefix="partitions-loop") as thread:
-        future = thread.submit(copy_context().run, asyncio.run, run_cancellable())
         try:
-            future.result()
-        finally:
-            if not future.done():  # interrupted while waiting
-                for loop, task in started:
-                    loop.call_soon_threadsafe(task.cancel if task else loop.stop)
+            thread.submit(copy_context().run, asyncio.run, run_cancellable()).result()
+        finally:  # an interrupt may come at any time, also before the loop runs
+            is_interrupted.set()
+            for loop, task in started:
+                if not task.done():
+                    loop.call_soon_threadsafe(task.cancel)
 
 
 def _log(step: Step, summary: Summary, *, n_skipped: int) -> None:

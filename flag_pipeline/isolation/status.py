@@ -40,7 +40,7 @@ class PartitionStatuses:
     Attributes:
         materialized: keys whose latest outcome is a materialization.
         failed: what the latest attempt failed with, by key.
-        absent: likewise for what does not exist.
+        absent: why there is nothing, by key.
         missing: keys for which nothing was ever recorded.
     """
 

@@ -66,7 +66,7 @@ class Deployment:
     def start_webserver(self) -> None:
         """Start it, and wait until it answers with the code location loaded."""
         self._copy_config()
-        self._spawn("flag_pipeline.webserver", "--port", str(self.port), "--workspace", "workspace.yaml")
+        self._spawn("flag_pipeline.ui.webserver", "--port", str(self.port), "--workspace", "workspace.yaml")
         wait_for("the webserver's first answer", self._is_loaded)
 
     def start_ui(self) -> None:

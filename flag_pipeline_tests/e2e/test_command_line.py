@@ -16,10 +16,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flag_pipeline.core.files import TEMPORARY_PREFIX
-from flag_pipeline.launch import open_instance
+from flag_pipeline.cli.runs import open_instance
 from flag_pipeline.settings import project_root
-from flag_pipeline_tests.flag_server import FlagServer, answer
+from flag_pipeline.stores.atomic_files import TEMPORARY_PREFIX
+from flag_pipeline_tests.flag_server import FlagServer, answer, hang
 from flag_pipeline_tests.pictures import scans
 
 pytestmark = pytest.mark.timeout(120)
@@ -299,6 +299,35 @@ def test_a_killed_run_is_marked_as_ended_and_blocks_nobody(
         assert flag_pipeline.json("run", "A", "--source", url)["failed"] == {}
     assert flag_pipeline.json("status")["flag_image"]["failed"] == []
     assert [*flag_pipeline.fetching_runs().values()] == [status, dg.DagsterRunStatus.SUCCESS]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_retry_picks_up_what_an_ended_refresh_did_not_ask_for(
+    flag_pipeline: CommandLine, flag_server: FlagServer, number: signal.Signals
+) -> None:
+    """All 16 countries with A are stored, a refresh is ended while it waits for AR: the others are asked for again."""
+    source = ("--source", flag_server.url)
+    flag_pipeline("run", "A", *source)
+    flag_server.script("/ar/metadata.json", [hang])
+    with flag_pipeline.start("run", "A", *source, "-m", "1") as process:
+        until(lambda: flag_server.requests.count("/ar/metadata.json") > 1)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=20)
+    flag_server.script("/ar/metadata.json", [])
+
+    told = flag_pipeline.json("status")["flag_image"]
+
+    assert told["materialized"] == 16
+    assert "AR" in told["not_asked"]
+    if number != signal.SIGKILL:
+        n_not_asked = len(told["not_asked"])
+        assert f"16 requested: 0 saved, {16 - n_not_asked} unchanged, 0 not found, 0 failed" in output
+        assert f"{n_not_asked} not asked" in output
+        assert f"The rest again: flag-pipeline retry --source {flag_server.url}" in output
+    flag_server.requests.clear()
+    flag_pipeline("retry")
+    assert {*told["not_asked"]} <= {*flag_server.codes_asked_for()}
+    assert not {"AD", "AE"} & {*flag_server.codes_asked_for()}
 
 
 @contextmanager

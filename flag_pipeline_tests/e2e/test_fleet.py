@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from flag_pipeline.core.catalog import JSON_PATH
+from flag_pipeline.catalog.rows import JSON_PATH
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.places import open_store
+from flag_pipeline.core.layout import FLAGS, METADATA, RECORDS, record_path
 from flag_pipeline.core.records import load_record
-from flag_pipeline.core.sink import FLAGS, METADATA, RECORDS, record_path
-from flag_pipeline.core.store import Store
+from flag_pipeline.stores.open_store import open_store
+from flag_pipeline.stores.store import Store
 from flag_pipeline_tests.e2e.deployment import wait_for
 from flag_pipeline_tests.e2e.fleet import Fleet, running_fleet
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path, hang, running_flag_server

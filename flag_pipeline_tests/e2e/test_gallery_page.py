@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from flag_pipeline.core.catalog import catalog_rows
+from flag_pipeline.catalog.gallery import Gallery, render_page
+from flag_pipeline.catalog.rows import catalog_rows
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.gallery import Gallery, render_page
-from flag_pipeline.core.pictures import data_uri
+from flag_pipeline.core.models import Miss
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import Miss
+from flag_pipeline.images.thumbnails import data_uri
 from flag_pipeline_tests.e2e.browser import ARGUMENTS, chromium
 from flag_pipeline_tests.records import change_of, looks_of_flags, record_of, striped
 

@@ -10,7 +10,7 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.freshness import fetched_before
-from flag_pipeline.defs.ledger import FLAG_IMAGE
+from flag_pipeline.defs.keys import FLAG_IMAGE
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer
 from flag_pipeline_tests.integration.test_partitions import launch, listed, ranged, retrying

@@ -10,7 +10,7 @@ import pytest
 
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.changes import NO_FLAG_CHANGED
-from flag_pipeline.defs.ledger import FLAG_CHANGES
+from flag_pipeline.defs.keys import FLAG_CHANGES
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path
 from flag_pipeline_tests.records import striped

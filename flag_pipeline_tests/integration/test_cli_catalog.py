@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from flag_pipeline.cli import app, main
-from flag_pipeline.core.catalog import CATALOG_SCHEMA, catalog_rows
-from flag_pipeline.core.history import CHANGES_SCHEMA
-from flag_pipeline.core.table import render_table
+from flag_pipeline.catalog.history import CHANGES_SCHEMA
+from flag_pipeline.catalog.rows import CATALOG_SCHEMA, catalog_rows
+from flag_pipeline.catalog.tables import render_table
+from flag_pipeline.cli.app import app, main
+from flag_pipeline.core.models import Miss
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import Miss
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path
 from flag_pipeline_tests.records import change_of, record_of, striped
 

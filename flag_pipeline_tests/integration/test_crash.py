@@ -19,9 +19,9 @@ import pytest
 from aiohttp import web
 
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.files import STALE_TEMPORARY_S, TEMPORARY_PREFIX
 from flag_pipeline.core.records import load_record
-from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE
+from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
+from flag_pipeline.stores.atomic_files import STALE_TEMPORARY_S, TEMPORARY_PREFIX
 from flag_pipeline_tests.crashing import (
     NEW,
     NEW_FLAG,

@@ -10,13 +10,14 @@ import pytest
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.files import TEMPORARY_PREFIX
+from flag_pipeline.core.models import Miss
 from flag_pipeline.core.records import load_record
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE, RecordedCountry, read_event, read_ledger
+from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
+from flag_pipeline.defs.ledger import RecordedCountry, read_event, read_ledger
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.models import Miss
 from flag_pipeline.settings import Settings, load_settings
+from flag_pipeline.stores.atomic_files import TEMPORARY_PREFIX
 from flag_pipeline_tests.faults import (
     CODE_OF,
     FAULTS,

@@ -6,54 +6,23 @@ import re
 import signal
 import socket
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import dagster as dg
 import pytest
-from typer.testing import CliRunner, Result
 
-from flag_pipeline import launch
-from flag_pipeline.cli import app
+from flag_pipeline.cli import runs
+from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG
 from flag_pipeline.dagster_storage.sqlite_event_log import EmbeddedEventLogStorage
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG
-from flag_pipeline.settings import load_settings, project_root
+from flag_pipeline.settings import load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, head, metadata_url_path, raw
+from flag_pipeline_tests.shell import Shell
 
 pytestmark = pytest.mark.timeout(180)
 
 ESCAPE = "\x1b[31m"
-
-
-@dataclass(frozen=True, slots=True)
-class Shell:
-    """The command line in this process, on a home and a store of its own."""
-
-    store: Path
-
-    def __call__(self, *arguments: str, expect: int = 0) -> Result:
-        """Run a command to its end, which must be the expected exit code."""
-        result = CliRunner().invoke(app, arguments)
-        assert result.exit_code == expect, (arguments, result.output, result.exception)
-        return result
-
-    def json(self, *arguments: str, expect: int = 0) -> Any:
-        """Run a command and return the one object that it prints."""
-        return json.loads(self(*arguments, "--json", expect=expect).stdout)
-
-
-@pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    """A home with the instance's settings as they are committed, and an empty store."""
-    home, store = tmp_path / "home", tmp_path / "store"
-    home.mkdir()
-    (home / "dagster.yaml").write_bytes((project_root() / "dagster_home" / "dagster.yaml").read_bytes())
-    settings = {"DAGSTER_HOME": home, "FLAG_STORE": store, "FLAG_RETRY_INITIAL_S": 0.001}
-    for name, value in {**settings, "DAGSTER_EVENT_BATCH_SIZE": 1000}.items():
-        monkeypatch.setenv(name, str(value))
-    return Shell(store)
 
 
 def state_of(root: Path) -> dict[str, tuple[int, int, int]]:
@@ -167,9 +136,9 @@ def test_hostile_answers_do_not_reach_the_terminal(shell: Shell, flag_server: Fl
 
 def runs_by_job(job_name: str) -> dict[str, dg.DagsterRunStatus]:
     """How the stored runs of a job ended, by run."""
-    with launch.open_instance() as instance:
-        runs = instance.get_runs(dg.RunsFilter(job_name=job_name))
-        return {run.run_id: run.status for run in runs}
+    with runs.open_instance() as instance:
+        stored = instance.get_runs(dg.RunsFilter(job_name=job_name))
+        return {run.run_id: run.status for run in stored}
 
 
 def store_run(instance: dg.DagsterInstance, **like: Any) -> dg.DagsterRun:
@@ -188,7 +157,7 @@ def test_a_reexecution_elsewhere_repeats_source_and_store_or_is_refused(
     flag_server.break_country("FR")
     flag_server.requests.clear()
 
-    with launch.open_instance() as instance:
+    with runs.open_instance() as instance:
         run = instance.get_run_by_id(run_id)
         assert run is not None
         results = []
@@ -210,7 +179,7 @@ def test_a_reexecution_elsewhere_repeats_source_and_store_or_is_refused(
     assert (
         f"add it to FLAG_ALLOWED_SOURCES and reload, or use the command line: flag-pipeline retry --source"
         f" {flag_server.url}"
-    ) in launch._error_of(refused.all_events)  # noqa: SLF001 - the line that the command line would print
+    ) in runs._error_of(refused.all_events)  # noqa: SLF001 - the line that the command line would print
     assert repeated.success
     assert set(flag_server.codes_asked_for()) == {"FR"}
 
@@ -219,7 +188,7 @@ def test_a_reexecution_under_way_is_left_alone(shell: Shell, flag_server: FlagSe
     """It carries the tags of the command line's run that it repeats, but another process executes it."""
     flag_server.break_country("CN", answer(500))
     parent_id = shell.json("run", "CN", "--source", flag_server.url, expect=1)["run_id"]
-    with launch.open_instance() as instance:
+    with runs.open_instance() as instance:
         parent = instance.get_run_by_id(parent_id)
         assert parent is not None
         child = store_run(instance, tags=parent.tags, parent_run_id=parent_id, root_run_id=parent_id)
@@ -238,7 +207,7 @@ def test_a_run_is_seen_to_be_alive_from_the_moment_it_is_stored(
     def create_and_be_looked_at(instance: dg.DagsterInstance, *given: Any, **named: Any) -> dg.DagsterRun:
         run = create(instance, *given, **named)
         if run.job_name == "refresh_flags":
-            launch.rebuild(instance, load_settings())
+            runs.rebuild(instance, load_settings())
             seen.append(runs_by_job("refresh_flags")[run.run_id])
         return run
 
@@ -263,7 +232,7 @@ def test_a_run_that_ends_while_it_is_judged_keeps_its_end(
         instance.report_run_canceled(run)
         return listed
 
-    with launch.open_instance() as instance:
+    with runs.open_instance() as instance:
         run = store_run(instance, tags={LAUNCHED_BY_TAG: COMMAND_LINE})
         folder = Path(instance.root_directory) / "command_line_runs"
     folder.mkdir()

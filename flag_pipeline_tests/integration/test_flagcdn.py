@@ -9,7 +9,8 @@ import pytest
 
 from flag_pipeline.core.presets import FLAGCDN, find_preset
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE, read_ledger
+from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
+from flag_pipeline.defs.ledger import read_ledger
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import Answer, FlagServer, answer

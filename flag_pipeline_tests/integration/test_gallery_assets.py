@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.defs.ledger import FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
+from flag_pipeline.defs.keys import FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path
 from flag_pipeline_tests.records import striped

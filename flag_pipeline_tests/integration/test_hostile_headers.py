@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flag_pipeline.core.source import MAX_VALIDATOR_CHARS, Answer
 from flag_pipeline.errors import SourceError
-from flag_pipeline.models import Validators
+from flag_pipeline.fetching.client import MAX_VALIDATOR_CHARS, Answer
+from flag_pipeline.fetching.models import Validators
 from flag_pipeline_tests.flag_server import FlagServer, raw, running_flag_server
 from flag_pipeline_tests.integration.test_source import PATH, client_of
 
@@ -38,7 +38,7 @@ async def ask(url: str) -> list[Answer | SourceError]:
     async with client_of(url, retry_after_max_s=0.001, timeout_s=5.0, read_timeout_s=1.0) as client:
         for _ in range(2):
             try:
-                answer = await client.source.fetch(f"{url}{PATH}", code="CN", known=known, meter=client.meter)
+                answer = await client.source.fetch(f"{url}{PATH}", code="CN", known=known, counter=client.counter)
                 known = answer.validators
                 outcomes.append(answer)
             except SourceError as exc:

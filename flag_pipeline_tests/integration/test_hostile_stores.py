@@ -11,16 +11,17 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flag_pipeline.core.catalog import JSON_PATH, load_rows
+from flag_pipeline.catalog.history import JSON_PATH as CHANGES_PATH
+from flag_pipeline.catalog.rows import JSON_PATH, load_rows
 from flag_pipeline.core.countries import iso_codes, iso_country
-from flag_pipeline.core.files import STALE_TEMPORARY_S, TEMPORARY_PREFIX
-from flag_pipeline.core.history import JSON_PATH as CHANGES_PATH
 from flag_pipeline.core.records import load_record
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.defs.ledger import FLAG_IMAGE, AssetLedger, read_ledger
+from flag_pipeline.defs.keys import FLAG_IMAGE
+from flag_pipeline.defs.ledger import AssetLedger, read_ledger
 from flag_pipeline.errors import ErrorKind, SinkError
 from flag_pipeline.settings import load_settings
+from flag_pipeline.stores.atomic_files import STALE_TEMPORARY_S, TEMPORARY_PREFIX
 from flag_pipeline_tests.crashing import install_dagster_home, start
 from flag_pipeline_tests.flag_server import (
     FlagServer,
@@ -33,8 +34,8 @@ from flag_pipeline_tests.integration.test_bounds import padded_png
 from flag_pipeline_tests.privileges import bound_by_permissions, grow, small_disk
 from flag_pipeline_tests.records import change_of
 from flag_pipeline_tests.samples import flag, gif, picture, record
-from flag_pipeline_tests.unit.test_records import DAMAGE, changed
-from flag_pipeline_tests.unit.test_sink import OCCUPANTS, occupy
+from flag_pipeline_tests.unit.core.test_records import DAMAGE, changed
+from flag_pipeline_tests.unit.core.test_sink import OCCUPANTS, occupy
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -12,11 +12,12 @@ import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 
+from flag_pipeline.core.models import Outcome
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.freshness import fetched_before
-from flag_pipeline.defs.ledger import COUNTRY_METADATA, FLAG_IMAGE, read_ledger
+from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
+from flag_pipeline.defs.ledger import read_ledger
 from flag_pipeline.defs.recording import Recorder
-from flag_pipeline.models import Outcome
 from flag_pipeline.settings import Settings, load_settings, partition_codes
 from flag_pipeline_tests.flag_server import FlagServer, answer
 

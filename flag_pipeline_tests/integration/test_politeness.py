@@ -5,8 +5,8 @@ import time
 import pytest
 
 from flag_pipeline.core.presets import find_preset
-from flag_pipeline.core.source import FlagSource, Meter, open_session
-from flag_pipeline.models import Validators
+from flag_pipeline.fetching.client import FetchCounter, FlagSource, open_session
+from flag_pipeline.fetching.models import Validators
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer
 
@@ -25,7 +25,7 @@ async def test_requests_per_second_are_spaced(flag_server: FlagServer, settings:
     async with open_session(flag_server.url, settings) as session:
         source = FlagSource(session, preset, settings)
         for code in ("CN", "FR", "IN", "US", "BR"):
-            await source.fetch(preset.flag_url(code), code=code, known=Validators(), meter=Meter())
+            await source.fetch(preset.flag_url(code), code=code, known=Validators(), counter=FetchCounter())
 
     assert time.monotonic() - started_at >= 4 / 20
     assert len(flag_server.requests) == 5

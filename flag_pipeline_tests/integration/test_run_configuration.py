@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flag_pipeline.core.connection import open_source
+from flag_pipeline.core.flag_source import open_source
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
@@ -41,6 +41,8 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "sweep_timeout_s": (90.0, 91.0),
     "max_body_bytes": (900_000, 900_001),
     "max_pixels": (3_000_000, 3_000_001),
+    "revalidate_days": (29.0, 28.0),
+    "max_lost_share": (0.04, 0.06),
     "max_scans": (90, 91),
     "max_frames": (400, 401),
     "redirect_hosts": (["other.example"], []),

@@ -9,16 +9,17 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from flag_pipeline.core.catalog import JSON_PATH
-from flag_pipeline.core.checked_store import MAX_RECORD_BYTES
-from flag_pipeline.core.places import open_store
+from flag_pipeline.catalog.rows import JSON_PATH
+from flag_pipeline.core.layout import CATALOG, FLAGS, HISTORY, METADATA, RECORDS, record_path
+from flag_pipeline.core.models import FlagRecord, Miss
 from flag_pipeline.core.records import dump_country, dump_record
-from flag_pipeline.core.sink import CATALOG, FLAGS, HISTORY, METADATA, RECORDS, FileSink, record_path
-from flag_pipeline.core.store import Store
+from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.errors import ErrorKind, SinkError
-from flag_pipeline.models import FlagRecord, Miss
 from flag_pipeline.settings import load_settings
+from flag_pipeline.stores.checked_store import MAX_RECORD_BYTES
+from flag_pipeline.stores.open_store import open_store
+from flag_pipeline.stores.store import Store
 from flag_pipeline_tests.e2e.deployment import free_port
 from flag_pipeline_tests.flag_server import FlagServer, answer
 from flag_pipeline_tests.samples import flag, gif, picture, record
@@ -103,7 +104,7 @@ async def test_awkward_name_is_found_under_itself(sink: FileSink, beside: Store,
 
     assert await sink.read(known.image.file) == gif()
     assert known.image.file in await files_of(beside)
-    assert not sink.has_strays(known)
+    assert not sink.has_orphaned_files(known)
 
 
 async def test_renamed_country_keeps_one_flag(sink: FileSink, beside: Store) -> None:
@@ -133,9 +134,9 @@ async def test_strays_of_a_killed_run_are_seen_and_dropped(place: str, beside: S
     await asyncio.to_thread(beside.write, "flags/CNX-Other.gif", gif())
 
     async with FileSink(place) as sink:
-        assert sink.has_strays(record())
+        assert sink.has_orphaned_files(record())
         await sink.save(record())
-        assert not sink.has_strays(record())
+        assert not sink.has_orphaned_files(record())
 
     assert await files_of(beside, FLAGS) == {"flags/CN-China.gif", "flags/CNX-Other.gif"}
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from flag_pipeline.core.catalog import load_rows
+from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.defs.ledger import FLAG_IMAGE
+from flag_pipeline.defs.keys import FLAG_IMAGE
 from flag_pipeline.errors import ImageError
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path

@@ -19,10 +19,8 @@ import pytest
 from aiohttp import client_exceptions, web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from flag_pipeline.core.connection import open_source
-from flag_pipeline.core.http_errors import translating
+from flag_pipeline.core.flag_source import open_source
 from flag_pipeline.core.presets import find_preset
-from flag_pipeline.core.source import FlagSource, Meter, open_session
 from flag_pipeline.errors import (
     ErrorKind,
     FlagNotFoundError,
@@ -31,7 +29,9 @@ from flag_pipeline.errors import (
     SourceError,
     TransientSourceError,
 )
-from flag_pipeline.models import Validators
+from flag_pipeline.fetching.client import FetchCounter, FlagSource, open_session
+from flag_pipeline.fetching.http_errors import translating
+from flag_pipeline.fetching.models import Validators
 from flag_pipeline.settings import load_settings
 from flag_pipeline_tests.fakes import Names, Waits
 from flag_pipeline_tests.flag_server import Answer, Ending, FlagServer, answer, head, metadata_url_path, raw
@@ -57,12 +57,12 @@ class Client:
     def __init__(self, source: FlagSource, waits: Waits) -> None:
         self.source = source
         self.waits = waits
-        self.meter = Meter()
+        self.counter = FetchCounter()
 
     async def fetch(self, path: str = PATH, known: Validators = NOTHING_KNOWN) -> bytes | None:
         """The content of *path*, None if it is unchanged."""
         url = f"{self.source.preset.base_url}{path}"
-        return (await self.source.fetch(url, code="CN", known=known, meter=self.meter)).content
+        return (await self.source.fetch(url, code="CN", known=known, counter=self.counter)).content
 
     async def failure(self, path: str = PATH) -> SourceError:
         """The error that fetching *path* ends with."""
@@ -101,16 +101,16 @@ async def test_good_answer_has_content_and_validators(client: Client, flag_serve
     """With both validators it says "unchanged" next time, and no body comes."""
     flag_server.script(PATH, [answer(200, b"GIF", ETag='"1"', Last_Modified="Mon, 23 Nov 2026 12:00:00 GMT")])
     url = flag_server.url + PATH
-    first = await client.source.fetch(url, code="CN", known=NOTHING_KNOWN, meter=client.meter)
+    first = await client.source.fetch(url, code="CN", known=NOTHING_KNOWN, counter=client.counter)
     flag_server.script(PATH, [answer(304)])
 
-    again = await client.source.fetch(url, code="CN", known=first.validators, meter=client.meter)
+    again = await client.source.fetch(url, code="CN", known=first.validators, counter=client.counter)
 
     assert (first.content, again.content) == (b"GIF", None)
     assert again.validators == first.validators == Validators('"1"', "Mon, 23 Nov 2026 12:00:00 GMT")
     assert flag_server.headers[-1]["If-None-Match"] == '"1"'
     assert flag_server.headers[-1]["If-Modified-Since"] == "Mon, 23 Nov 2026 12:00:00 GMT"
-    assert client.meter.effort().body_bytes == 3
+    assert client.counter.statistics().body_bytes == 3
 
 
 async def test_unchanged_without_having_asked_is_no_answer(client: Client, flag_server: FlagServer) -> None:
@@ -128,7 +128,7 @@ async def test_validator_that_cannot_be_sent_back_is_dropped(
     flag_server.script(PATH, [raw(head(ETag="$", Content_Length="1").replace(b"$", value.encode()) + b"x")])
     url = flag_server.url + PATH
 
-    reply = await client.source.fetch(url, code="CN", known=NOTHING_KNOWN, meter=client.meter)
+    reply = await client.source.fetch(url, code="CN", known=NOTHING_KNOWN, counter=client.counter)
 
     assert (reply.content, reply.validators) == (b"x", NOTHING_KNOWN)
 
@@ -181,8 +181,8 @@ async def test_recovered_server_costs_a_retry(client: Client, flag_server: FlagS
 
     assert await client.fetch() == b"GIF"
 
-    effort = client.meter.effort()
-    assert (effort.requests, effort.retries, effort.attempts, effort.body_bytes) == (2, 1, 2, 3)
+    statistics = client.counter.statistics()
+    assert (statistics.requests, statistics.retries, statistics.attempts, statistics.body_bytes) == (2, 1, 2, 3)
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -431,7 +431,7 @@ async def test_body_is_capped_as_it_comes(client: Client, flag_server: FlagServe
     failure = await client.failure()
 
     assert (failure.kind, failure.attempts) == (ErrorKind.CONTRACT, 1)
-    assert client.meter.effort().body_bytes <= 4096 + 65_536
+    assert client.counter.statistics().body_bytes <= 4096 + 65_536
 
 
 async def test_body_of_exactly_the_cap_is_good(client: Client, flag_server: FlagServer) -> None:
@@ -457,7 +457,7 @@ async def test_encoded_body_is_decoded(client: Client, flag_server: FlagServer, 
     flag_server.script(PATH, [encoded])
 
     assert await client.fetch() == b"GIF"
-    assert client.meter.effort().body_bytes == 3
+    assert client.counter.statistics().body_bytes == 3
     assert flag_server.headers[-1]["Accept-Encoding"] == "gzip, deflate"
 
 
@@ -514,7 +514,7 @@ async def test_redirect_on_the_same_host_is_followed_and_counted(client: Client,
     flag_server.script("/c", [answer(200, b"GIF")])
 
     assert await client.fetch() == b"GIF"
-    assert client.meter.effort().requests == 3
+    assert client.counter.statistics().requests == 3
 
 
 @pytest.mark.parametrize(
@@ -583,7 +583,7 @@ async def test_host_that_is_down_is_given_up_at_once(names: Names | None, caplog
 
     kinds = {failure.kind for failure in failures}
     assert kinds == {ErrorKind.SOURCE_DOWN}
-    assert client.meter.effort().requests <= 6 * 8
+    assert client.counter.statistics().requests <= 6 * 8
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "cannot be reached; nothing more is asked of it" in caplog.text
 
@@ -595,7 +595,7 @@ async def test_who_waits_for_the_pace_learns_that_the_host_is_down() -> None:
         failures = await asyncio.gather(*[client.failure(f"/{number}") for number in range(249)])
 
     assert {failure.kind for failure in failures} == {ErrorKind.SOURCE_DOWN}
-    assert client.meter.effort().requests == 1
+    assert client.counter.statistics().requests == 1
 
 
 async def test_host_that_never_answers_is_given_up_too(flag_server: FlagServer) -> None:
@@ -748,7 +748,9 @@ async def test_requests_at_once_are_bounded_by_the_open_files(
     monkeypatch.setattr(resource, "setrlimit", lambda _what, _limits: None)
     async with open_source(load_settings(source=flag_server.url, store="memory://unused")) as source:
         urls = [source.preset.metadata_url(code) for code in ("CN", "DE", "FR", "IN")]
-        await asyncio.gather(*[source.fetch(url, code="CN", known=NOTHING_KNOWN, meter=Meter()) for url in urls])
+        await asyncio.gather(
+            *[source.fetch(url, code="CN", known=NOTHING_KNOWN, counter=FetchCounter()) for url in urls]
+        )
 
     assert (len(flag_server.requests), flag_server.most_under_way) == (4, 1)
 

@@ -12,16 +12,18 @@ import aiohttp
 import dagster as dg
 import pytest
 
-from flag_pipeline.core.connection import open_source
 from flag_pipeline.core.countries import iso_codes, iso_country
-from flag_pipeline.core.desync import CheckedConnector
+from flag_pipeline.core.flag_source import open_source
+from flag_pipeline.core.models import FlagRecord, Outcome, StoredMetadata
 from flag_pipeline.core.records import country_sha256, load_record
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.core.sweep import SweepSummary, sweep
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.defs.ledger import FLAG_IMAGE, latest_materializations, read_ledger
-from flag_pipeline.models import FlagRecord, Outcome, StoredMetadata, Validators
+from flag_pipeline.defs.keys import FLAG_IMAGE
+from flag_pipeline.defs.ledger import latest_materializations, read_ledger
+from flag_pipeline.fetching.desync import CheckedConnector
+from flag_pipeline.fetching.models import Validators
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.samples import gif, picture
 from flag_pipeline_tests.surplus_server import SurplusServer, response, running_surplus_server

@@ -9,7 +9,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from starlette.applications import Starlette
 
-from flag_pipeline.webserver import SameOriginWebserver
+from flag_pipeline.ui.webserver import SameOriginWebserver
 
 MUTATION = "mutation { wipeAssets(assetPartitionRanges: []) { __typename } }"
 

@@ -15,7 +15,7 @@ import typer.testing
 from dagster._cli.job import job_execute_command
 from dagster_dg_cli.cli.launch import launch_command
 
-from flag_pipeline.cli import app
+from flag_pipeline.cli.app import app
 from flag_pipeline_tests.matrix.axes import End, Origin, Partitions, Way
 from flag_pipeline_tests.matrix.environment import environment
 from flag_pipeline_tests.matrix.source import Source
@@ -111,7 +111,7 @@ def launch(request: Request, source: Source) -> Launched:
     target = job_execute_command if request.way is Way.EXECUTE else launch_command
     with environment(request.environment):
         result = click.testing.CliRunner().invoke(target, arguments[3:] if request.way is Way.EXECUTE else arguments[2:])
-    return Launched(result.exit_code, output=result.output)
+    return Launched(result.exit_code, output=f"{result.output}{result.exception!r}")
 
 
 def _arguments(request: Request) -> list[str]:

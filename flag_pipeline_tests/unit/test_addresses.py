@@ -2,7 +2,7 @@
 
 import pytest
 
-from flag_pipeline.core.addresses import aws_variable_with_secret, may_hold_secret, store_may_hold_secret
+from flag_pipeline.addresses import aws_variable_with_secret, may_hold_secret, store_may_hold_secret
 
 WITH_SECRET = [
     "https://user:hunter2@x",

@@ -19,20 +19,23 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flag_pipeline.core.catalog import CATALOG_SCHEMA, catalog_rows
+from flag_pipeline.catalog.history import CHANGES_SCHEMA
+from flag_pipeline.catalog.rows import CATALOG_SCHEMA, catalog_rows
+from flag_pipeline.catalog.tables import render_csv, render_json
 from flag_pipeline.core.countries import MAX_NAME_CHARS, iso_codes, iso_country, parse_country
-from flag_pipeline.core.history import CHANGES_SCHEMA
-from flag_pipeline.core.http_errors import parse_retry_after
-from flag_pipeline.core.image import MAX_THUMBNAIL_BYTES, inspect_image
-from flag_pipeline.core.look import describe_look
+from flag_pipeline.core.layout import flag_path
+from flag_pipeline.core.models import Country, FlagFailed, FlagRecord, Miss, Outcome
 from flag_pipeline.core.presets import ANY_FORMAT
 from flag_pipeline.core.records import dump_record, load_record
-from flag_pipeline.core.sink import FileSink, flag_path
-from flag_pipeline.core.structure import Limits
+from flag_pipeline.core.sink import FileSink
 from flag_pipeline.core.sweep import sweep
-from flag_pipeline.core.table import render_csv, render_json
 from flag_pipeline.errors import ErrorKind, SourceContractError, printable
-from flag_pipeline.models import Country, Effort, FlagFailed, FlagImage, FlagRecord, Miss, Outcome
+from flag_pipeline.fetching.http_errors import parse_retry_after
+from flag_pipeline.fetching.models import FetchStatistics
+from flag_pipeline.images.features import describe_features
+from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image
+from flag_pipeline.images.models import FlagImage
+from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.fakes import FakeRefresher
 from flag_pipeline_tests.records import change_of
 from flag_pipeline_tests.samples import flag, gif, picture, record
@@ -207,7 +210,7 @@ def test_mutated_images_are_images_or_broken_contracts(content: bytes) -> None:
     assert image.content == content
     assert 0 < image.width_px * image.height_px <= 10**6
     assert len(image.thumbnail) <= MAX_THUMBNAIL_BYTES * 4 / 3 + 40
-    assert describe_look(content).n_frames >= 1
+    assert describe_features(content).n_frames >= 1
 
 
 @settings(max_examples=400)
@@ -279,7 +282,7 @@ def test_any_codes_get_one_outcome_each(codes: list[str], max_requests: int) -> 
 
     async def refresh(code: str) -> Outcome:
         await asyncio.sleep(0)
-        return FlagFailed(code, ErrorKind.TIMEOUT, "", "", 1, Effort())
+        return FlagFailed(code, ErrorKind.TIMEOUT, "", "", 1, FetchStatistics())
 
     async def record_outcome(outcome: Outcome) -> None:
         recorded.append(outcome.code)

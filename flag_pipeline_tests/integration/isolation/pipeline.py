@@ -1,4 +1,4 @@
-"""A code location with an isolated asset, for the tests that have Dagster load it in processes of its own.
+"""A code location with an isolated asset, which the tests have Dagster load in other processes.
 
 `STATE` names a folder: `broken` there lists the partitions that fail, `hanging` those that never end, and `asked` gets
 one line for each that is asked for.
@@ -35,7 +35,7 @@ def say(name: str) -> None:
     Path(os.environ["STATE"], name).touch()
 
 
-# Of several assets, because Dagster warns of each `@dg.asset` with a backfill policy, which is in beta there.
+# A multi_asset, because Dagster warns that the backfill policy of `@dg.asset` is in beta.
 @dg.multi_asset(specs=[dg.AssetSpec("photo", code_version="1")], partitions_def=KEYS, backfill_policy=SINGLE_RUN)
 @per_partition(max_concurrent=N_KEYS)
 async def photo(context: dg.AssetExecutionContext, partition_key: str, config: PartitionsConfig) -> Absent | None:

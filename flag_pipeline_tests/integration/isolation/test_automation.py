@@ -134,6 +134,18 @@ def test_the_sensor_needs_an_asset_that_can_be_given_a_list() -> None:
         healing_sensor(isolated, refresh_job(isolated))
 
 
+def test_the_sensor_needs_partitions(instance: dg.DagsterInstance) -> None:
+    """There is nothing to heal in part otherwise."""
+
+    @dg.asset
+    @per_partition
+    async def isolated(partition_key: str, config: PartitionsConfig) -> None:
+        pass
+
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match="isolated has no partitions"):
+        healing_sensor(isolated, refresh_job(isolated))
+
+
 def test_the_sensor_takes_another_way_to_ask_and_to_judge(instance: dg.DagsterInstance) -> None:
     """For assets whose configuration lists partitions under another name."""
 

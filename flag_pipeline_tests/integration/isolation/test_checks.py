@@ -104,8 +104,30 @@ def test_a_result_of_an_unknown_check_fails_its_partition(instance: dg.DagsterIn
     assert colours(instance, isolated)["isolated"] == (["a", "c"], ["b"])
 
 
+def test_a_check_that_the_run_does_not_want_is_left_out(instance: dg.DagsterInstance) -> None:
+    """The function returns its result all the same."""
+
+    @dg.multi_asset(
+        specs=[dg.AssetSpec("isolated")],
+        partitions_def=LETTERS,
+        can_subset=True,
+        check_specs=[dg.AssetCheckSpec("sound", asset="isolated")],
+        backfill_policy=SINGLE_RUN,
+    )
+    @per_partition
+    async def isolated(partition_key: str) -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=False)])
+
+    selection = dg.AssetSelection.assets(isolated).without_checks()
+    job = dg.Definitions([isolated], jobs=[dg.define_asset_job("alone", selection)]).resolve_job_def("alone")
+    result = job.execute_in_process(instance=instance, tags=ranged("a", "c"))
+
+    assert result.get_asset_check_evaluations() == []
+    assert colours(instance, isolated)["isolated"] == (["a", "b", "c"], [])
+
+
 def test_a_reexecution_evaluates_what_it_runs(instance: dg.DagsterInstance) -> None:
-    """The evaluation of a check without partitions is about the partitions of its own run."""
+    """The evaluation of a check without partitions counts the partitions that its run has called."""
     broken = {"b"}
 
     @dg.asset(
@@ -126,7 +148,7 @@ def test_a_reexecution_evaluates_what_it_runs(instance: dg.DagsterInstance) -> N
 
 
 def test_a_separate_check_runs_once_for_the_range(instance: dg.DagsterInstance) -> None:
-    """A check with a function of its own is a step of its own, after the asset's."""
+    """A check that has a function is a separate step, after the asset's."""
 
     @dg.asset(partitions_def=LETTERS, backfill_policy=SINGLE_RUN)
     @per_partition

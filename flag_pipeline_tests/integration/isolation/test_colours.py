@@ -123,7 +123,7 @@ def test_an_absent_partition_of_a_failed_run_is_red_and_its_status_is_absent(ins
 
 
 def test_an_unchanged_partition_is_materialized_and_says_so(instance: dg.DagsterInstance) -> None:
-    """Its outcome tag tells it from one that was made anew."""
+    """Its outcome tag tells it from one that has changed."""
 
     @dg.asset(partitions_def=LETTERS, backfill_policy=SINGLE_RUN)
     @per_partition
@@ -134,6 +134,28 @@ def test_an_unchanged_partition_is_materialized_and_says_so(instance: dg.Dagster
 
     tags = tags_of(instance, "isolated", "a")
     assert (tags["isolation/outcome"], tags["dagster/data_version"]) == ("unchanged", "7")
+
+
+def test_a_plain_function_that_breaks_the_rules_fails_its_partition(instance: dg.DagsterInstance) -> None:
+    """What a future cannot hold, and what should have been awaited."""
+
+    async def coroutine() -> None:
+        pass
+
+    @dg.asset(partitions_def=LETTERS, backfill_policy=SINGLE_RUN)
+    @per_partition
+    def isolated(partition_key: str) -> Any:
+        if partition_key == "a":
+            raise StopIteration
+        return coroutine() if partition_key == "b" else None
+
+    dg.materialize([isolated], instance=instance, tags=ranged("a", "c"), raise_on_error=False)
+
+    failed = read_statuses(instance, isolated.key, "abc").failed
+    assert {key: miss.reason for key, miss in failed.items()} == {
+        "a": "the function raised StopIteration",
+        "b": "The function returned a coroutine: declare it with `async def`.",
+    }
 
 
 UNSTORABLE = {

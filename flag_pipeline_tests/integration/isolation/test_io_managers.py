@@ -104,6 +104,63 @@ def test_an_upstream_argument_is_the_value_of_the_partition(
     assert values == {"a": 97, "b": 98, "c": 99}
 
 
+def test_a_partition_that_depends_on_several_gets_a_dict(
+    instance: dg.DagsterInstance, resources: dict[str, Any]
+) -> None:
+    """Through a mapping; a parameter that is declared a dict has what Dagster loads."""
+    values: dict[str, dict[str, int]] = {}
+    mapping = dg.StaticPartitionMapping({"a": "x", "b": "x", "c": "y"})
+
+    @dg.asset(partitions_def=LETTERS)
+    def number(context: dg.AssetExecutionContext) -> int:
+        return ord(context.partition_key)
+
+    ins = {"number": dg.AssetIn("number", partition_mapping=mapping)}
+    pairs = dg.StaticPartitionsDefinition(["x", "y"])
+
+    @dg.asset(partitions_def=pairs, backfill_policy=SINGLE_RUN, ins=ins)
+    @per_partition
+    def isolated(partition_key: str, number) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001 - any value
+        values[partition_key] = number
+
+    @dg.asset(partitions_def=pairs, backfill_policy=SINGLE_RUN, ins=ins)
+    @per_partition
+    def typed(partition_key: str, number: dict[str, int]) -> None:
+        values[f"typed {partition_key}"] = number
+
+    for key in "abc":
+        dg.materialize([number], instance=instance, resources=resources, partition_key=key)
+    for asset in (isolated, typed):
+        dg.materialize(
+            [number, asset], selection=[asset], instance=instance, resources=resources, tags=ranged("x", "y")
+        )
+
+    loaded = {"a": 97, "b": 98, "c": 99}
+    assert values == {"x": {"a": 97, "b": 98}, "y": 99, "typed x": loaded, "typed y": loaded}
+
+
+def test_a_dict_of_one_partition_is_its_value(instance: dg.DagsterInstance, resources: dict[str, Any]) -> None:
+    """A value that is a dict itself is not taken for one of partitions; nor is that of an asset without any."""
+    values: list[Any] = []
+
+    @dg.asset(partitions_def=LETTERS)
+    def number() -> dict[str, int]:
+        return {"a": 1}
+
+    @dg.asset
+    def whole() -> dict[str, int]:
+        return {"a": 2}
+
+    @dg.asset(partitions_def=LETTERS)
+    @per_partition
+    def isolated(partition_key: str, number, whole) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001 - any value
+        values.extend([number, whole])
+
+    dg.materialize([number, whole, isolated], instance=instance, resources=resources, partition_key="a")
+
+    assert values == [{"a": 1}, {"a": 2}]
+
+
 def test_a_value_that_is_not_there_fails_the_step_as_an_argument(
     instance: dg.DagsterInstance, resources: dict[str, Any]
 ) -> None:

@@ -1,6 +1,7 @@
 """An isolated partition's version tags are those of a plain asset, and staleness follows from them."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import dagster as dg
@@ -19,7 +20,7 @@ Isolating = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def plain(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as a plain asset's, for a run with one partition."""
+    """The function of a plain asset that does the same in a run of one partition."""
 
     def compute(context: dg.AssetExecutionContext) -> Any:
         return function(partition_key=context.partition_key)
@@ -113,6 +114,43 @@ def test_mapped_partitions_give_the_versions_that_a_plain_asset_has(
         tags.append(tags_of(instance, "downstream", "2024-01-03"))
 
     assert {name: value for name, value in tags[1].items() if name not in OWN_TAGS} == tags[0]
+
+
+def test_very_many_upstream_partitions_give_the_version_that_a_plain_asset_has(instance: dg.DagsterInstance) -> None:
+    """From 100 on, Dagster takes the latest event's version instead of asking for all of them."""
+    many = dg.StaticPartitionsDefinition([f"{number:03}" for number in range(100)])
+
+    @dg.asset(partitions_def=many)
+    def upstream(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(data_version=dg.DataVersion(context.partition_key))
+
+    for key in ("001", "000"):
+        dg.materialize([upstream], instance=instance, partition_key=key)
+    tags = []
+    for isolating in (plain, per_partition):
+        deps = [dg.AssetDep(upstream, partition_mapping=dg.AllPartitionMapping())]
+        asset = downstream(isolating, None, partitions_def=LETTERS, deps=deps, code_version="1")
+        dg.materialize([upstream, asset], selection=[asset], instance=instance, partition_key="a")
+        tags.append(tags_of(instance, "downstream", "a"))
+
+    assert tags[1]["dagster/input_data_version/upstream"] == "000"
+    assert {name: value for name, value in tags[1].items() if name not in OWN_TAGS} == tags[0]
+
+
+def test_one_asset_of_a_multi_asset_alone_has_the_version_of_its_own_upstream_partition(
+    instance: dg.DagsterInstance,
+) -> None:
+    """Also when another partition of the upstream asset was materialized after it."""
+    both, third = chain({"first": 1})
+    dg.materialize([both, third], instance=instance, tags=ranged("a", "c"))
+    latest = events(instance, "first")[0].storage_id
+
+    dg.materialize([both], instance=instance, tags=ranged("a", "b"), selection=["second"])
+
+    tags = tags_of(instance, "second", "a")
+    assert tags["dagster/input_data_version/first"] == sha256(b"a 1").hexdigest()  # as Dagster does
+    assert tags["dagster/input_event_pointer/first"] == str(latest)
+    assert stale(instance, [both, third], "second", "a") == "FRESH"
 
 
 def test_a_multi_asset_has_the_tags_of_a_plain_one(instance: dg.DagsterInstance) -> None:

@@ -190,7 +190,7 @@ def test_a_killed_reexecution_does_not_forget_the_run_before(instance: dg.Dagste
 
 
 def test_what_failed_or_was_wiped_since_is_asked_for(instance: dg.DagsterInstance, source: Source) -> None:
-    """A partition that the parent delivered, and that failed in a later run of its own, is run again."""
+    """A partition that the parent delivered, and that failed in a later run, is run again."""
     asset = isolated_asset(source)
     source.broken = {"b"}
     first = run(instance, asset, ranged("a", "c"))

@@ -39,7 +39,7 @@ class Shop(dg.ConfigurableResource[Any]):
 
 
 class ListConfig(dg.Config):
-    """A configuration that lists partitions under a name of its own."""
+    """A configuration that lists partitions under another name."""
 
     letters: list[str] = Field(default=[])
 
@@ -119,7 +119,7 @@ def test_what_the_deadline_leaves_is_handed_over(instance: dg.DagsterInstance) -
         return replace(missed, kind="late")
 
     letters = letters_asset([], on_deadline=on_deadline)
-    shop = Shop(deadline_s=0.2)
+    shop = Shop(deadline_s=1)
 
     dg.materialize([letters], instance=instance, resources={"shop": shop}, tags=ranged("c", "e"), raise_on_error=False)
 

@@ -62,7 +62,7 @@ def test_a_log_that_fails_ends_the_step_with_its_error(
 def test_what_ends_while_events_are_stored_is_stored_together(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first partition is held up until all others have ended: those are then one transaction an asset."""
+    """The first partition is held up until all others have ended: those are then one transaction for each asset."""
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
     log = instance.event_log_storage
     store_one = log.store_event

@@ -14,7 +14,7 @@ FOLDER = Path(flag_pipeline.isolation.__file__).parent
 
 
 def test_importing_it_loads_no_http_no_images_and_nothing_of_the_flags() -> None:
-    """Of this project only the package itself, whose `__init__` is one line."""
+    """It loads the project's package, whose `__init__` is one line, and nothing else of the project."""
     program = "import sys, flag_pipeline.isolation\nprint(*sys.modules)"
 
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()

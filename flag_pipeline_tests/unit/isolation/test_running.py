@@ -1,4 +1,4 @@
-"""Running a step on a loop of its own."""
+"""A step whose thread already runs an event loop."""
 
 import asyncio
 import signal

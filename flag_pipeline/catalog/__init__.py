@@ -1,0 +1,1 @@
+"""What is derived from the store: rows, tables, history, audit, gallery, contact sheet. Knows nothing of Dagster."""

@@ -1,0 +1,179 @@
+"""From stored records to the catalog's rows and files. Pure: the same records give the same bytes."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from flag_pipeline import bounds
+from flag_pipeline.catalog.tables import Column, ColumnType, TableSchema
+from flag_pipeline.core.countries import iso_country
+from flag_pipeline.core.models import FlagRecord, Miss, RowStatus, StoredImage
+from flag_pipeline.errors import ErrorKind
+from flag_pipeline.images.models import ColourShare, ImageFeatures
+
+CATALOG_FOLDER = "catalog"
+JSON_PATH = "catalog/catalog.json"
+
+TEXT, INTEGER, DECIMAL = ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DECIMAL
+MOMENT, COLOURS = ColumnType.MOMENT, ColumnType.COLOURS
+
+CATALOG_SCHEMA = TableSchema(
+    "catalog",
+    version=3,
+    columns=(
+        Column("code", TEXT, "ISO 3166-1 alpha-2 code, or one of `FLAG_EXTRA_CODES`; unique, rows are sorted by it"),
+        Column("alpha_3", TEXT, "ISO 3166-1 alpha-3 code; empty outside the standard"),
+        Column("numeric", TEXT, "ISO 3166-1 numeric code, three digits, `004`; empty outside the standard"),
+        Column("name", TEXT, "the source's name for the country; the name in ISO 3166-1 until it is fetched"),
+        Column("official_name", TEXT, "the state's official name; empty where ISO 3166-1 gives none"),
+        Column("tld", TEXT, "country-code top-level domain with its dot"),
+        Column("file", TEXT, "path of the flag below the store's root; empty without a flag"),
+        Column("format", TEXT, "`gif`, `png`, `jpeg` or `webp`, by the file's bytes"),
+        Column("width_px", INTEGER, "width in pixels, as shown: EXIF orientation is applied"),
+        Column("height_px", INTEGER, "height in pixels, as shown"),
+        Column("aspect_ratio", TEXT, "width to height as a reduced fraction, `3:2`"),
+        Column("aspect_decimal", DECIMAL, "width divided by height, four decimals"),
+        Column("mode", TEXT, "how a pixel is stored, in Pillow's words: `P`, `RGB`, `RGBA` ..."),
+        Column("n_frames", INTEGER, "frames; more than 1 is an animation"),
+        Column("colours", COLOURS, "up to five main colours, `hex` (`#rrggbb`) and `share` (0 to 1), largest first"),
+        Column("phash", TEXT, "64-bit perceptual hash, 16 hex digits: pictures that look alike differ in few bits"),
+        Column("size_bytes", INTEGER, "size of the file in bytes"),
+        Column("sha256", TEXT, "SHA-256 of the file, lower-case hex"),
+        Column("source_url", TEXT, "where the flag came from"),
+        Column("fetched_at", MOMENT, "when the stored bytes came, UTC; an unchanged answer leaves it as it was"),
+        Column("first_seen_at", MOMENT, "when the country's first flag came, UTC"),
+        Column("changed_at", MOMENT, "when the bytes last differed from those before, UTC; at first `first_seen_at`"),
+        Column("n_changes", INTEGER, "how often the bytes have changed since `first_seen_at`"),
+        Column(
+            "status",
+            TEXT,
+            "`ok`; `stale`: the latest attempt failed, the last good flag is kept; `not_found`: the source has none; "
+            "`missing`: there never was one",
+        ),
+        Column("reason", TEXT, "why the status is not `ok`: the error's kind, a colon, what happened"),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRow:
+    """One country's row, as `CATALOG_SCHEMA` describes it; None and empty text where nothing is known."""
+
+    code: bounds.Code
+    alpha_3: bounds.Alpha3
+    numeric: bounds.Numeric
+    name: bounds.Line
+    official_name: bounds.Line
+    tld: bounds.Tld
+    status: RowStatus
+    reason: bounds.Line
+    file: bounds.FlagFileOrEmpty = ""
+    format: bounds.ImageFormatOrEmpty = ""
+    width_px: bounds.Pixels | None = None
+    height_px: bounds.Pixels | None = None
+    aspect_ratio: bounds.AspectRatio = ""
+    aspect_decimal: bounds.Decimal | None = None
+    mode: bounds.PixelMode = ""
+    n_frames: bounds.Count | None = None
+    colours: tuple[ColourShare, ...] = ()
+    phash: bounds.Phash = ""
+    size_bytes: bounds.SizeBytes | None = None
+    sha256: bounds.Sha256OrEmpty = ""
+    source_url: bounds.Line = ""
+    fetched_at: bounds.Moment | None = None
+    first_seen_at: bounds.Moment | None = None
+    changed_at: bounds.Moment | None = None
+    n_changes: bounds.Count | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the latest attempt failed; that the source has no such country is no failure."""
+        return self.status in {RowStatus.STALE, RowStatus.MISSING} and bool(self.reason)
+
+
+_COLOUR, _ROW = TypeAdapter(ColourShare), TypeAdapter(CatalogRow)
+
+
+def catalog_rows(
+    codes: Iterable[str], records: Mapping[str, FlagRecord], looks: Mapping[str, ImageFeatures]
+) -> list[CatalogRow]:
+    """Return one row for every code and every stored record, sorted by code; *looks* are by the flags' SHA-256."""
+    return [_row(code, records.get(code), looks) for code in sorted({*codes, *records})]
+
+
+def features_of(rows: Iterable[CatalogRow]) -> dict[str, ImageFeatures]:
+    """Return what the flags of a catalog look like, by their SHA-256: the same bytes look the same."""
+    return {
+        row.sha256: ImageFeatures(row.mode, row.n_frames, row.colours, row.phash)
+        for row in rows
+        if row.n_frames is not None
+    }
+
+
+def load_rows(content: bytes) -> list[CatalogRow]:
+    """Return the rows that the catalog's JSON file holds.
+
+    Raises ValueError when *content* is no catalog of this schema.
+    """
+    try:
+        rows = json.loads(content, object_hook=_load_object)
+    except RecursionError as exc:
+        raise ValueError(f"not a catalog of schema {CATALOG_SCHEMA.version}: it is nested too deeply") from exc
+    if not isinstance(rows, list) or not all(isinstance(row, CatalogRow) for row in rows):
+        raise ValueError(f"not a catalog of schema {CATALOG_SCHEMA.version}")
+    return rows
+
+
+def _load_object(cells: dict[str, Any]) -> CatalogRow | ColourShare:
+    # Object by object, so that thousands of rows are not in memory twice.
+    return _COLOUR.validate_python(cells) if "hex" in cells else _ROW.validate_python(cells)
+
+
+def _row(code: str, record: FlagRecord | None, looks: Mapping[str, ImageFeatures]) -> CatalogRow:
+    record = record or FlagRecord(code)
+    country = record.country or iso_country(code)
+    return CatalogRow(
+        code=code,
+        alpha_3=country.alpha_3,
+        numeric=country.numeric,
+        name=country.name,
+        official_name=country.official_name,
+        tld=country.tld,
+        status=_status(record.image, record.miss),
+        reason=f"{record.miss.kind}: {record.miss.reason}" if record.miss else "",
+        **(_image_cells(record.image, looks.get(record.image.sha256)) if record.image else {}),
+    )
+
+
+def _image_cells(image: StoredImage, look: ImageFeatures | None) -> dict[str, Any]:
+    divisor = math.gcd(image.width_px, image.height_px)
+    cells = {
+        "file": image.file,
+        "format": image.format,
+        "width_px": image.width_px,
+        "height_px": image.height_px,
+        "aspect_ratio": f"{image.width_px // divisor}:{image.height_px // divisor}",
+        "aspect_decimal": round(image.width_px / image.height_px, 4),
+        "size_bytes": image.size_bytes,
+        "sha256": image.sha256,
+        "source_url": image.source_url,
+        "fetched_at": image.fetched_at,
+        "first_seen_at": image.first_seen_at or image.changed_at,
+        "changed_at": image.changed_at,
+        "n_changes": image.n_changes,
+    }
+    if look is None:
+        return cells
+    return {**cells, "mode": look.mode, "n_frames": look.n_frames, "colours": look.colours, "phash": look.phash}
+
+
+def _status(image: StoredImage | None, miss: Miss | None) -> RowStatus:
+    if miss is not None and miss.kind is ErrorKind.NOT_FOUND:
+        return RowStatus.NOT_FOUND
+    if image is None:
+        return RowStatus.MISSING
+    return RowStatus.STALE if miss else RowStatus.OK

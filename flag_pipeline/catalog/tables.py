@@ -1,0 +1,173 @@
+"""Typed tables, and the files they become: JSON, CSV and Parquet with the same rows.
+
+Absent numbers and moments are null (an empty cell in CSV), absent text is empty. The same rows give the same bytes.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from flag_pipeline.core.records import dump_json, dump_json_array
+from flag_pipeline.images.models import ColourShare
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# A spreadsheet takes text for a formula that starts with one of these (OWASP, CSV injection), or with one of their
+# full-width or small forms. Programs that split lines at another separator than ours, as spreadsheets in much of Europe
+# do at semicolons, and that ignore quotes, see the start of a cell behind each separator and each line end.
+_FORMULA = re.compile(
+    r"(^|\r\n|[,;\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029])"
+    r"""(?=[\s"\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]|[\t\r])"""
+)
+VERSION_KEY = "flag_pipeline.schema_version"
+
+
+class ColumnType(StrEnum):
+    """What a column holds, and how each file says it."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    MOMENT = "moment"
+    COLOURS = "colours"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its name, type and meaning."""
+
+    name: str
+    type: ColumnType
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """What a table promises.
+
+    Attributes:
+        version: goes up by one whenever a column is added, removed or given another meaning.
+    """
+
+    name: str
+    version: int
+    columns: tuple[Column, ...]
+
+
+def render_table(schema: TableSchema, folder: str, rows: Sequence[object]) -> dict[str, bytes]:
+    """Return the files that a table becomes by their paths, `catalog/catalog.json` and so on, and `schema.json`."""
+    return {
+        f"{folder}/{schema.name}.json": render_json(schema, rows),
+        f"{folder}/{schema.name}.csv": render_csv(schema, rows),
+        f"{folder}/{schema.name}.parquet": render_parquet(schema, rows),
+        f"{folder}/schema.json": render_schema(schema),
+    }
+
+
+def render_json(schema: TableSchema, rows: Iterable[object]) -> bytes:
+    """Return the rows as a JSON array of objects, in UTF-8."""
+    return dump_json_array(
+        {column.name: _json_cell(getattr(row, column.name)) for column in schema.columns} for row in rows
+    )
+
+
+def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
+    """Return the rows as RFC 4180 CSV in UTF-8, with a header.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe before it. Colours are `#rrggbb:share`,
+    separated by spaces.
+    """
+    content = io.BytesIO()
+    text = io.TextIOWrapper(content, "utf-8", newline="")
+    writer = csv.writer(text)
+    writer.writerow(column.name for column in schema.columns)
+    for row in rows:
+        writer.writerow(_csv_cell(getattr(row, column.name)) for column in schema.columns)
+    text.flush()
+    return content.getvalue()
+
+
+def render_parquet(schema: TableSchema, rows: Sequence[object]) -> bytes:
+    """Return the rows as Parquet; the file's metadata has the schema's version, each field its description."""
+    # Of a tenth of a second to import, and only a build of the catalog needs it.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fields = _arrow_schema(schema)
+    columns = [pa.array([_parquet_cell(getattr(row, field.name)) for row in rows], field.type) for field in fields]
+    table = pa.Table.from_arrays(columns, schema=fields)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    del table, columns
+    # Arrow would keep the memory for its next table.
+    pa.default_memory_pool().release_unused()
+    return buffer.getvalue()
+
+
+def render_schema(schema: TableSchema) -> bytes:
+    """Return the table's own description as JSON: name, version, and each column's name, type and meaning."""
+    columns = [
+        {"name": column.name, "type": column.type, "description": column.description} for column in schema.columns
+    ]
+    return dump_json({"table": schema.name, "schema_version": schema.version, "columns": columns})
+
+
+def render_dictionary(schema: TableSchema) -> str:
+    """Return the table's data dictionary in Markdown."""
+    lines = ["| column | type | meaning |", "|---|---|---|"]
+    lines += [f"| `{column.name}` | {column.type} | {column.description} |" for column in schema.columns]
+    return "\n".join(lines) + "\n"
+
+
+def write_moment(moment: datetime) -> str:
+    """Return an aware UTC moment in ISO 8601 with milliseconds and a Z."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _arrow_schema(schema: TableSchema) -> "pa.Schema":
+    import pyarrow as pa
+
+    types = {
+        ColumnType.TEXT: pa.string(),
+        ColumnType.INTEGER: pa.int64(),
+        ColumnType.DECIMAL: pa.float64(),
+        ColumnType.MOMENT: pa.timestamp("ms", tz="UTC"),
+        ColumnType.COLOURS: pa.list_(pa.struct([("hex", pa.string()), ("share", pa.float64())])),
+    }
+    return pa.schema(
+        [
+            pa.field(column.name, types[column.type], metadata={"description": column.description})
+            for column in schema.columns
+        ],
+        metadata={VERSION_KEY: str(schema.version)},
+    )
+
+
+def _parquet_cell(cell: object) -> object:
+    if isinstance(cell, tuple):
+        return [_colour_cell(colour) for colour in cell]
+    return str(cell) if isinstance(cell, StrEnum) else cell
+
+
+def _json_cell(cell: object) -> object:
+    if isinstance(cell, datetime):
+        return write_moment(cell)
+    return [_colour_cell(colour) for colour in cell] if isinstance(cell, tuple) else cell
+
+
+def _colour_cell(colour: ColourShare) -> dict[str, Any]:
+    return {"hex": colour.hex, "share": colour.share}
+
+
+def _csv_cell(cell: object) -> object:
+    if isinstance(cell, datetime):
+        return write_moment(cell)
+    if isinstance(cell, tuple):
+        return " ".join(f"{colour.hex}:{colour.share}" for colour in cell)
+    return _FORMULA.sub(r"\1'", cell) if isinstance(cell, str) else cell

@@ -1,0 +1,1 @@
+"""The command line: options, commands, rendering, and Dagster runs in this process."""

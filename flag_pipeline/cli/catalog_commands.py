@@ -1,0 +1,109 @@
+"""The commands around the catalog: parse, print and choose the exit code, as in `cli`."""
+
+import asyncio
+import json
+import sys
+import webbrowser
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from flag_pipeline.errors import ConfigurationError
+from flag_pipeline.settings import load_settings
+
+commands = typer.Typer()
+
+Codes = Annotated[
+    list[str] | None,
+    typer.Argument(help="Codes such as CN, a letter for all that start with it, or POP20. None means all."),
+]
+Store = Annotated[str | None, typer.Option("--store", help="The folder or URL stored to. [env: FLAG_STORE]")]
+Source = Annotated[str | None, typer.Option("--source", help="A preset or a base URL. [env: FLAG_SOURCE]")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")]
+
+EXIT_FAILED = 1
+
+
+@commands.command()
+def catalog(codes: Codes = None, store: Store = None, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """Print the catalog's rows."""
+    # Pillow and the standard's tables are not needed to print `--help`.
+    from flag_pipeline.catalog.published import read_catalog
+    from flag_pipeline.catalog.rows import CATALOG_SCHEMA
+    from flag_pipeline.cli.rendering_catalog import print_catalog, print_table
+    from flag_pipeline.core.countries import select_codes
+
+    rows = {row.code: row for row in read_catalog(load_settings(store=store).store)}
+    wanted = [rows[code] for code in select_codes(codes or [], rows)]
+    if as_json or as_csv:
+        print_table(CATALOG_SCHEMA, wanted, _format(as_json=as_json, as_csv=as_csv))
+    else:
+        print_catalog(wanted)
+
+
+@commands.command()
+def changes(
+    since: Annotated[
+        datetime | None,
+        typer.Option("--since", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Leave out older ones; UTC."),
+    ] = None,
+    store: Store = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Print which flags changed, newest first."""
+    from flag_pipeline.catalog.history import CHANGES_SCHEMA
+    from flag_pipeline.catalog.published import read_changes
+    from flag_pipeline.cli.rendering_catalog import print_changes, print_table
+
+    found = read_changes(load_settings(store=store).store, since=since.replace(tzinfo=UTC) if since else None)
+    if as_json or as_csv:
+        print_table(CHANGES_SCHEMA, found, _format(as_json=as_json, as_csv=as_csv))
+    else:
+        print_changes(found)
+
+
+@commands.command("open")
+def open_page(store: Store = None) -> None:
+    """Open the catalog's page in the browser, and print its address."""
+    from flag_pipeline.catalog.published import page_address
+
+    address = page_address(load_settings(store=store).store)
+    print(address)
+    if not webbrowser.open(address):
+        print("flag-pipeline: there is no browser to open it with", file=sys.stderr)
+        raise typer.Exit(EXIT_FAILED)
+
+
+@commands.command()
+def coverage(
+    source: Source = None,
+    every: Annotated[bool, typer.Option("--every", help="Ask for all pairs of letters from AA to ZZ.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the source which countries it lacks; exit code 1 if it did not answer for all."""
+    from flag_pipeline.cli.rendering_catalog import coverage_json, print_coverage
+    from flag_pipeline.core.coverage import Coverage, codes_to_ask, survey
+    from flag_pipeline.core.flag_source import open_source
+
+    settings, codes = load_settings(source=source), codes_to_ask(every=every)
+
+    async def ask() -> Coverage:
+        async with open_source(settings) as opened:
+            return await survey(opened, codes, timeout_s=settings.sweep_timeout_s)
+
+    found = asyncio.run(ask())
+    if as_json:
+        print(json.dumps(coverage_json(found)))
+    else:
+        print_coverage(found, settings.source, every=every)
+    if found.unknown:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _format(*, as_json: bool, as_csv: bool) -> str:
+    if as_json and as_csv:
+        raise ConfigurationError("--json and --csv are two formats; choose one")
+    return "json" if as_json else "csv"

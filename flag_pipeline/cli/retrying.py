@@ -1,0 +1,86 @@
+"""What `retry` fetches, and from which source: the one that each country was asked for at last."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import dagster as dg
+from dagster import DagsterInstance, DagsterRun
+
+from flag_pipeline.cli.run_locks import fail_orphaned_runs
+from flag_pipeline.core.listing import StoreListing
+from flag_pipeline.core.presets import source_of
+from flag_pipeline.defs.interrupted import is_refused
+from flag_pipeline.defs.keys import FETCHED_ASSETS
+from flag_pipeline.defs.ledger import AssetLedger, latest_materializations, read_ledger
+from flag_pipeline.defs.source_guard import SOURCE_TAG, configured_source
+from flag_pipeline.settings import Settings, load_settings, partition_codes
+
+# Among so many runs the latest that fetched is looked for.
+RECENT_RUNS = 50
+
+
+def read_ledgers(instance: DagsterInstance, settings: Settings, stored: StoreListing | None) -> dict[str, AssetLedger]:
+    """Return by asset how each country stands; runs whose process was killed have ended."""
+    fail_orphaned_runs(instance)
+    codes = partition_codes(settings)
+    return {key.to_user_string(): read_ledger(instance, key, codes, stored) for key in FETCHED_ASSETS}
+
+
+def codes_by_source(
+    instance: DagsterInstance, settings: Settings, stored: StoreListing | None, *, source: str | None
+) -> dict[str, list[str]]:
+    """Return what to fetch again by the source to fetch it from: *source*, if one is given.
+
+    A country that was never asked for is fetched from the source of the latest run.
+    """
+    fail_orphaned_runs(instance)
+    usual = source or _latest_source(instance) or settings.source
+    codes = sorted({*partition_codes(settings), *_partitions_of(usual)})
+    ledgers = {key: read_ledger(instance, key, codes, stored) for key in FETCHED_ASSETS}
+    asked_of = {} if source else _latest_sources(instance, ledgers)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for code in codes:
+        if any(code in ledger.open_codes for ledger in ledgers.values()):
+            groups[asked_of.get(code, usual)].append(code)
+    wanted = {name: [code for code in group if code in _partitions_of(name)] for name, group in groups.items()}
+    return {name: group for name, group in wanted.items() if group}
+
+
+def _partitions_of(source: str) -> list[str]:
+    return partition_codes(load_settings(source=source))
+
+
+def _latest_source(instance: DagsterInstance) -> str:
+    """Return the source that the latest run fetched from, an empty text if there is none."""
+    runs = instance.get_runs(limit=RECENT_RUNS)
+    return next((_source_of_run(run) for run in runs if _has_fetched(run)), "")
+
+
+def _has_fetched(run: DagsterRun) -> bool:
+    return SOURCE_TAG in run.tags and not is_refused(run)
+
+
+def _latest_sources(instance: DagsterInstance, ledgers: Mapping[dg.AssetKey, AssetLedger]) -> dict[str, str]:
+    """Return for each country that is to be fetched again, if it is known, from which source it was to come last."""
+    found: dict[str, str] = {}
+    for key, ledger in ledgers.items():
+        found |= {code: miss.source for code, miss in (ledger.failed | ledger.not_found).items()}
+        found |= _sources_of_lacking(instance, key, ledger.lacking)
+        run_ids = sorted({*ledger.not_asked.values()})
+        runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=run_ids))} if run_ids else {}
+        found |= {code: _source_of_run(runs[run_id]) for code, run_id in ledger.not_asked.items() if run_id in runs}
+    return {code: source for code, source in found.items() if source}
+
+
+def _sources_of_lacking(instance: DagsterInstance, key: dg.AssetKey, codes: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for code, record in latest_materializations(instance, key, codes).items():
+        said = record.asset_materialization
+        if said is not None and "url" in said.metadata:
+            found[code] = source_of(str(said.metadata["url"].value), code)
+    return found
+
+
+def _source_of_run(run: DagsterRun) -> str:
+    """Return the source that the run fetches from, as it has noted or as its configuration says, else an empty text."""
+    return run.tags.get(SOURCE_TAG) or configured_source(run)

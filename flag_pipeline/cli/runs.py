@@ -1,0 +1,249 @@
+"""Dagster runs in this process, on the persistent instance: what the command line is made of.
+
+Such a run is like one that the daemon launches: it is stored, it shows in the UI, and it can be re-executed there.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterInstance
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.api import execute_run
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._core.instance import InstanceRef
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.utils import make_new_run_id
+
+from flag_pipeline.cli.reports import CatalogReport, RunReport
+from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, fail_orphaned_runs, run_lock, unfinished_run
+from flag_pipeline.definitions import build_definitions
+from flag_pipeline.defs.flags import POOL, STEP
+from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
+from flag_pipeline.defs.keys import FETCHED_ASSETS, FLAG_CATALOG
+from flag_pipeline.defs.ledger import RecordedCountry, read_event
+from flag_pipeline.defs.planning import plan_partitions
+from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
+from flag_pipeline.defs.source_guard import SOURCE_GIVEN_TAG
+from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, dagster_home, partition_codes
+
+LOCATION = "flag_pipeline"
+# What is printed belongs on this terminal. To catch it for the UI, Dagster would start four more processes a run.
+OVERRIDES: Any = {
+    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+}
+# What a run's own log prints while a progress bar is shown: nothing, for the report says it better.
+QUIET, VERBOSE = "CRITICAL", "INFO"
+# Between two looks whether the pool is free; Dagster asks the database every second at first, then less often.
+WAIT_S = 0.2
+
+
+@contextmanager
+def open_instance() -> Iterator[DagsterInstance]:
+    """Open the persistent instance: `DAGSTER_HOME` where it is set, else `dagster_home/`."""
+    with DagsterInstance.from_ref(InstanceRef.from_dir(str(dagster_home()), overrides=OVERRIDES)) as instance:
+        yield instance
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """What one run is to fetch.
+
+    Attributes:
+        refetch: whether to fetch every file in full, although the source says that it is unchanged.
+    """
+
+    settings: Settings
+    codes: list[str]
+    refetch: bool = False
+
+
+def fetch(
+    instance: DagsterInstance,
+    request: FetchRequest,
+    on_country: Callable[[RecordedCountry], None],
+    *,
+    on_wait: Callable[[Collection[str]], None],
+    log_level: str = QUIET,
+) -> RunReport:
+    """Fetch what is requested in one run; *on_country* hears of each country as soon as it is recorded.
+
+    If others are fetching, *on_wait* hears once which runs these are. Raises KeyboardInterrupt if that comes before the
+    run's turn does; later, the report says so.
+    """
+    started_at = time.monotonic()
+    settings, codes = request.settings, request.codes
+    tags, listed = _partition_request(codes, partition_codes(settings))
+    # An option or a variable of this very command is a choice, the default is none.
+    tags[SOURCE_GIVEN_TAG] = str("source" in settings.model_fields_set).lower()
+    config = _run_config(settings, log_level) | _op_config(listed, refetch=request.refetch)
+    with _launched(instance, settings, refresh_flags.name, tags=tags, run_config=config) as (job, run):
+        plan_partitions(instance, run, FETCHED_ASSETS, listed, step=STEP)
+        report = RunReport(run_id=run.run_id, requested=len(codes))
+
+        def listen(entry: EventLogEntry) -> None:
+            event = entry.dagster_event
+            if event is None:
+                if entry.level == logging.WARNING:
+                    report.warnings.append(entry.user_message)
+            elif (country := read_event(event)) is not None and report.add(country, event.asset_key):
+                on_country(country)
+
+        instance.add_event_listener(run.run_id, listen)
+        with _turn_of(instance, run, on_wait):
+            result = execute_run(InMemoryJob(job), run, instance)
+    report.is_canceled = _is_canceled(instance, run)
+    if not (result.success or report.is_canceled or _is_of_countries(result.all_events, report)):
+        report.error = _error_of(result.all_events)
+    report.elapsed_s = time.monotonic() - started_at
+    return report
+
+
+def rebuild(instance: DagsterInstance, settings: Settings) -> CatalogReport:
+    """Rebuild the catalog in a run of its own."""
+    config = _run_config(settings, QUIET)
+    with _launched(instance, settings, rebuild_catalog.name, tags={}, run_config=config) as (job, run):
+        result = execute_run(InMemoryJob(job), run, instance)
+    if _is_canceled(instance, run):
+        return CatalogReport(is_canceled=True, error="it was interrupted")
+    if not result.success:
+        return CatalogReport(error=_error_of(result.all_events))
+    materialized = next(
+        event for event in result.all_events if event.is_step_materialization and event.asset_key == FLAG_CATALOG
+    )
+    row_count: Any = materialized.step_materialization_data.materialization.metadata["dagster/row_count"].value
+    return CatalogReport(n_rows=int(row_count))
+
+
+@contextmanager
+def _launched(
+    instance: DagsterInstance,
+    settings: Settings,
+    job_name: str,
+    *,
+    tags: Mapping[str, str],
+    run_config: Mapping[str, Any],
+) -> Iterator[tuple[dg.JobDefinition, dg.DagsterRun]]:
+    """Create a run of the job and hold its lock, by which others see that it is alive, while it is executed."""
+    fail_orphaned_runs(instance)
+    job = build_definitions(settings).resolve_job_def(job_name)
+    run_id = make_new_run_id()
+    with run_lock(instance, run_id):
+        run = instance.create_run_for_job(
+            job,
+            run_id=run_id,
+            run_config=run_config,
+            tags={**tags, LAUNCHED_BY_TAG: COMMAND_LINE},
+            remote_job_origin=_origin(job_name),
+        )
+        try:
+            yield job, run
+        except KeyboardInterrupt:
+            # Dagster had not begun with it, or is done with it.
+            if (unfinished := unfinished_run(instance, run_id)) is not None:
+                instance.report_run_canceled(unfinished, "Interrupted before it was executed.")
+            raise
+
+
+@contextmanager
+def _turn_of(
+    instance: DagsterInstance, run: dg.DagsterRun, on_wait: Callable[[Collection[str]], None]
+) -> Iterator[None]:
+    """Wait until the pool lets the run fetch; *on_wait* hears once by which runs it is held, if it is.
+
+    Dagster's executor finds that the run has its place already. Where it waits itself, it is deaf to Ctrl-C and spins.
+    """
+    try:
+        with InstanceConcurrencyContext(instance, run) as pools:
+            if not pools.claim(POOL, STEP):
+                on_wait(instance.event_log_storage.get_concurrency_info(POOL).active_run_ids)
+                while not pools.claim(POOL, STEP):
+                    # The one that holds it may be killed meanwhile.
+                    fail_orphaned_runs(instance)
+                    time.sleep(WAIT_S)
+        yield
+    finally:
+        # Dagster does so after the step, but it may not have got there.
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _partition_request(codes: list[str], partitions: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the run tags that ask for *codes* where Dagster can say it by partition, else the codes to list."""
+    if len(codes) == 1:
+        return {PARTITION_NAME_TAG: codes[0]}, []
+    first = partitions.index(codes[0])
+    if partitions[first : first + len(codes)] == codes:
+        return {ASSET_PARTITION_RANGE_START_TAG: codes[0], ASSET_PARTITION_RANGE_END_TAG: codes[-1]}, []
+    return {}, codes
+
+
+def _op_config(listed: list[str], *, refetch: bool) -> dict[str, Any]:
+    config: dict[str, Any] = {"countries": listed} if listed else {}
+    if refetch:
+        config["refetch"] = True
+    return {"ops": {STEP: {"config": config}}} if config else {}
+
+
+def _run_config(settings: Settings, log_level: str) -> dict[str, Any]:
+    """Write down what a re-execution from the UI must have in common with this run, whatever its environment says.
+
+    That is the source and the store, because what this run fetched is there already, and the command line's options.
+    The environment of the re-execution decides the rest, so that a limit that was lowered since then holds for it.
+    """
+    repeated = settings.model_dump(include={"source", "store", *settings.given})
+    groups = {SOURCE_KEY: SourceSettings.model_fields, SINK_KEY: StoreSettings.model_fields}
+    return {
+        "resources": {
+            key: {"config": {name: value for name, value in repeated.items() if name in fields}}
+            for key, fields in groups.items()
+        },
+        "loggers": {"console": {"config": {"log_level": log_level}}},
+    }
+
+
+def _origin(job_name: str) -> RemoteJobOrigin:
+    """Name the code location of `workspace.yaml` as the run's, so that the UI can re-execute it."""
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(module_name="flag_pipeline.definitions"), location_name=LOCATION
+    )
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job_name)
+
+
+def _is_canceled(instance: DagsterInstance, run: dg.DagsterRun) -> bool:
+    stored = instance.get_run_by_id(run.run_id)
+    return stored is not None and stored.status == dg.DagsterRunStatus.CANCELED
+
+
+def _is_of_countries(events: Sequence[dg.DagsterEvent], report: RunReport) -> bool:
+    """Whether the run failed for nothing but its countries, which the step says with a `dg.Failure` after the last."""
+    steps = [event.step_failure_data for event in events if event.is_step_failure]
+    return bool(report.failed and steps) and all(step.user_failure_data is not None for step in steps)
+
+
+def _error_of(events: Sequence[dg.DagsterEvent]) -> str:
+    """Return the reason of a run's failure: what the step says, else our own error, else the innermost cause."""
+    ours = {"ConfigurationError", "SinkError", "SourceError"}
+    for event in events:
+        if event.is_step_failure and (said := event.step_failure_data.user_failure_data) and said.description:
+            return said.description
+        error = getattr(event.event_specific_data, "error", None)
+        while error is not None and error.cause is not None and error.cls_name not in ours:
+            error = error.cause
+        if error is not None:
+            return " ".join(error.message.split(": ", 1)[-1].split())
+    return "see the run in the UI"

@@ -1,0 +1,110 @@
+"""One source a store: a run that would fill the store from a second source is stopped before it fetches anything.
+
+A source that the launch itself names is meant: the run warns and goes on. A default, or the setting of a deployment
+that may have been changed since the store was filled, is no choice: the run is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from flag_pipeline.core.presets import SourcePreset, find_preset, is_same_source
+from flag_pipeline.core.provenance import describe_sources, note_sources, stored_sources
+from flag_pipeline.defs.commands import fetch_command, unconfigured_store
+from flag_pipeline.defs.interrupted import REFUSED_TAG
+from flag_pipeline.defs.resources import FileSinkResource
+from flag_pipeline.errors import SinkError
+
+# On a run: from which source it fetches, once it has begun to.
+SOURCE_TAG = "flag_pipeline/source"
+# Whether the launch named the source, where its run configuration does not say it.
+SOURCE_GIVEN_TAG = "flag_pipeline/source_given"
+
+
+def is_source_given(run: dg.DagsterRun) -> bool:
+    """Whether this launch named the source: in its run configuration, or by an option or variable of the command."""
+    if SOURCE_GIVEN_TAG in run.tags:
+        return run.tags[SOURCE_GIVEN_TAG] == "true"
+    return "source" in _source_config(run)
+
+
+def configured_source(run: dg.DagsterRun) -> str:
+    """Return the source in the run's configuration, an empty text if there is none or a variable stands for it."""
+    source = _source_config(run).get("source")
+    return find_preset(source).name if isinstance(source, str) else ""
+
+
+def _source_config(run: dg.DagsterRun) -> Mapping[str, Any]:
+    config: Any = run.run_config
+    for name in ("resources", "flag_source", "config"):
+        config = config.get(name) if isinstance(config, Mapping) else None
+    return config if isinstance(config, Mapping) else {}
+
+
+def may_fetch_from(source: str, configured: str) -> bool:
+    """Whether this environment may fetch from *source*: it is the *configured* one, or an older event names none."""
+    return not source or is_same_source(source, configured)
+
+
+async def require_one_source(
+    context: dg.AssetExecutionContext, codes: Sequence[str], own: SourcePreset, file_sink: FileSinkResource
+) -> None:
+    """Note from which source the run fills the store, or raise `dg.Failure` if it should not.
+
+    A re-execution fetches from the source of the run that it repeats, or nothing. Any other run whose store has flags
+    of another source goes on, with a warning, if its launch named the source.
+    """
+    parent_source = _parent_source(context)
+    if not may_fetch_from(parent_source, own.name):
+        raise _refused(context, _other_parent(parent_source, own.name, file_sink.store))
+    counts = await stored_sources(file_sink.sink, own)
+    if counts:
+        described = describe_sources(counts)
+        if not (parent_source or is_source_given(context.run)):
+            raise _refused(context, _not_chosen(described, counts, _words(context, codes), own, file_sink.store))
+        context.log.warning("%s holds flags of %s; this run fetches from %s", file_sink.store, described, own.name)
+    try:
+        await note_sources(file_sink.sink, {*counts, own.name})
+    except SinkError as exc:
+        # The next run counts the records instead; what else the store refuses is recorded for each country.
+        context.log.warning("%s", exc)
+    # A re-execution has the tags of the run that it repeats.
+    context.instance.add_run_tags(context.run.run_id, {SOURCE_TAG: own.name, REFUSED_TAG: "false"})
+
+
+def _parent_source(context: dg.AssetExecutionContext) -> str:
+    parent_id = context.run.get_parent_run_id()
+    parent = context.instance.get_run_by_id(parent_id) if parent_id else None
+    return parent.tags.get(SOURCE_TAG, "") if parent else ""
+
+
+def _refused(context: dg.AssetExecutionContext, message: str) -> dg.Failure:
+    context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
+    return dg.Failure(message, allow_retries=False)
+
+
+def _other_parent(parent_source: str, own: str, store: str) -> str:
+    command = fetch_command("retry", source=parent_source, store=unconfigured_store(store))
+    return (
+        f"the run that this one repeats fetched from {parent_source}, and this environment fetches from {own}:"
+        f" nothing was fetched. Set FLAG_SOURCE={parent_source}, or run:\n{command}"
+    )
+
+
+def _not_chosen(described: str, counts: Mapping[str, int], words: Sequence[str], own: SourcePreset, store: str) -> str:
+    main = max(counts.keys() - {own.name}, key=lambda source: (counts[source], source))
+    stay, change = (
+        fetch_command("run", words, source=one, store=unconfigured_store(store)) for one in (main, own.name)
+    )
+    return (
+        f"{store} holds flags of {described}, and this launch did not name its source, {own.name}:"
+        f" nothing was fetched. To go on with {main}, run:\n{stay}\n"
+        f"To fill the store from {own.name}, run:\n{change}"
+    )
+
+
+def _words(context: dg.AssetExecutionContext, codes: Sequence[str]) -> Sequence[str]:
+    """Return the arguments of `run` that name *codes*; none for every country."""
+    every = context.assets_def.partitions_def.get_partition_keys()
+    return [] if len(codes) == len(every) else codes

@@ -1,0 +1,144 @@
+"""Where requests may go: redirects stay with the source, and a public source never leads to a private address."""
+
+import ipaddress
+import socket
+from collections.abc import Collection, Iterable
+
+import aiohttp
+import yarl
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from flag_pipeline.fetching.redirect_hosts import parse_host
+
+HTTPS_PORT = 443
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# An IPv6 address of this network carries an IPv4 address in its last 32 bits (RFC 6052).
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# All that the internet routes in IPv6 (IANA, IPv6 address space). Beside it lie forms that a gateway or an old stack
+# may still lead inside: ::10.0.0.1, ::ffff:0:10.0.0.1, 64:ff9b:1::/48 of RFC 8215, fec0::/10.
+_IPV6_INTERNET = ipaddress.IPv6Network("2000::/3")
+# Python 3.11 takes these for the internet's (IANA, special-purpose address registries).
+_SPECIAL = (
+    ipaddress.ip_network("192.0.0.0/24"),
+    ipaddress.ip_network("192.88.99.0/24"),
+    ipaddress.ip_network("3fff::/20"),
+)
+
+
+def is_public_address(address: str) -> bool:
+    """Whether *address*, an IP address in text, is one that the internet routes; what IPv6 embeds is looked at."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        embedded = ip.ipv4_mapped or ip.sixtofour or (ip in _NAT64 and ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+        if not embedded and ip not in _IPV6_INTERNET:
+            return False
+        ip = embedded or ip
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _SPECIAL)
+
+
+def _literal(host: str) -> bool | None:
+    """Whether *host* is a public address, None if it is a name."""
+    try:
+        return is_public_address(host)
+    except ValueError:
+        return None
+
+
+class HostPolicy:
+    """The hosts that one source may talk to.
+
+    Its own host at its own port or at that of HTTPS, and the *redirect_hosts*: `host` at any port, or `host:port`.
+    Requests never go from https to http. A source that is not declared public is private when its own host has only
+    private addresses: the embedded mirror, a test's server, an intranet. Every other is public, and no private address
+    is connected to for it, whether a redirect or DNS leads there.
+
+    Attributes:
+        own_host: the source's own, as it is read.
+        own_name: the same, as it is looked up.
+        proxy_hosts: names that stand for proxies, which may have private addresses.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        redirect_hosts: Iterable[str] = (),
+        *,
+        is_public: bool = False,
+        proxy_hosts: Collection[str] = (),
+    ) -> None:
+        url = yarl.URL(origin)
+        self.own_host, self.own_name = url.host or "", url.raw_host or ""
+        self._own_ports = {url.port, HTTPS_PORT}
+        self._redirect_hosts = {parse_host(entry) for entry in redirect_hosts}
+        self.is_public: bool | None = True if is_public else _literal(self.own_host)
+        self.proxy_hosts = proxy_hosts
+        self._is_https = url.scheme == "https"
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Send *request* once, if it may be sent: the middleware of aiohttp's session."""
+        if problem := self._problem(request.url):
+            raise aiohttp.InvalidUrlRedirectClientError(request.url.origin(), problem)
+        try:
+            reply = await handler(request)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
+            # aiohttp would send it again unasked and uncounted; retries are the policy's business alone.
+            raise aiohttp.ClientConnectionError(str(exc)) from exc
+        if request.url.scheme == "https" and _leads_to_http(reply):
+            reply.close()
+            raise aiohttp.InvalidUrlRedirectClientError(request.url.origin(), "redirects from https to http")
+        return reply
+
+    def _problem(self, url: yarl.URL) -> str:
+        host = url.host or ""
+        is_own = host == self.own_host and url.port in self._own_ports
+        # A name of another alphabet is listed as it is read, or as DNS has it.
+        names = {(name, port) for name in (host, url.raw_host) for port in (url.port, None)}
+        if not is_own and not self._redirect_hosts & names:
+            return "is not where the source may redirect to; FLAG_REDIRECT_HOSTS lists further hosts"
+        if self.is_public and _literal(host) is False:
+            return "is a private address, and the source is public"
+        is_downgrade = self._is_https and url.scheme != "https"
+        return "is not where the source may redirect to: from https to http" if is_downgrade else ""
+
+
+def _leads_to_http(reply: aiohttp.ClientResponse) -> bool:
+    """Whether *reply* redirects to an address without TLS."""
+    location = reply.headers.get("Location") or reply.headers.get("URI") or ""
+    try:
+        return reply.status in REDIRECTS and yarl.URL(location).scheme == "http"
+    except ValueError:
+        # aiohttp says what is wrong with it.
+        return False
+
+
+class HostPolicyResolver(AbstractResolver):
+    """Resolves names for a *host_policy*: leaves private addresses out, and refuses a name that has no others."""
+
+    def __init__(self, host_policy: HostPolicy, resolver: AbstractResolver) -> None:
+        self._policy = host_policy
+        self._resolver = resolver
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of *host* that may be connected to."""
+        found = await self._resolver.resolve(host, port, family)
+        if host in self._policy.proxy_hosts:
+            return found
+        public = [result for result in found if is_public_address(result["host"])]
+        if self._policy.is_public is None and host == self._policy.own_name:
+            # What the source is at first, it stays: DNS may change its mind. Behind a proxy it is not looked up here.
+            self._policy.is_public = bool(public)
+        if not self._policy.is_public:
+            return found
+        if not public:
+            raise aiohttp.InvalidUrlClientError(host, "leads to a private address, and the source is public")
+        return public
+
+    async def close(self) -> None:
+        """Close the resolver beneath."""
+        await self._resolver.close()

@@ -1,0 +1,1 @@
+"""Image formats: structure, inspection, decoding, features, thumbnails. Knows Pillow, and nothing of flags."""

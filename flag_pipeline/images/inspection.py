@@ -1,0 +1,120 @@
+"""From bytes that claim to be an image to a `FlagImage`: allow-listed, bounded, decoded to the last pixel."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from PIL import Image
+
+from flag_pipeline.core.models import StoredImage
+from flag_pipeline.errors import ImageError, SourceContractError
+from flag_pipeline.images.blocks import check_end, read_structure
+from flag_pipeline.images.decoding import as_shown, first_frame, opened
+from flag_pipeline.images.models import FlagImage
+from flag_pipeline.images.structure import Limits, Structure
+from flag_pipeline.images.thumbnails import data_uri, encode_small_png
+
+MAX_THUMBNAIL_BYTES = 4096
+THUMBNAIL_PX = (160, 120)
+
+
+def is_own_thumbnail(content: bytes) -> bool:
+    """Whether the flag is shown as it is: Dagster keeps thumbnails in every event, so they have to stay small."""
+    return len(content) <= MAX_THUMBNAIL_BYTES
+
+
+def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str], limits: Limits) -> FlagImage:
+    """Return *content* as the image that it is, after decoding all of it. Blocks; run it in a thread.
+
+    The format is what the bytes say, one of *formats*. Raises SourceContractError for anything else: HTML, a truncated
+    file, more work than *limits* allow, which is known and refused before anything is decoded.
+    """
+    with _contract(code=code, url=url):
+        structure = _acceptable(content, formats, limits)
+        thumbnail = _draw_thumbnail(content, structure)
+    width_px, height_px = structure.size_shown
+    return FlagImage(
+        content=content,
+        format=structure.format,
+        width_px=width_px,
+        height_px=height_px,
+        sha256=hashlib.sha256(content).hexdigest(),
+        thumbnail=thumbnail,
+    )
+
+
+def _size_shown(content: bytes, known: StoredImage) -> tuple[int, int]:
+    # A GIF has no EXIF data; an earlier version may have accepted blocks that are refused today.
+    if known.format != "gif":
+        with suppress(ImageError):
+            return read_structure(content).size_shown
+    return known.width_px, known.height_px
+
+
+@contextmanager
+def _contract(*, code: str, url: str) -> Iterator[None]:
+    """Turn ImageError inside the block into the failure of a country."""
+    try:
+        yield
+    except ImageError as exc:
+        raise SourceContractError(str(exc), code=code, url=url) from exc
+
+
+def _acceptable(content: bytes, formats: Iterable[str], limits: Limits) -> Structure:
+    structure = read_structure(content)
+    if structure.format not in formats:
+        raise ImageError(f"not a whole image ({', '.join(sorted(formats))}): it is a {structure.format}")
+    check_end(content, structure)
+    structure.check(limits)
+    return structure
+
+
+def _draw_thumbnail(content: bytes, structure: Structure) -> str:
+    """Decode all of the picture, and return the `data:` URI that shows it."""
+    with opened(structure) as image:
+        _decode(image)
+        if is_own_thumbnail(content):
+            return data_uri(content, structure.format)
+        image.seek(0)
+        picture = as_shown(image, structure)
+    return _shrink(picture)
+
+
+def recall_image(content: bytes, known: StoredImage, *, code: str, url: str, limits: Limits) -> FlagImage:
+    """Return the image that *content* was found to be when it was stored; it still has that hash.
+
+    Size and thumbnail are mended where an earlier version did not turn the picture upright. Nothing is decoded, except
+    for a thumbnail that a record does not have: that blocks, so run it in a thread. It raises SourceContractError if
+    the image is one that would be refused today.
+    """
+    width_px, height_px = _size_shown(content, known)
+    kept = known.thumbnail if (width_px, height_px) == (known.width_px, known.height_px) else ""
+    thumbnail = data_uri(content, known.format) if is_own_thumbnail(content) else kept
+    if not thumbnail:
+        with _contract(code=code, url=url):
+            read_structure(content).check(limits)
+            thumbnail = _shrink(first_frame(content))
+    return FlagImage(
+        content=content,
+        format=known.format,
+        width_px=width_px,
+        height_px=height_px,
+        sha256=known.sha256,
+        thumbnail=thumbnail,
+    )
+
+
+def _decode(image: Image.Image) -> None:
+    number = 0
+    while True:
+        try:
+            image.seek(number)
+        except EOFError:
+            return
+        image.load()
+        number += 1
+
+
+def _shrink(picture: Image.Image) -> str:
+    picture.thumbnail(THUMBNAIL_PX)
+    return data_uri(encode_small_png(picture, max_bytes=MAX_THUMBNAIL_BYTES), "png")

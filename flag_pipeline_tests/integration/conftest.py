@@ -1,0 +1,20 @@
+"""Fixtures for tests of the commands."""
+
+from pathlib import Path
+
+import pytest
+
+from flag_pipeline.settings import project_root
+from flag_pipeline_tests.shell import Shell
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """A home with the instance's settings as they are committed, and an empty store."""
+    home, store = tmp_path / "home", tmp_path / "store"
+    home.mkdir()
+    (home / "dagster.yaml").write_bytes((project_root() / "dagster_home" / "dagster.yaml").read_bytes())
+    settings = {"DAGSTER_HOME": home, "FLAG_STORE": store, "FLAG_RETRY_INITIAL_S": 0.001}
+    for name, value in {**settings, "DAGSTER_EVENT_BATCH_SIZE": 1000}.items():
+        monkeypatch.setenv(name, str(value))
+    return Shell(store)

@@ -1,0 +1,144 @@
+"""The thread that decodes: it is one, it is closed, and nobody waits for it."""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from flag_pipeline.images.decoder import Decoder
+
+
+def decoder_threads() -> list[threading.Thread]:
+    """The threads of all decoders that live."""
+    return [thread for thread in threading.enumerate() if thread.name == "flag-decoder"]
+
+
+async def test_work_is_done_in_order_on_one_thread_of_its_own() -> None:
+    """The results and the exceptions of work reach their callers."""
+    threads: list[threading.Thread] = []
+
+    def work(number: int) -> Callable[[], int]:
+        def do() -> int:
+            threads.append(threading.current_thread())
+            return 6 // number
+
+        return do
+
+    with Decoder() as decoder:
+        results = await asyncio.gather(*(decoder.run(work(number)) for number in (3, 0, 2)), return_exceptions=True)
+
+    assert [results[0], results[2]] == [2, 3]
+    assert isinstance(results[1], ZeroDivisionError)
+    assert len(set(threads)) == 1
+    assert threads[0].daemon
+    assert threads[0] is not threading.main_thread()
+
+
+async def test_closing_waits_for_nothing_and_drops_what_waits() -> None:
+    """The picture that is decoded is finished by the thread alone; what waits is cancelled; then the thread ends."""
+    begun, may_end, done = threading.Event(), threading.Event(), []
+
+    def slow() -> None:
+        begun.set()
+        may_end.wait()
+
+    with Decoder() as decoder:
+        running = asyncio.create_task(decoder.run(slow))
+        waiting = asyncio.create_task(decoder.run(lambda: done.append("never")))
+        await asyncio.to_thread(begun.wait)
+        [thread] = decoder_threads()
+
+    assert not running.done()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    with pytest.raises(RuntimeError, match="closed"):
+        await decoder.run(print)
+    may_end.set()
+    await running
+    await asyncio.to_thread(thread.join)
+    assert done == []
+
+
+async def test_work_that_its_caller_gave_up_is_not_begun() -> None:
+    """The next one's result comes all the same."""
+    begun, may_end, done = threading.Event(), threading.Event(), []
+
+    def slow() -> None:
+        begun.set()
+        may_end.wait()
+
+    with Decoder() as decoder:
+        first = asyncio.create_task(decoder.run(slow))
+        await asyncio.to_thread(begun.wait)
+        given_up = asyncio.create_task(decoder.run(lambda: done.append("given up")))
+        kept = asyncio.create_task(decoder.run(lambda: done.append("kept")))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        may_end.set()
+        await asyncio.gather(first, kept)
+
+    assert done == ["kept"]
+
+
+async def test_decoder_that_nothing_refers_to_ends_its_thread() -> None:
+    """A caller that forgets to close one leaves no thread behind."""
+    decoder = Decoder()
+    await decoder.run(int)
+    [thread] = decoder_threads()
+
+    del decoder
+    gc.collect()
+    await asyncio.to_thread(thread.join)
+
+    assert decoder_threads() == []
+
+
+def test_result_for_a_loop_that_is_closed_is_dropped() -> None:
+    """The thread goes on without a traceback, and ends when it is told to."""
+    begun, may_end = threading.Event(), threading.Event()
+    decoder = Decoder()
+
+    def slow() -> None:
+        begun.set()
+        may_end.wait()
+
+    async def give_up() -> None:
+        task = asyncio.create_task(decoder.run(slow))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+
+    asyncio.run(give_up())
+    [thread] = decoder_threads()
+    decoder.close()
+    may_end.set()
+    thread.join()
+
+    assert not thread.is_alive()
+
+
+def test_process_ends_while_a_picture_is_decoded() -> None:
+    """Python joins the threads of executors at its end, but not this one."""
+    program = """
+import asyncio, threading
+from flag_pipeline.images.decoder import Decoder
+begun = threading.Event()
+def never_ends():
+    begun.set()
+    threading.Event().wait()
+async def main():
+    with Decoder() as decoder:
+        task = asyncio.create_task(decoder.run(never_ends))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+asyncio.run(main())
+print("ended")
+"""
+
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=50)
+
+    assert (ended.stdout, ended.stderr) == ("ended\n", "")

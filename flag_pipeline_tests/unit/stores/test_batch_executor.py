@@ -1,0 +1,152 @@
+"""Work that is handed to threads many pieces at a time."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from flag_pipeline.stores.batch_executor import BatchExecutor, Piece, one_by_one
+
+
+@pytest.fixture
+async def executor() -> AsyncIterator[ThreadPoolExecutor]:
+    """One thread."""
+    executor = ThreadPoolExecutor(1)
+    yield executor
+    await asyncio.to_thread(executor.shutdown)
+
+
+@pytest.fixture
+async def two_threads() -> AsyncIterator[ThreadPoolExecutor]:
+    """Two threads."""
+    executor = ThreadPoolExecutor(2)
+    yield executor
+    await asyncio.to_thread(executor.shutdown)
+
+
+class Workshop:
+    """Work that notes its batches, and does not start before the limiter is open."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.is_busy = threading.Event()
+        self.limiter = threading.Event()
+
+    def __call__(self, pieces: Sequence[Piece[int, int]]) -> None:
+        """Double what is given."""
+        self.batches.append([piece.given for piece in pieces])
+        self.is_busy.set()
+        self.limiter.wait()
+        one_by_one(double)(pieces)
+
+
+def double(number: int) -> int:
+    """Do some work."""
+    return 2 * number
+
+
+def six_by(divisor: int) -> int:
+    """Divide, or fail."""
+    return 6 // divisor
+
+
+async def started(batch_executor: BatchExecutor[int, int], *given: int) -> list[asyncio.Task[int]]:
+    """Tasks that wait for these pieces, each of which has been handed in."""
+    tasks = [asyncio.create_task(batch_executor.do(number)) for number in given]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_what_comes_while_a_thread_is_busy_is_done_together(executor: ThreadPoolExecutor) -> None:
+    """Each caller gets its own result."""
+    workshop = Workshop()
+    batch_executor = BatchExecutor(workshop, executor)
+    first = await started(batch_executor, 1)
+    await asyncio.to_thread(workshop.is_busy.wait)
+    rest = await started(batch_executor, 2, 3, 4)
+
+    workshop.limiter.set()
+
+    assert await asyncio.gather(*first, *rest) == [2, 4, 6, 8]
+    assert workshop.batches == [[1], [2, 3, 4]]
+
+
+async def test_threads_share_what_waits(two_threads: ThreadPoolExecutor) -> None:
+    """The first that is free takes half, and leaves the rest to the other."""
+    workshop = Workshop()
+    for _ in range(2):
+        two_threads.submit(workshop.limiter.wait)
+    batch_executor = BatchExecutor(workshop, two_threads, threads=2)
+    tasks = await started(batch_executor, 1, 2, 3, 4, 5)
+
+    workshop.limiter.set()
+
+    assert await asyncio.gather(*tasks) == [2, 4, 6, 8, 10]
+    assert sorted(workshop.batches) == [[1, 2, 3], [4, 5]]
+
+
+async def test_failure_of_a_piece_is_its_own(executor: ThreadPoolExecutor) -> None:
+    """Those of the same batch have their results."""
+    batch_executor: BatchExecutor[int, int] = BatchExecutor(one_by_one(six_by), executor)
+
+    results = await asyncio.gather(batch_executor.do(0), batch_executor.do(2), return_exceptions=True)
+
+    assert isinstance(results[0], ZeroDivisionError)
+    assert results[1] == 3
+
+
+async def test_failure_of_a_batch_is_everybodys(executor: ThreadPoolExecutor) -> None:
+    """And the next batch is another one's."""
+    is_broken = True
+
+    def work(pieces: Sequence[Piece[int, int]]) -> None:
+        if is_broken:
+            raise OSError("no disk")
+        one_by_one(lambda given: given)(pieces)
+
+    batch_executor = BatchExecutor(work, executor)
+
+    failed = await asyncio.gather(batch_executor.do(1), batch_executor.do(2), return_exceptions=True)
+    is_broken = False
+
+    assert [str(error) for error in failed] == ["no disk", "no disk"]
+    assert await batch_executor.do(3) == 3
+
+
+async def test_cancelled_caller_leaves_its_piece_to_be_done(executor: ThreadPoolExecutor) -> None:
+    """A save cannot be stopped half-way; who waits for another piece of the batch gets it."""
+    workshop = Workshop()
+    batch_executor = BatchExecutor(workshop, executor)
+    given_up, kept = await started(batch_executor, 1, 2)
+
+    given_up.cancel()
+    workshop.limiter.set()
+
+    assert await kept == 4
+    assert given_up.cancelled()
+    assert sorted(number for batch in workshop.batches for number in batch) == [1, 2]
+
+
+async def test_thread_that_cannot_be_started_costs_one_piece(
+    executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller learns why, and those behind find a thread again; what the executor kept finds nothing to do."""
+    workshop = Workshop()
+    workshop.limiter.set()
+    batch_executor = BatchExecutor(workshop, executor)
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            await batch_executor.do(1)
+
+    async with asyncio.timeout(5):
+        assert await batch_executor.do(2) == 4
+        assert await batch_executor.do(3) == 6
+    await asyncio.to_thread(executor.shutdown)
+    assert workshop.batches == [[2], [3]]
