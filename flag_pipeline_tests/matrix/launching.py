@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click.testing
+import dagster as dg
 import typer.testing
 from dagster._cli.job import job_execute_command
 from dagster_dg_cli.cli.launch import launch_command
@@ -109,7 +111,9 @@ def launch(request: Request, source: Source) -> Launched:
         exit_code, report = command(request.environment, *arguments[1:-1])
         return Launched(exit_code, report)
     target = job_execute_command if request.way is Way.EXECUTE else launch_command
-    with environment(request.environment):
+    with environment(request.environment), warnings.catch_warnings():
+        # Of its command in favour of `dg launch`.
+        warnings.simplefilter("ignore", dg.SupersessionWarning)
         result = click.testing.CliRunner().invoke(target, arguments[3:] if request.way is Way.EXECUTE else arguments[2:])
     return Launched(result.exit_code, output=f"{result.output}{result.exception!r}")
 
