@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import combinations, product
 
 import covertable
 
@@ -118,7 +119,12 @@ class Case:
     end: End
 
     def __str__(self) -> str:
-        return " / ".join(str(value) for value in asdict(self).values())
+        return " / ".join(str(value) for value in self.values)
+
+    @property
+    def values(self) -> tuple[StrEnum, ...]:
+        """Its values in the order of the axes."""
+        return tuple(asdict(self).values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +197,30 @@ EXCLUSIONS = (
 
 def is_possible(case: Case) -> bool:
     """Whether the case is not excluded."""
-    values = frozenset(asdict(case).values())
+    return _is_allowed(frozenset(case.values))
+
+
+def _is_allowed(values: frozenset[StrEnum]) -> bool:
     return not any(exclusion.hits(values) for exclusion in EXCLUSIONS)
+
+
+def possible_pairs() -> set[frozenset[StrEnum]]:
+    """Return each two values of two axes that some possible case has together."""
+    pairs = [
+        frozenset({one, other})
+        for first, second in combinations(AXES.values(), 2)
+        for one, other in product(first, second)
+    ]
+    return {pair for pair in pairs if _is_allowed(pair) and _can_be_completed(pair, [*AXES.values()])}
+
+
+def _can_be_completed(values: frozenset[StrEnum], axes: list[list[StrEnum]]) -> bool:
+    """Whether each of *axes* has a value for a case with *values*."""
+    if not axes:
+        return True
+    first, *rest = axes
+    choices = [value for value in first if value in values] or first
+    return any(_is_allowed(values | {choice}) and _can_be_completed(values | {choice}, rest) for choice in choices)
 
 
 def _axis_of(value: StrEnum) -> str:

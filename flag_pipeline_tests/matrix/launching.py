@@ -15,6 +15,7 @@ import click.testing
 import dagster as dg
 import typer.testing
 from dagster._cli.job import job_execute_command
+from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster_dg_cli.cli.launch import launch_command
 
 from flag_pipeline.cli.app import app
@@ -110,12 +111,19 @@ def launch(request: Request, source: Source) -> Launched:
     if request.way is Way.COMMAND:
         exit_code, report = command(request.environment, *arguments[1:-1])
         return Launched(exit_code, report)
+    _forget_definitions()
     target = job_execute_command if request.way is Way.EXECUTE else launch_command
     with environment(request.environment), warnings.catch_warnings():
         # Of its command in favour of `dg launch`.
         warnings.simplefilter("ignore", dg.SupersessionWarning)
         result = click.testing.CliRunner().invoke(target, arguments[3:] if request.way is Way.EXECUTE else arguments[2:])
     return Launched(result.exit_code, output=f"{result.output}{result.exception!r}")
+
+
+def _forget_definitions() -> None:
+    """Have Dagster load the definitions anew, as a new process does: it keeps those of the latest launch."""
+    ReconstructableJob.get_definition.cache_clear()
+    ReconstructableJob.get_repository_definition.cache_clear()
 
 
 def _arguments(request: Request) -> list[str]:

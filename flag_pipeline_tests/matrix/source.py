@@ -16,13 +16,15 @@ from functools import cache
 from aiohttp import web
 from PIL import Image
 
-from flag_pipeline_tests.flag_server import hang
+from flag_pipeline_tests.flag_server import Answer, hang
 from flag_pipeline_tests.matrix.axes import Answers, Layout
 from flag_pipeline_tests.samples import gif
 
 HOST = "127.0.0.1"
 NEW, OLD = datetime(2026, 3, 1, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC)
-SURPLUS_S = 0.003
+# An answer too many is sent when the next request has come, so that the client has read the answer before; if none comes,
+# so long after that answer. The next answer is late enough for the client to take the one too many for it.
+SURPLUS_S, SHIFTED_S = 0.05, 0.03
 
 
 @cache
@@ -62,6 +64,7 @@ class Source:
     requests: Counter[str] = field(default_factory=Counter)
     is_held: threading.Event = field(default_factory=threading.Event)
     _late: set[str] = field(default_factory=set)
+    _surplus: dict[asyncio.Transport, bytes] = field(default_factory=dict)
 
     @property
     def setting(self) -> str:
@@ -79,7 +82,14 @@ class Source:
 
     def application(self) -> web.Application:
         """The server."""
-        application = web.Application()
+
+        @web.middleware
+        async def shifted(request: web.Request, handler: Answer) -> web.StreamResponse:
+            if request.transport is not None and self._send_surplus(request.transport):
+                await asyncio.sleep(SHIFTED_S)
+            return await handler(request)
+
+        application = web.Application(middlewares=[shifted])
         if self.layout is Layout.FLAGCDN:
             application.router.add_get("/en/codes.json", self._all_names)
             application.router.add_get(r"/w320/{cc:\w+}.png", self._flag)
@@ -139,8 +149,18 @@ class Source:
                 self._late.add(code)
                 return await hang(request)
             case Answers.SURPLUS if request.transport is not None:
-                asyncio.get_running_loop().call_later(SURPLUS_S, _send_again, request.transport, self.flag(code))
+                self._surplus[request.transport] = self.flag(code)
+                asyncio.get_running_loop().call_later(SURPLUS_S, self._send_surplus, request.transport)
         return good
+
+    def _send_surplus(self, transport: asyncio.Transport) -> bool:
+        """Send the answer too many, and say whether there was one."""
+        body = self._surplus.pop(transport, None)
+        if body is None or transport.is_closing():
+            return False
+        head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nETag: "surplus"\r\n\r\n'
+        transport.write(head.encode() + body)
+        return True
 
     def _validated(self, request: web.Request, body: bytes, modified_at: datetime) -> web.Response:
         """Answer with the body, or with 304: by date where the server knows nothing else, else by ETag."""
@@ -153,12 +173,6 @@ class Source:
             is_known = request.headers.get("If-None-Match") == etag
             headers = {"ETag": etag}
         return web.Response(status=304, headers=headers) if is_known else web.Response(body=body, headers=headers)
-
-
-def _send_again(transport: asyncio.Transport, body: bytes) -> None:
-    if not transport.is_closing():
-        head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nETag: "surplus"\r\n\r\n'
-        transport.write(head.encode() + body)
 
 
 def date_before(moment: datetime) -> datetime:
