@@ -4,7 +4,7 @@ The exclusions are data: each has two groups of values that do not go together, 
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import combinations, product
@@ -27,7 +27,7 @@ class Way(StrEnum):
 
 
 class Origin(StrEnum):
-    """Where source and store are named. With one field, the environment names them and run configuration is not empty."""
+    """Where source and store are named; with one field, in the environment, beside run configuration for others."""
 
     ENVIRONMENT = "environment"
     DOTENV = ".env"
@@ -249,13 +249,17 @@ def all_pairs(*, salt: str = "") -> list[Case]:
     constraints = [_constraint(exclusion) for exclusion in EXCLUSIONS]
     rows = covertable.make(factors, strength=2, constraints=constraints, salt=salt)
     types = {name: type(values[0]) for name, values in AXES.items()}
-    return [Case(**{name: types[name](value) for name, value in row.items()}) for row in rows]
+    return [_case({name: types[name](value) for name, value in row.items()}) for row in rows]
+
+
+def _case(values: Mapping[str, StrEnum]) -> Case:
+    return Case(**values)  # type: ignore[arg-type]
 
 
 def random_cases(seed: int) -> Iterator[Case]:
     """Yield possible cases without end, the same for the same seed."""
     dice = random.Random(seed)  # noqa: S311 - test cases, not secrets
     while True:
-        case = Case(**{name: dice.choice(values) for name, values in AXES.items()})  # type: ignore[arg-type]
+        case = _case({name: dice.choice(values) for name, values in AXES.items()})
         if is_possible(case):
             yield case

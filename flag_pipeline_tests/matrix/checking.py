@@ -164,14 +164,13 @@ class Checker:
         before = self.before.store.get(code, StoredFlag())
         if stored.content is not None and stored.content not in {truth.flag, before.content}:
             yield f"{code} has a flag in the store that is neither the source's nor the last good one"
-        was_killed = self.expected.end is End.KILLED
-        if stored.content is not None and _sha256(stored.content) != stored.sha256 and not was_killed:
-            if code not in self.expected.damaged:
-                yield f"{code} has another flag than its record says"
+        may_differ = self.expected.end is End.KILLED or code in self.expected.damaged
+        if stored.content is not None and _sha256(stored.content) != stored.sha256 and not may_differ:
+            yield f"{code} has another flag than its record says"
         event = self.seen.state.history.latest.get(code)
-        if event and event.is_materialization and event.run_id in self._new_runs and event.outcome != "carried_over":
-            if event.version not in {_sha256(truth.flag), before.sha256}:
-                yield f"{code} is materialized with a data version that is not its flag's"
+        is_new = event is not None and event.run_id in self._new_runs and event.outcome != "carried_over"
+        if event and is_new and event.is_materialization and event.version not in {_sha256(truth.flag), before.sha256}:
+            yield f"{code} is materialized with a data version that is not its flag's"
 
     def _fetched(self, code: str, truth: Truth, stored: StoredFlag) -> Iterator[str]:
         event = self.seen.state.history.latest[code]

@@ -1,8 +1,6 @@
 """Launches through the real webserver, and through the daemon where that makes the runs."""
 
-import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,9 +40,9 @@ def launch(request: Request, source: Source, parent: str) -> Launched:
         if request.way in {Way.BACKFILL, Way.CHUNKS}:
             _backfill(deployment, request, source)
             return Launched()
-        runs = [
-            _launch_run(deployment, tags, run_config) for tags, run_config in _requests(deployment, request)
-        ] or [deployment.reexecute_run(parent)]
+        runs = [_launch_run(deployment, tags, run_config) for tags, run_config in _requests(deployment, request)] or [
+            deployment.reexecute_run(parent)
+        ]
         _stop_if_wanted(deployment, request, source, runs)
         if request.end is not End.KILLED:
             for run in runs:
@@ -88,9 +86,7 @@ def _healing_requests(deployment: Deployment) -> list[tuple[dict[str, str], Any]
     result = answer["sensorDryRun"]["evaluationResult"]
     if not result["runRequests"]:
         raise AssertionError(f"the healing sensor asks for no run: {result}")
-    return [
-        ({tag["key"]: tag["value"] for tag in run["tags"]}, run["runConfigYaml"]) for run in result["runRequests"]
-    ]
+    return [({tag["key"]: tag["value"] for tag in run["tags"]}, run["runConfigYaml"]) for run in result["runRequests"]]
 
 
 def _stop_if_wanted(deployment: Deployment, request: Request, source: Source, runs: Sequence[str]) -> None:

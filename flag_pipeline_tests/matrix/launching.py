@@ -116,7 +116,9 @@ def launch(request: Request, source: Source) -> Launched:
     with environment(request.environment), warnings.catch_warnings():
         # Of its command in favour of `dg launch`.
         warnings.simplefilter("ignore", dg.SupersessionWarning)
-        result = click.testing.CliRunner().invoke(target, arguments[3:] if request.way is Way.EXECUTE else arguments[2:])
+        result = click.testing.CliRunner().invoke(
+            target, arguments[3:] if request.way is Way.EXECUTE else arguments[2:]
+        )
     return Launched(result.exit_code, output=f"{result.output}{result.exception!r}")
 
 

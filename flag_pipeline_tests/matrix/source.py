@@ -1,4 +1,4 @@
-"""A source that knows what is right: which flag and name it has for each country, and what is wrong with its answers."""
+"""A source that knows what is right: which flag and name it has for each country, and which answers are wrong."""
 
 import asyncio
 import hashlib
@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.utils import format_datetime, parsedate_to_datetime
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from functools import cache
 
 from aiohttp import web
@@ -21,9 +21,9 @@ from flag_pipeline_tests.matrix.axes import Answers, Layout
 from flag_pipeline_tests.samples import gif
 
 HOST = "127.0.0.1"
-NEW, OLD = datetime(2026, 3, 1, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC)
-# An answer too many is sent when the next request has come, so that the client has read the answer before; if none comes,
-# so long after that answer. The next answer is late enough for the client to take the one too many for it.
+NEW = datetime(2026, 3, 1, tzinfo=UTC)
+# An answer too many is sent when the next request has come, so that the client has read the answer before; if none
+# comes, so long after that answer. The next answer is late enough for the client to take the one too many for it.
 SURPLUS_S, SHIFTED_S = 0.05, 0.03
 
 

@@ -116,7 +116,10 @@ QUICK = {"A2", "A7", "A8"}
 
 @pytest.mark.parametrize(
     ("case", "put_back", "finding"),
-    [fault if fault.id in QUICK else pytest.param(*fault.values, marks=pytest.mark.matrix, id=fault.id) for fault in FAULTS],
+    [
+        fault if fault.id in QUICK else pytest.param(*fault.values, marks=pytest.mark.matrix, id=fault.id)
+        for fault in FAULTS
+    ],
 )
 def test_a_fault_that_is_put_back_is_found(
     case: Case, put_back: Patch, finding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

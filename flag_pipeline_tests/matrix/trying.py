@@ -11,7 +11,7 @@ from flag_pipeline.core.countries import iso_codes, iso_country
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.settings import load_settings, project_root
 from flag_pipeline_tests.matrix import deployments, launching
-from flag_pipeline_tests.matrix.axes import Answers, Case, End, Home, Layout, Partitions, Stored, Way
+from flag_pipeline_tests.matrix.axes import Answers, Case, End, Home, Layout, Origin, Partitions, Stored, Way
 from flag_pipeline_tests.matrix.checking import ABSENT, FAILED, FETCHED, Checker, Expected, Seen, State, Truth
 from flag_pipeline_tests.matrix.environment import environment
 from flag_pipeline_tests.matrix.launching import Launched, Request, command
@@ -122,7 +122,7 @@ class Trial:
         """The launch."""
         given = self.settings()
         options: list[str] = []
-        if self.case.origin.value == "options":
+        if self.case.origin is Origin.OPTIONS:
             options = ["--source", given.pop("FLAG_SOURCE"), "--store", given.pop("FLAG_STORE")]
         case = self.case
         return Request(case.way, case.origin, case.partitions, self.codes, given, options, self.folder, case.end)
@@ -222,17 +222,11 @@ def _outcomes(trial: Trial, code: str) -> set[str]:
         return {ABSENT, FAILED}
     if code != trial.bad:
         return {FETCHED}
-    match trial.case.answers:
-        case Answers.FAILING | Answers.WRONG:
-            return {FAILED}
-        case Answers.ABSENT:
-            # A run that found none of what it asked for has failed.
-            return {ABSENT, FAILED} if len(trial.codes) == 1 else {ABSENT}
-        case Answers.SURPLUS:
-            # Each of two answers may be the right one; what must not be is that one is stored that is not.
-            return {FETCHED, FAILED}
-        case _:
-            return {FETCHED}
+    # A run that found none of what it asked for has failed. And each of two answers may be the right one: what must not
+    # be is that one is stored that is not.
+    absent = {ABSENT, FAILED} if len(trial.codes) == 1 else {ABSENT}
+    special = {Answers.FAILING: {FAILED}, Answers.WRONG: {FAILED}, Answers.ABSENT: absent}
+    return {Answers.SURPLUS: {FETCHED, FAILED}, **special}.get(trial.case.answers, {FETCHED})
 
 
 def expected(trial: Trial) -> Expected:
