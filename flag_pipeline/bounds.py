@@ -1,7 +1,6 @@
-"""What a value in the store may be: types that pydantic checks when records and tables are read back.
+"""Types of stored values, which pydantic checks when records and tables are read.
 
-Each type accepts every value that this version or an earlier one has written. The checks do not run when a dataclass
-is made in the program.
+Each type accepts all values that this version or an earlier one wrote.
 """
 
 from datetime import UTC, datetime
@@ -35,14 +34,14 @@ ImageFormat = Annotated[str, StringConstraints(pattern=f"^(?:{'|'.join(EXTENSION
 Sha256 = Annotated[str, StringConstraints(pattern=f"^{_SHA256}$")]
 # A message in a header, which a line break would split in two.
 Validator = Annotated[str, StringConstraints(max_length=1024, pattern=r"^[\x20-\x7e]*$")]
-# It stands in a page as it is.
+# Pages contain it without escaping.
 Thumbnail = Annotated[
     str, StringConstraints(max_length=10_000, pattern="^(?:data:image/[a-z]+;base64,[A-Za-z0-9+/]*={0,2})?$")
 ]
 
 Count = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 Pixels = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
-# 1 TiB: the sum over all countries is still a 64-bit integer.
+# 1 TiB, so that sums fit in 64 bits.
 SizeBytes = Annotated[int, Field(strict=True, ge=0, le=2**40)]
 DistanceBits = Annotated[int, Field(strict=True, ge=0, le=64)]
 Moment = Annotated[
