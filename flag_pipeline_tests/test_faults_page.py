@@ -10,7 +10,7 @@ import pytest
 from flag_pipeline.settings import project_root
 
 TESTS = Path(__file__).parent
-ROWS = re.findall(r"^\| ([AB]\d) \|(.*)\|$", (project_root() / "docs" / "faults.md").read_text(encoding="utf-8"), re.M)
+ROWS = re.findall(r"^\| ([AB]\d) \|(.*)\|$", (project_root() / "docs" / "faults.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def named_tests(row: str) -> list[tuple[str, str]]:
