@@ -10,7 +10,8 @@ import pytest
 from flag_pipeline.settings import project_root
 
 TESTS = Path(__file__).parent
-ROWS = re.findall(r"^\| ([AB]\d) \|(.*)\|$", (project_root() / "docs" / "faults.md").read_text(encoding="utf-8"), re.MULTILINE)
+PAGE = (project_root() / "docs" / "faults.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| ([AB]\d) \|(.*)\|$", PAGE, re.MULTILINE)
 
 
 def named_tests(row: str) -> list[tuple[str, str]]:
