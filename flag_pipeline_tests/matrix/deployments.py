@@ -127,7 +127,7 @@ def _backfill(deployment: Deployment, request: Request, source: Source) -> None:
     def ended() -> bool | None:
         return all(run["status"] in ENDED for run in runs()) or None
 
-    launched = wait_for("the runs of the backfill", covered)
+    launched = wait_for("the runs of the backfill", covered, timeout_s=150)
     _stop_if_wanted(deployment, request, source, [run["runId"] for run in launched])
     wait_for("the end of the runs of the backfill", ended, timeout_s=120)
 

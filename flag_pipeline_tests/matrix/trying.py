@@ -185,6 +185,8 @@ def _fail_before(trial: Trial) -> None:
 def _damage(trial: Trial) -> None:
     if trial.case.stored is Stored.EMPTIED:
         shutil.rmtree(trial.store)
+        # What the store has lost is fetched again.
+        trial.carried_over = []
     if trial.case.stored is Stored.DAMAGED:
         for code in damaged(trial):
             (trial.store / "records" / f"{code}.json").write_bytes(b'{"schema": 1')
