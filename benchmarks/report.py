@@ -41,10 +41,11 @@ def markdown(results: Mapping[str, Sequence[Result]], *, plot: str) -> str:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in SHOWN)
     method = (
         f"`uv run python -m benchmarks`, {datetime.now(UTC):%Y-%m-%d}. Times are wall-clock medians. Each line "
-        "measures new processes, on an existing instance without runs, with an empty store. Alternatives take turns, so "
-        "compare lines within a section only. Our whole command is `flag-pipeline run --json`, which makes a catalog "
-        "too, so its target compares it with the script that also makes one. Seconds also depend on how the interpreter "
-        "was built: our whole command took a quarter longer on one built without optimisations, which is pyenv's default."
+        "measures new processes, on an existing instance without runs, with an empty store. Alternatives take "
+        "turns, so compare lines within a section only. Our whole command is `flag-pipeline run --json`, which "
+        "makes a catalog too, so its target compares it with the script that also makes one. Seconds also depend "
+        "on how the interpreter was built: our whole command took a quarter longer on one built without "
+        "optimisations, which is pyenv's default."
     )
     parts = [
         "# Benchmark results",

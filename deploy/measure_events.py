@@ -3,7 +3,8 @@
     uv run --all-groups --extra fleet python deploy/measure_events.py
 
 It starts Postgres on loopback, with fsync, and gives each class its database. The classes take turns; the result is the
-median of five rounds, after one that does not count. An event is a materialization of 3.5 kB with six tags, as the pipeline writes it.
+median of five rounds, after one that does not count. An event is a materialization of 3.5 kB with six tags, as the
+pipeline writes it.
 """
 
 import statistics
