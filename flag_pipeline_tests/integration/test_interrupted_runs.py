@@ -146,7 +146,7 @@ def test_a_store_that_cannot_be_listed_is_said(shell: Shell) -> None:
     said = shell("status")
 
     assert "flag_image" in said.stdout
-    assert "what the store has is not taken into account" in said.stderr
+    assert "the files in the store are not checked" in said.stderr
 
 
 def test_a_reexecution_fetches_what_the_store_has_lost(flag_server: FlagServer, tmp_path: Path) -> None:
