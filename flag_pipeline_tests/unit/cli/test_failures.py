@@ -37,7 +37,7 @@ def test_code_in_a_word_is_not_replaced() -> None:
 def test_many_reasons_fit_on_a_terminal() -> None:
     """When every country fails differently, the largest groups come first and the rest is counted in one line."""
     failed = {code: ("contract", f"{code} {'x' * 500}") for code in iso_codes()}
-    failed |= {code: ("timeout", "timed out") for code in ("CN", "FR")}
+    failed |= dict.fromkeys(("CN", "FR"), ("timeout", "timed out"))
 
     lines = failure_lines(failed)
 
