@@ -54,7 +54,7 @@ def print_report(report: "RunReport", catalog: "CatalogReport", settings: Settin
     # A refused run sent no request, and its message has the commands.
     if report.failed or report.is_canceled or (report.recorded and report.n_not_asked):
         command = escape(command_for("retry", settings))
-        console.print(f"What was recorded stays. The rest again: [bold]{command}[/bold]", soft_wrap=True)
+        console.print(f"What was recorded stays. Fetch the rest: [bold]{command}[/bold]", soft_wrap=True)
     if catalog.n_rows:
         store = escape(settings.store)
         console.print(f"Flags are in {store}/flags", soft_wrap=True)

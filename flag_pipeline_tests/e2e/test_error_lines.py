@@ -58,7 +58,7 @@ def the_line(done: subprocess.CompletedProcess[str]) -> str:
 @pytest.mark.parametrize("arguments", [("run", "CN"), ("status",), ("retry",), ("ui",)])
 @pytest.mark.parametrize("below", ["file", "file/home"])
 def test_a_home_that_cannot_be_made(tmp_path: Path, below: str, arguments: tuple[str, ...]) -> None:
-    """DAGSTER_HOME that is a file, or lies below one, is a usage error, which names it."""
+    """A DAGSTER_HOME that is a file, or is in one, is a usage error that names it."""
     (tmp_path / "file").touch()
     home = tmp_path / below
 
@@ -73,7 +73,7 @@ def test_a_home_that_cannot_be_made(tmp_path: Path, below: str, arguments: tuple
 def test_a_damaged_database_is_named(
     flag_pipeline: CommandLine, name: str, damage: str, arguments: tuple[str, ...]
 ) -> None:
-    """A database with garbage in it, or cut off, is named, with what to do."""
+    """The error line names a damaged or truncated database and says what to do."""
     path = flag_pipeline.folder / "home" / name
     for beside in path.parent.glob(f"{path.name}-*"):
         beside.unlink()
@@ -88,7 +88,7 @@ def test_a_damaged_database_is_named(
 
 @pytest.mark.parametrize("size_kb", [300, 2500])
 def test_a_full_home(tmp_path: Path, size_kb: int) -> None:
-    """A disk that is full from the start, or becomes so during the run."""
+    """A full disk, or one that fills up during the run, is one line that names the file."""
     with small_disk(tmp_path / "home", size_kb=size_kb):
         shutil.copy(project_root() / "dagster_home" / "dagster.yaml", tmp_path / "home")
 
@@ -100,7 +100,7 @@ def test_a_full_home(tmp_path: Path, size_kb: int) -> None:
 
 @pytest.mark.parametrize("arguments", [("run", "CN"), ("status",)])
 def test_a_read_only_home(used: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """A home on a file system that takes nothing more."""
+    """A read-only Dagster home is one line that says what to do."""
     with small_disk(tmp_path / "home", size_kb=20_000):
         shutil.copytree(used / "home", tmp_path / "home", dirs_exist_ok=True)
         make_read_only(tmp_path / "home")
@@ -111,7 +111,7 @@ def test_a_read_only_home(used: Path, tmp_path: Path, arguments: tuple[str, ...]
 
 
 def test_a_home_that_is_moved_away_during_the_run(flag_pipeline: CommandLine) -> None:
-    """The run ends with the line; nothing is made in the old place."""
+    """A home that disappears ends the run with one line, and is not made again."""
     home = flag_pipeline.folder / "home"
     before = len(list(flag_pipeline.store.glob("records/*.json")))
     with (
@@ -132,7 +132,7 @@ def test_a_home_that_is_moved_away_during_the_run(flag_pipeline: CommandLine) ->
 
 @pytest.mark.parametrize("arguments", [("run", "CN"), ("run", "CN", "--json"), ("status",), ("catalog",), ("--help",)])
 def test_output_to_a_full_device(flag_pipeline: CommandLine, arguments: tuple[str, ...]) -> None:
-    """What cannot be printed is an error, even if all else went well."""
+    """Output that cannot be written is an error, even if everything else succeeded."""
     with Path("/dev/full").open("wb") as full:
         done = run(flag_pipeline, *arguments, stdout=full, stderr=subprocess.PIPE)
 
@@ -143,7 +143,7 @@ def test_output_to_a_full_device(flag_pipeline: CommandLine, arguments: tuple[st
 
 
 def test_errors_to_a_full_device(flag_pipeline: CommandLine) -> None:
-    """Where not even the line can be written, the exit code tells."""
+    """The exit code reports the error when the line cannot be written either."""
     with Path("/dev/full").open("wb") as full:
         assert run(flag_pipeline, "status", stdout=full, stderr=full).returncode == 1
         assert run(flag_pipeline, "run", "XX", stdout=full, stderr=full).returncode == 2
@@ -160,7 +160,7 @@ def run(command: CommandLine, *arguments: str, **streams: object) -> subprocess.
 
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}, {"LANG": "C"}])
 def test_a_terminal_that_cannot_show_the_characters(flag_pipeline: CommandLine, environment: dict[str, str]) -> None:
-    """Names such as Côte d'Ivoire are printed with escapes where the terminal takes only ASCII."""
+    """Names such as Côte d'Ivoire are printed with escapes on a terminal that accepts only ASCII."""
     limited = with_environment(flag_pipeline, **environment)
 
     for arguments in (("run", "CI"), ("status",), ("catalog",), ("catalog", "--csv")):
