@@ -32,6 +32,7 @@ from dagster._core.utils import make_new_run_id
 
 from flag_pipeline.cli.reports import CatalogReport, RunReport
 from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, fail_orphaned_runs, run_lock, unfinished_run
+from flag_pipeline.core.config import SourceSettings
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.flags import POOL, STEP
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
@@ -40,7 +41,7 @@ from flag_pipeline.defs.ledger import RecordedCountry, read_event
 from flag_pipeline.defs.planning import plan_partitions
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
 from flag_pipeline.defs.source_guard import SOURCE_GIVEN_TAG
-from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, dagster_home, partition_codes
+from flag_pipeline.settings import Settings, StoreSettings, dagster_home, partition_codes
 
 LOCATION = "flag_pipeline"
 # Output belongs on this terminal. Dagster would start four more processes per run to capture it for the UI.

@@ -17,7 +17,7 @@ from flag_pipeline.defs.keys import FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
 from flag_pipeline.defs.ledger import CODE_VERSION, OWNERS
 from flag_pipeline.defs.publishing import publish
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
-from flag_pipeline.images.blocks import read_structure
+from flag_pipeline.images.formats import read_structure
 
 # In the same run as the tables where both are requested, and after them where somebody rebuilt only those.
 TABLES_CHANGED = (
