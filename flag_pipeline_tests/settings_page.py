@@ -1,4 +1,4 @@
-"""Generates docs/settings.md from `flag_pipeline/settings.py`.
+"""Generates docs/settings.md from `flag_pipeline.settings.Settings`.
 
 `python -m flag_pipeline_tests.settings_page` writes the page, and a test fails when it is out of date.
 """
@@ -6,8 +6,9 @@
 from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
+from flag_pipeline.core.config import SourceSettings
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
-from flag_pipeline.settings import PREFIX, Settings, SourceSettings, StoreSettings, project_root
+from flag_pipeline.settings import PREFIX, Settings, StoreSettings, project_root
 
 PAGE = project_root() / "docs" / "settings.md"
 
@@ -15,7 +16,7 @@ HEAD = """\
 # Settings
 
 <!-- Generated: `uv run python -m flag_pipeline_tests.settings_page` writes this page. Edit that module, or the
-descriptions in flag_pipeline/settings.py. -->
+descriptions in flag_pipeline/settings.py, core/config.py and fetching/config.py. -->
 
 Every setting is an environment variable. An empty variable counts as unset. Settings of the source and the store are
 also fields of the Dagster resources `{source}` and `{store}`: a launch can set them, and a field that it does not
@@ -59,7 +60,7 @@ def _section(title: str, rows: list[str]) -> str:
 def _rows(fields: dict[str, FieldInfo]) -> list[str]:
     return [
         f"| `{PREFIX}{name.upper()}` | {_default_of(field)} | {_limits_of(field)} | {field.description} |"
-        for name, field in fields.items()
+        for name, field in sorted(fields.items(), key=lambda item: item[0] not in {"source", "store"})
     ]
 
 

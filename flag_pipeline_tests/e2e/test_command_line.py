@@ -223,7 +223,7 @@ def test_mistakes_are_answered_in_one_line(flag_pipeline: CommandLine, arguments
 
 
 def test_ctrl_c_keeps_what_was_recorded(flag_pipeline: CommandLine) -> None:
-    """An interrupted run has exit code 130, what is recorded stays, no temporary file does, and the next run does the rest."""
+    """An interrupted run has exit code 130 and leaves no temporary file, and the next run fetches only the rest."""
     with flag_pipeline.mirror("--delay", "0.05") as url:
         with flag_pipeline.start("run", "A", "B", "--source", url, "-m", "1") as process:
             # Files come first: when the fourth country's are in place, the third one's events are stored.
