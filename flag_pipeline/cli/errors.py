@@ -40,7 +40,7 @@ def exit_code_of(command: Callable[[], object]) -> int:
 def own_stderr(*, is_shared: bool) -> Iterator[TextIO]:
     """Yield standard error and discard what other code writes to it, unless it is shared or `FLAG_DEBUG=1`.
 
-    Dagster writes each error there before it raises it, and libraries write warnings that users cannot act on.
+    Dagster writes each error there before it raises it.
     """
     terminal = sys.stderr
     if is_shared or _is_debugging():

@@ -28,7 +28,7 @@ def some_codes(codes: Sequence[str], most: int = SHOWN_CODES) -> str:
 
 
 def _group(failed: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
-    # The countries that found the host down have different reasons, the others were not asked: one group is enough.
+    # Countries of a host that is down are one group, whatever their reasons.
     down = Counter(reason for kind, reason in failed.values() if kind == ErrorKind.SOURCE_DOWN).most_common(1)
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for code, (kind, reason) in sorted(failed.items()):

@@ -42,7 +42,6 @@ def fail_orphaned_runs(instance: DagsterInstance) -> None:
         # A run without a file is of another machine, or a re-execution by the daemon.
         if path.exists():
             with suppress(Timeout), FileLock(path, timeout=0):
-                # It can have ended since it was listed.
                 run = unfinished_run(instance, listed.run_id)
                 if run is not None:
                     _fail(instance, run)

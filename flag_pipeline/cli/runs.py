@@ -1,6 +1,6 @@
 """Executes Dagster runs in this process, on the persistent instance.
 
-Such a run is stored like one that the daemon launches: the UI shows it and can re-execute it.
+The UI shows such a run and can re-execute it.
 """
 
 import logging
@@ -48,9 +48,9 @@ LOCATION = "flag_pipeline"
 OVERRIDES: Any = {
     "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 }
-# The log level of a run. Nothing is logged while a progress bar is shown, because the report has the same facts.
+# Log levels of a run. Nothing is logged while a progress bar is shown.
 QUIET, VERBOSE = "CRITICAL", "INFO"
-# The interval between checks of the pool; Dagster checks every second at first, then less often.
+# The interval between checks of the pool.
 WAIT_S = 0.2
 
 
@@ -204,7 +204,7 @@ def _run_config(settings: Settings, log_level: str) -> dict[str, Any]:
     """Return the configuration that a re-execution from the UI must share with this run.
 
     It has the source and the store, because they belong to what this run has fetched, and the command line's options.
-    The environment of the re-execution decides the rest, so that limits that were lowered since then apply.
+    The environment of the re-execution decides the rest.
     """
     repeated = settings.model_dump(include={"source", "store", *settings.given})
     groups = {SOURCE_KEY: SourceSettings.model_fields, SINK_KEY: StoreSettings.model_fields}

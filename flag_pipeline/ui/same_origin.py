@@ -1,7 +1,7 @@
 """Refuses requests of other web pages, by the headers Host, Origin and Sec-Fetch-Site.
 
-Any page in a browser can send requests to loopback and private networks, and Dagster's webserver answers all of them.
-Browsers say in these headers which page made a request; programs such as curl do not send them.
+Any page in a browser can send requests to loopback, and Dagster's webserver answers all of them. Browsers say in these
+headers which page made a request; programs such as curl do not send them.
 Sources, read 2026-11-26: https://www.w3.org/TR/fetch-metadata/, https://www.rfc-editor.org/rfc/rfc6454.
 """
 
@@ -19,7 +19,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SECURE = {"https", "wss"}
-# "none" means a typed address. "same-site" is not here, because it includes the other ports of this machine.
+# "none" means a typed address. "same-site" would allow the other ports of this machine.
 _OWN_SITES = {"same-origin", "none"}
 
 
@@ -86,7 +86,7 @@ def _is_loopback(name: str) -> bool:
 def _is_same(origin: str, host: str, *, is_secure: bool) -> bool:
     """Whether the page's origin is the one that the request was sent to.
 
-    Behind a proxy that terminates TLS, the page is https and the request is http. The reverse is refused.
+    Behind a proxy that terminates TLS, the page is https and the request http.
     """
     page = urlsplit(origin)
     default = _DEFAULT_PORTS.get(page.scheme)
@@ -101,7 +101,7 @@ def _with_port(host: tuple[str, int | None], default: int) -> tuple[str, int]:
 
 
 def _is_page_navigation(scope: Scope) -> bool:
-    """Whether a link, a bookmark or a typed address opens a page in a tab. Frames do not count."""
+    """Whether a link, a bookmark or a typed address opens a page in a tab."""
     return (
         scope["type"] == "http"
         and scope["method"] == "GET"

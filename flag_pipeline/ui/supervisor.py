@@ -41,7 +41,7 @@ def supervise(
 def check_port(host: str, port: int) -> None:
     """Raise ConfigurationError if another process listens on the port."""
     with socket.socket() as probe:
-        # Servers set this too: connections that were closed a minute ago do not keep the port busy.
+        # Servers set this too, so that closed connections do not keep the port busy.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -54,8 +54,8 @@ def check_port(host: str, port: int) -> None:
 def _stop_signals() -> Iterator[list[int]]:
     """Collect SIGINT, SIGTERM and SIGHUP.
 
-    An ignored SIGHUP stays ignored, because `nohup` ignores it. An ignored SIGINT does not: background jobs of a script
-    inherit it, and so would the processes.
+    An ignored SIGHUP stays ignored, because of `nohup`. An ignored SIGINT does not, because background jobs of a script
+    inherit it.
     """
     received: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}

@@ -24,7 +24,7 @@ from flag_pipeline.ui.same_origin import SameOriginMiddleware
 
 # The time that open requests have after the server was told to stop.
 GRACEFUL_SHUTDOWN_S = 5
-# The interval at which the UI reads the state of assets: the default of Dagster's command.
+# How often the UI reads the state of assets: Dagster's default.
 LIVE_DATA_POLL_MS = 2000
 
 
@@ -76,7 +76,7 @@ def serve(
     log_level: Annotated[str, typer.Option(help="Log level of the webserver and its code servers.")] = "info",
 ) -> None:
     """Serve the Dagster UI until a signal ends it."""
-    # Uvicorn installs its handlers later, and a signal while the code is loaded must end the code servers too.
+    # Uvicorn installs its handlers later; a signal before that must end the code servers too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     configure_loggers(log_level=log_level.upper())
     dagster_home()
