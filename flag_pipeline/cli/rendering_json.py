@@ -1,4 +1,4 @@
-"""What the command line prints for programs: objects, without loading what draws tables."""
+"""The output of `--json`, built without importing Rich."""
 
 from typing import TYPE_CHECKING
 
@@ -29,13 +29,13 @@ def report_json(report: "RunReport", catalog: "CatalogReport", settings: "Settin
 
 
 def errors_of(report: "RunReport", catalog: "CatalogReport") -> list[str]:
-    """Return what went wrong beyond the countries, a line each."""
+    """Return the errors of the run and the catalog, one line each."""
     said = [("The run failed", report.error), ("The catalog was not rebuilt", catalog.error)]
     return [f"{what}: {error}" for what, error in said if error]
 
 
 def warnings_of(report: "RunReport") -> list[str]:
-    """Return what the run warned of, a line each."""
+    """Return the run's warnings, one line each."""
     return [f"Warning: {warning}" for warning in report.warnings]
 
 

@@ -1,5 +1,6 @@
 """ISO 3166-1 codes and names, and the parser of a source's metadata documents."""
 
+import difflib
 import json
 import re
 import unicodedata
@@ -16,6 +17,9 @@ POP20 = tuple("CN IN US ID BR PK NG BD RU JP MX PH VN ET EG DE IR TR CD FR".spli
 EXTRA_CODE = re.compile(r"[A-Z0-9]{2,8}")
 
 MAX_NAME_CHARS = 100
+
+# Codes in use for countries that have another one in ISO 3166-1.
+_OTHER_CODES = {"UK": "GB", "EL": "GR"}
 
 _TLD = re.compile(r"\.[a-z]{2,63}")
 # Python counts U+001C to U+001F as white space; here they are control characters.
@@ -146,11 +150,12 @@ def _name_problem(name: str) -> str | None:
 def select_codes(wanted: Iterable[str], among: Iterable[str]) -> list[str]:
     """Return the codes of *among* that the words of *wanted* select, in the order of *among*.
 
-    A word is a code, the first letter of several codes, or `POP20`; case does not matter. Without words, all codes are
-    selected. Raises ConfigurationError for a word that selects nothing.
+    A word is an alpha-2, alpha-3 or numeric code in any case, one letter for every code that starts with it, or
+    `POP20`. Commas and spaces separate words. No word means every code. Raises ConfigurationError for a word that
+    names no code of *among*.
     """
     available = list(among)
-    words = [word.upper() for word in wanted]
+    words = [word.upper() for text in wanted for word in re.findall(r"[^\s,]+", text) or [text]]
     chosen = {code for word in words for code in _codes_of(word, available)}
     return [code for code in available if code in chosen] if words else available
 
@@ -158,10 +163,30 @@ def select_codes(wanted: Iterable[str], among: Iterable[str]) -> list[str]:
 def _codes_of(word: str, available: list[str]) -> list[str]:
     if word == "POP20":
         codes = [code for code in available if code in POP20]
-    elif len(word) == 1:
+    elif len(word) == 1 and word.isalpha():
         codes = [code for code in available if code.startswith(word)]
     else:
-        codes = [code for code in available if code == word]
+        meant = word if word in available else _alpha_2_codes().get(word.zfill(3), word)
+        codes = [code for code in available if code == meant]
     if not codes:
-        raise ConfigurationError(f"{word!r} selects no country; use codes such as CN, a letter, or POP20")
+        raise ConfigurationError(f"{word!r} {_explain_unknown(word)}")
     return codes
+
+
+@cache
+def _alpha_2_codes() -> dict[str, str]:
+    """Alpha-2 codes by alpha-3 and by numeric code."""
+    entries = _iso_entries().values()
+    return {other: entry.alpha_2 for entry in entries for other in (entry.alpha_3, entry.numeric)}
+
+
+def _explain_unknown(word: str) -> str:
+    """Return why the word names no available country, and what was probably meant."""
+    code = _alpha_2_codes().get(word.zfill(3), word)
+    if entry := _iso_entries().get(code):
+        named = f"is {code} ({entry.name})" if code != word else f"is {entry.name}"
+        return f"{named}, which the source does not have"
+    names = {iso_country(code).name.upper(): code for code in iso_codes()} | _OTHER_CODES
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.8)
+    hint = f"; did you mean {names[near[0]]}?" if near else "; use codes such as CN, CHN or 156, a letter, or POP20"
+    return f"names no country{hint}"

@@ -113,7 +113,7 @@ def test_a_damaged_database_is_named(flag_pipeline: CommandLine, name: str, dama
 
 @pytest.mark.parametrize("size_kb", [300, 2500])
 def test_a_full_home(tmp_path: Path, size_kb: int) -> None:
-    """A disk that is full from the start, or becomes so during the run."""
+    """A full disk, or one that fills up during the run, is one line that names the file."""
     with small_disk(tmp_path / "home", size_kb=size_kb):
         shutil.copy(project_root() / "dagster_home" / "dagster.yaml", tmp_path / "home")
 
@@ -125,7 +125,7 @@ def test_a_full_home(tmp_path: Path, size_kb: int) -> None:
 
 @pytest.mark.parametrize("arguments", [("run", "CN"), ("status",)])
 def test_a_read_only_home(used: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """A home on a file system that takes nothing more."""
+    """A read-only Dagster home is one line that says what to do."""
     with small_disk(tmp_path / "home", size_kb=20_000):
         shutil.copytree(used / "home", tmp_path / "home", dirs_exist_ok=True)
         make_read_only(tmp_path / "home")
@@ -136,7 +136,7 @@ def test_a_read_only_home(used: Path, tmp_path: Path, arguments: tuple[str, ...]
 
 
 def test_a_home_that_is_moved_away_during_the_run(flag_pipeline: CommandLine) -> None:
-    """The run ends with the line; nothing is made in the old place."""
+    """A home that disappears ends the run with one line, and is not made again."""
     home = flag_pipeline.folder / "home"
     before = len(list(flag_pipeline.store.glob("records/*.json")))
     with (
@@ -157,7 +157,7 @@ def test_a_home_that_is_moved_away_during_the_run(flag_pipeline: CommandLine) ->
 
 @pytest.mark.parametrize("arguments", [("run", "CN"), ("run", "CN", "--json"), ("status",), ("catalog",), ("--help",)])
 def test_output_to_a_full_device(flag_pipeline: CommandLine, arguments: tuple[str, ...]) -> None:
-    """What cannot be printed is an error, even if all else went well."""
+    """Output that cannot be written is an error, even if everything else succeeded."""
     with Path("/dev/full").open("wb") as full:
         done = run(flag_pipeline, *arguments, stdout=full, stderr=subprocess.PIPE)
 
@@ -168,7 +168,7 @@ def test_output_to_a_full_device(flag_pipeline: CommandLine, arguments: tuple[st
 
 
 def test_errors_to_a_full_device(flag_pipeline: CommandLine) -> None:
-    """Where not even the line can be written, the exit code tells."""
+    """The exit code reports the error when the line cannot be written either."""
     with Path("/dev/full").open("wb") as full:
         assert run(flag_pipeline, "status", stdout=full, stderr=full).returncode == 1
         assert run(flag_pipeline, "run", "XX", stdout=full, stderr=full).returncode == 2
