@@ -9,9 +9,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from flag_pipeline.catalog.rows import JSON_PATH
-from flag_pipeline.core.layout import CATALOG, FLAGS, HISTORY, METADATA, RECORDS, record_path
-from flag_pipeline.core.models import FlagRecord, Miss
+from flag_pipeline.core.layout import CATALOG, CATALOG_PATH, FLAGS, HISTORY, METADATA, RECORDS, record_path
+from flag_pipeline.core.models import FlagRecord, LastFailure
 from flag_pipeline.core.records import dump_country, dump_record
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
@@ -153,7 +152,7 @@ async def test_stray_that_somebody_else_dropped_is_no_error(place: str, beside: 
 
 async def test_record_is_not_written_for_a_flag_that_is_gone(sink: FileSink, beside: Store) -> None:
     """Another run may have renamed the image, and a record names only files that exist."""
-    with pytest.raises(SinkError, match="vanished"):
+    with pytest.raises(SinkError, match="has disappeared"):
         await sink.save(record())
 
     assert await files_of(beside) == set()
@@ -172,14 +171,17 @@ async def test_record_of_a_lost_flag_is_written_on_demand(place: str, beside: St
 
 
 async def test_miss_is_noted_beside_what_is_known(sink: FileSink, beside: Store) -> None:
-    """The miss is recorded once, with the flag or without it."""
-    miss = Miss(ErrorKind.TIMEOUT, "slow")
+    """The failure is recorded once, with the flag or without it."""
+    failure = LastFailure(ErrorKind.TIMEOUT, "slow")
     await sink.save(record(), image=flag())
     await asyncio.to_thread(beside.delete, "flags/CN-China.gif")
 
-    assert [await sink.note(code, miss) for code in ("CN", "CN", "FR")] == [True, False, True]
+    assert [await sink.record_failure(code, failure) for code in ("CN", "CN", "FR")] == [True, False, True]
 
-    assert await sink.records() == {"CN": replace(record(), miss=miss), "FR": FlagRecord("FR", miss=miss)}
+    assert await sink.records() == {
+        "CN": replace(record(), last_failure=failure),
+        "FR": FlagRecord("FR", last_failure=failure),
+    }
 
 
 async def test_only_what_is_kept_stays_in_a_folder(sink: FileSink, beside: Store) -> None:
@@ -220,8 +222,8 @@ async def test_no_more_is_read_than_a_file_may_have(sink: FileSink, beside: Stor
     with pytest.raises(OSError, match="more than 1,000 bytes"):
         await asyncio.to_thread(beside.read, record_path("CN"), 1000)
     [found] = (await sink.records()).values()
-    assert found.miss is not None
-    assert found.miss.reason.endswith("more than 4,194,304 bytes; the next fetch replaces it")
+    assert found.last_failure is not None
+    assert found.last_failure.reason.endswith("more than 4,194,304 bytes; the next fetch replaces it")
     await sink.save(record(), image=flag())
     assert await sink.records() == {"CN": record()}
 
@@ -297,7 +299,7 @@ def test_run_over_many_countries_ends_up_in_the_place(place: str, flag_server: F
     store = open_store(place)
     assert sorted(name[:2] for name in store.names(FLAGS)) == ["AD", "AE", "AF", "AG"]
     assert len(store.names("history/AD")) == 1
-    assert b'"stale"' in store.read(JSON_PATH)
+    assert b'"stale"' in store.read(CATALOG_PATH)
 
 
 Breakage = Callable[[SeaweedFS], tuple[str, dict[str, str]]]

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.core.layout import flag_path
 from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
@@ -27,13 +27,6 @@ from flag_pipeline_tests.samples import gif
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 # 17 seconds to decode, in 350 kB, and a picture whose blocks are in order but whose data end too early.
 SLOW, DAMAGED = scans(5000, side=2000), png((4, 4), bits=8, colour=0, rows=b"\0\1")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @pytest.fixture
@@ -77,7 +70,7 @@ def replace_stored(store: Path, code: str, content: bytes, kind: str) -> None:
     path = store / "records" / f"{code}.json"
     record = load_record(path.read_bytes())
     assert record.image is not None
-    file = f"flags/{code}-x.{kind}"
+    file = flag_path(code, "x", kind)
     image = replace(record.image, file=file, format=kind, sha256=hashlib.sha256(content).hexdigest())
     (store / file).write_bytes(content)
     path.write_bytes(dump_record(replace(record, image=replace(image, size_bytes=len(content)))))
