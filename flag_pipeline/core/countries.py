@@ -189,4 +189,4 @@ def _explain_unknown(word: str) -> str:
     names = {iso_country(code).name.upper(): code for code in iso_codes()} | _OTHER_CODES
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.8)
     hint = f"; did you mean {names[near[0]]}?" if near else "; use codes such as CN, CHN or 156, a letter, or POP20"
-    return f"names no country{hint}"
+    return f"selects no country{hint}"

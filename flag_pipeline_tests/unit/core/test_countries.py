@@ -199,9 +199,9 @@ def test_codes_have_three_forms_and_commas_between_them() -> None:
         ("FRA", "'FRA' is FR (France), which the source does not have"),
         ("250", "'250' is FR (France), which the source does not have"),
         ("FR", "'FR' is France, which the source does not have"),
-        ("uk", "'UK' names no country; did you mean GB?"),
-        ("germany", "'GERMANY' names no country; did you mean DE?"),
-        ("XY", "'XY' names no country; use codes such as CN, CHN or 156, a letter, or POP20"),
+        ("uk", "'UK' selects no country; did you mean GB?"),
+        ("germany", "'GERMANY' selects no country; did you mean DE?"),
+        ("XY", "'XY' selects no country; use codes such as CN, CHN or 156, a letter, or POP20"),
     ],
 )
 def test_wrong_code_is_answered_with_what_was_meant(word: str, hint: str) -> None:
