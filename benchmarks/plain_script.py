@@ -93,30 +93,30 @@ def build_catalog(folder: Path, countries: list[Fetched]) -> None:
     # A script that only fetches has no need of any of these.
     from flag_pipeline.catalog import contact_sheet, gallery
     from flag_pipeline.catalog.history import CHANGES_SCHEMA
-    from flag_pipeline.catalog.rows import CATALOG_FOLDER, CATALOG_SCHEMA, catalog_rows
+    from flag_pipeline.catalog.rows import CATALOG_SCHEMA, catalog_rows
     from flag_pipeline.catalog.tables import render_table
     from flag_pipeline.core.countries import iso_country
-    from flag_pipeline.core.layout import HISTORY
+    from flag_pipeline.core.layout import CATALOG, CONTACT_SHEET_PATH, GALLERY_PATH, HISTORY
     from flag_pipeline.core.models import FlagRecord, StoredImage
     from flag_pipeline.fetching.models import Validators
     from flag_pipeline.images.features import describe_features
 
     now = datetime.now(UTC)
-    records, looks, content = {}, {}, {}
+    records, features, content = {}, {}, {}
     for country in countries:
         code, flag, (width, height) = country.code, country.flag, country.size
         sha256, file = hashlib.sha256(flag).hexdigest(), f"flags/{code}.gif"
         image = StoredImage(file, "gif", width, height, len(flag), sha256, "", now, now, Validators())
         records[code] = FlagRecord(code, image=image, country=iso_country(code))
-        looks[sha256], content[code] = describe_features(flag), flag
-    rows = catalog_rows(records, records, looks)
+        features[sha256], content[code] = describe_features(flag), flag
+    rows = catalog_rows(records, records, features)
     tiles = {code: contact_sheet.sheet_tile(flag) for code, flag in content.items()}
     cards = {row.code: gallery.card_thumbnail(row, content[row.code], n_flags=len(rows)) for row in rows}
     files = {
-        **render_table(CATALOG_SCHEMA, CATALOG_FOLDER, rows),
+        **render_table(CATALOG_SCHEMA, CATALOG, rows),
         **render_table(CHANGES_SCHEMA, HISTORY, []),
-        contact_sheet.PATH: contact_sheet.render_contact_sheet(rows, tiles),
-        gallery.PATH: gallery.render_page(gallery.Gallery(rows, flags=cards)),
+        CONTACT_SHEET_PATH: contact_sheet.render_contact_sheet(rows, tiles),
+        GALLERY_PATH: gallery.render_page(gallery.Gallery(rows, flags=cards)),
     }
     for path, rendered in files.items():
         (folder / path).parent.mkdir(exist_ok=True)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flag_pipeline.cli.catalog_commands import commands
+from flag_pipeline.cli.catalog_commands import below_current_folder, commands
+from flag_pipeline.cli.environment import read_env_file
 from flag_pipeline.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of, own_stderr
 from flag_pipeline.errors import ConfigurationError, SinkError
 
@@ -45,7 +46,10 @@ Source = Annotated[
     str | None,
     typer.Option("--source", help="A preset (embedded, fluentpython, flagcdn) or a base URL. [env: FLAG_SOURCE]"),
 ]
-Store = Annotated[str | None, typer.Option("--store", help="A folder or a URL to store to. [env: FLAG_STORE]")]
+Store = Annotated[
+    str | None,
+    typer.Option("--store", callback=below_current_folder, help="A folder or a URL to store to. [env: FLAG_STORE]"),
+]
 MaxRequests = Annotated[
     int | None,
     typer.Option("--max-requests", "-m", min=1, help="Requests under way at once. [env: FLAG_MAX_REQUESTS]"),
@@ -56,7 +60,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 
 def main() -> None:
     """Run the command line; an error is one line on stderr."""
-    sys.exit(exit_code_of(app))
+    sys.exit(exit_code_of(_run_app))
+
+
+def _run_app() -> None:
+    read_env_file()
+    app()
 
 
 @app.command()
@@ -76,11 +85,13 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Fetch countries in one Dagster run, then rebuild the catalog."""
+    from flag_pipeline.cli.instance import prepare
     from flag_pipeline.core.countries import select_codes
-    from flag_pipeline.settings import load_settings, partition_codes
+    from flag_pipeline.settings import dagster_home, load_settings, partition_codes
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
     wanted = select_codes(codes or [], partition_codes(settings))[:limit]
+    prepare(dagster_home(), settings.store, is_verbose=verbose)
     with _open_instance() as instance:
         from flag_pipeline.cli.runs import FetchRequest
 
@@ -97,9 +108,11 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Fetch again what is not materialized, not in the store or was not asked for, from where it was asked for last."""
-    from flag_pipeline.settings import load_settings
+    from flag_pipeline.cli.instance import prepare
+    from flag_pipeline.settings import dagster_home, load_settings
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
+    prepare(dagster_home(), settings.store, is_verbose=verbose)
     with _open_instance() as instance:
         from flag_pipeline.cli.retrying import codes_by_source
         from flag_pipeline.cli.runs import FetchRequest
@@ -114,10 +127,14 @@ def retry(
 @app.command()
 def status(store: Store = None, as_json: AsJson = False) -> None:
     """Show how each country stands, by its latest recorded outcome and by what the store has."""
-    from flag_pipeline.settings import load_settings
+    from flag_pipeline.cli.instance import is_new, say_that_there_is_none
+    from flag_pipeline.settings import dagster_home, load_settings
 
     settings = load_settings(store=store)
-    with _open_instance() as instance:
+    home = dagster_home(make=False)
+    if not (exists := not is_new(home)):
+        say_that_there_is_none(home)
+    with _open_instance(is_persistent=exists) as instance:
         from flag_pipeline.cli.retrying import read_ledgers
 
         ledgers = read_ledgers(instance, settings, _list_store(settings))
@@ -167,10 +184,11 @@ def ui(
     """Start the Dagster UI and daemon on the persistent instance, on 127.0.0.1."""
     from filelock import FileLock, Timeout
 
+    from flag_pipeline.cli.instance import prepare
     from flag_pipeline.settings import dagster_home, load_settings, workspace_file
     from flag_pipeline.ui.supervisor import check_port, supervise
 
-    load_settings()  # A mistake in them is one line here, and a traceback in the code server.
+    settings = load_settings()  # A mistake in them is one line here, and a traceback in the code server.
     url = f"http://127.0.0.1:{port}"
     level = "info" if verbose else "warning"
     target = ["--workspace", str(workspace_file())]
@@ -182,9 +200,16 @@ def ui(
     if not verbose:
         # Dagster's warnings about its own interfaces tell a user nothing.
         os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    folder = None
+    if Path(".env").exists():
+        # Dagster's processes would prefer the `.env` of their folder to the environment, which has its values by now.
+        folder = home
+        os.environ |= {"FLAG_STORE": settings.store, "FLAG_ALLOWED_STORES": ",".join(settings.allowed_stores)}
     try:
         with FileLock(home / "ui.lock", timeout=0):
-            supervise(commands, f"{url}/server_info", lambda: print(f"{url}  (Ctrl-C stops)", flush=True))
+            prepare(home, settings.store, is_verbose=verbose)
+            announce = partial(print, f"{url}  (Ctrl-C stops)", flush=True)
+            supervise(commands, f"{url}/server_info", announce, folder=folder)
     except Timeout as exc:
         raise ConfigurationError(f"flag-pipeline ui is running on {home} already: stop it first") from exc
 
@@ -240,14 +265,14 @@ def _list_store(settings: "Settings") -> "StoreListing | None":
 
 
 @contextmanager
-def _open_instance() -> "Iterator[DagsterInstance]":
+def _open_instance(*, is_persistent: bool = True) -> "Iterator[DagsterInstance]":
     """Import Dagster and open its instance, without the garbage collector: a million objects are made, and all stay."""
     with ExitStack() as opened:
         gc.disable()
         try:
-            from flag_pipeline.cli.runs import open_instance
+            from flag_pipeline.cli.runs import open_instance, open_no_instance
 
-            instance = opened.enter_context(open_instance())
+            instance = opened.enter_context(open_instance() if is_persistent else open_no_instance())
             gc.freeze()
         finally:
             gc.enable()

@@ -5,10 +5,12 @@ import json
 import sys
 import webbrowser
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flag_pipeline.addresses import store_may_hold_secret
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.settings import load_settings
 
@@ -18,7 +20,19 @@ Codes = Annotated[
     list[str] | None,
     typer.Argument(help="Codes such as CN, a letter for all that start with it, or POP20. None means all."),
 ]
-Store = Annotated[str | None, typer.Option("--store", help="The folder or URL stored to. [env: FLAG_STORE]")]
+
+
+def below_current_folder(store: str | None) -> str | None:
+    """Return the value of `--store`, a relative folder as an absolute one; the checks of the setting come later."""
+    if not store or not store.strip() or store.startswith("~") or "\0" in store or store_may_hold_secret(store):
+        return store
+    return store if "://" in store else str(Path.cwd() / store)
+
+
+Store = Annotated[
+    str | None,
+    typer.Option("--store", callback=below_current_folder, help="The folder or URL stored to. [env: FLAG_STORE]"),
+]
 Source = Annotated[str | None, typer.Option("--source", help="A preset or a base URL. [env: FLAG_SOURCE]")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")]

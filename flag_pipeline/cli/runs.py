@@ -62,6 +62,13 @@ def open_instance() -> Iterator[DagsterInstance]:
         yield instance
 
 
+@contextmanager
+def open_no_instance() -> Iterator[DagsterInstance]:
+    """Open an instance without runs that is forgotten at the end, in place of a persistent one that was never made."""
+    with DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
     """What one run is to fetch.

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from flag_pipeline.errors import ConfigurationError, ProcessEndedError
 
@@ -21,9 +22,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def supervise(
-    commands: Mapping[str, Sequence[str]], probe_url: str, on_ready: Callable[[], None], *, grace_s: float = 15.0
+    commands: Mapping[str, Sequence[str]],
+    probe_url: str,
+    on_ready: Callable[[], None],
+    *,
+    folder: Path | None = None,
+    grace_s: float = 15.0,
 ) -> None:
     """Run the commands, by name, until SIGINT, SIGTERM or SIGHUP; *on_ready* is called once *probe_url* answers.
+
+    They run in the *folder*, else in the current one.
 
     Raises ProcessEndedError when one of them ends by itself. All of them have ended when this returns: what
     has not done so *grace_s* after it was asked to is killed.
@@ -32,7 +40,7 @@ def supervise(
         processes: dict[str, subprocess.Popen[bytes]] = {}
         try:
             for name, command in commands.items():
-                processes[name] = _start(command)
+                processes[name] = _start(command, folder)
             _watch(processes, received, probe_url, on_ready)
         finally:
             _end(list(processes.values()), grace_s)
@@ -69,10 +77,11 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], folder: Path | None) -> subprocess.Popen[bytes]:
     # A new session, because Ctrl-C must reach it once, through us, and its children must share its process group.
     return subprocess.Popen(  # noqa: S603 - our own interpreter and modules
         command,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has one thread

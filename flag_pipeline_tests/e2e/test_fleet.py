@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from flag_pipeline.catalog.rows import JSON_PATH
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.layout import FLAGS, METADATA, RECORDS, record_path
+from flag_pipeline.core.layout import CATALOG_PATH, FLAGS, METADATA, RECORDS, record_path
 from flag_pipeline.core.records import load_record
 from flag_pipeline.stores.open_store import open_store
 from flag_pipeline.stores.store import Store
@@ -76,7 +75,7 @@ def store(seaweed: SeaweedFS, url: str, monkeypatch: pytest.MonkeyPatch) -> Stor
 
 def catalog_of(store: Store) -> list[dict[str, Any]]:
     """The rows of the stored catalog."""
-    rows: list[dict[str, Any]] = json.loads(store.read(JSON_PATH))
+    rows: list[dict[str, Any]] = json.loads(store.read(CATALOG_PATH))
     return rows
 
 

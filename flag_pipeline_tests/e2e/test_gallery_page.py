@@ -11,11 +11,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from flag_pipeline.catalog.gallery import Gallery, render_page
 from flag_pipeline.catalog.rows import catalog_rows
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.models import Miss
+from flag_pipeline.core.models import LastFailure
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.thumbnails import data_uri
 from flag_pipeline_tests.e2e.browser import ARGUMENTS, chromium
-from flag_pipeline_tests.records import change_of, looks_of_flags, record_of, striped
+from flag_pipeline_tests.records import change_of, features_by_sha256, record_of, striped
 
 FLAG, OTHER_FLAG = striped("#de2910", "#ffde00"), striped("#0b57b7", "#ffffff")
 NAME = 'Kenya <script>alert("1")</script>'
@@ -29,16 +29,16 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of all countries: DE and FR failed, AQ is not found, KE is hostile, JP has a history."""
-    timeout = Miss(ErrorKind.TIMEOUT, "timed out")
+    timeout = LastFailure(ErrorKind.TIMEOUT, "timed out")
     records = {code: record_of(code, FLAG if code < "M" else OTHER_FLAG) for code in iso_codes()}
-    records["DE"] = record_of("DE", miss=timeout)
-    records["FR"] = record_of("FR", FLAG, miss=timeout)
-    records["AQ"] = record_of("AQ", miss=Miss(ErrorKind.NOT_FOUND, "404"))
+    records["DE"] = record_of("DE", last_failure=timeout)
+    records["FR"] = record_of("FR", FLAG, last_failure=timeout)
+    records["AQ"] = record_of("AQ", last_failure=LastFailure(ErrorKind.NOT_FOUND, "404"))
     records["KE"] = record_of("KE", FLAG, name=NAME)
     flags = {code: uri_of(FLAG if code < "M" else OTHER_FLAG) for code, record in records.items() if record.image}
     change = change_of("JP", 7)
     gallery = Gallery(
-        catalog_rows([], records, looks_of_flags(FLAG, OTHER_FLAG)),
+        catalog_rows([], records, features_by_sha256(FLAG, OTHER_FLAG)),
         [change],
         flags,
         {change.old_file: uri_of(OTHER_FLAG)},
@@ -106,7 +106,7 @@ def test_search_finds_names_and_codes(page: Page) -> None:
 
 def test_filter_failed_shows_just_the_failed(page: Page) -> None:
     """Not those that the source lacks; the count says how many, and Clear brings all back."""
-    page.select_option("#standing", "failed")
+    page.select_option("#status", "failed")
     assert shown(page) == ["FR", "DE"]
     assert page.inner_text("#count") == "2 of 249 shown"
 

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from typer.testing import Result
 
-from flag_pipeline.core.provenance import SOURCES_PATH
+from flag_pipeline.core.layout import SOURCES_PATH
 from flag_pipeline.core.records import load_record
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, running_flag_server
@@ -28,13 +28,6 @@ def other_server() -> Iterator[FlagServer]:
     """A second source with the same flags."""
     with running_flag_server() as server:
         yield server
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def settings_for(server: FlagServer, store: Path) -> Settings:

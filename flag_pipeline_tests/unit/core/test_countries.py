@@ -188,5 +188,5 @@ def test_words_choose_codes_in_the_order_of_the_partitions() -> None:
 @pytest.mark.parametrize("word", ["ZZ", "Q", "", "POP21", "../x"])
 def test_word_that_names_nothing_is_a_mistake(word: str) -> None:
     """The error quotes it."""
-    with pytest.raises(ConfigurationError, match="names no country"):
+    with pytest.raises(ConfigurationError, match="selects no country"):
         select_codes([word], ["AD", "CN"])
