@@ -2,10 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from flag_pipeline.errors import printable
+
 if TYPE_CHECKING:
     from flag_pipeline.cli.reports import CatalogReport, RunReport
     from flag_pipeline.defs.ledger import AssetLedger
     from flag_pipeline.settings import Settings
+
+SHOWN_WARNINGS = 10
 
 
 def report_json(report: "RunReport", catalog: "CatalogReport", settings: "Settings") -> dict[str, object]:
@@ -35,8 +39,11 @@ def errors_of(report: "RunReport", catalog: "CatalogReport") -> list[str]:
 
 
 def warnings_of(report: "RunReport") -> list[str]:
-    """Return the run's warnings, one line each."""
-    return [f"Warning: {warning}" for warning in report.warnings]
+    """Return the run's warnings, one line each; of many, which have one cause, the first ones."""
+    warnings = list(dict.fromkeys(report.warnings))
+    more = len(warnings) - SHOWN_WARNINGS
+    lines = [f"Warning: {printable(warning)}" for warning in warnings[:SHOWN_WARNINGS]]
+    return [*lines, f"Warning: and {more} more"] if more > 0 else lines
 
 
 def ledger_json(ledger: "AssetLedger") -> dict[str, object]:

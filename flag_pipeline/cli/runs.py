@@ -32,6 +32,7 @@ from dagster._core.utils import make_new_run_id
 
 from flag_pipeline.cli.reports import CatalogReport, RunReport
 from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, fail_orphaned_runs, run_lock, unfinished_run
+from flag_pipeline.cli.run_warnings import collecting_warnings
 from flag_pipeline.core.config import SourceSettings
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.flags import POOL, STEP
@@ -113,7 +114,7 @@ def fetch(
                 on_country(country)
 
         instance.add_event_listener(run.run_id, listen)
-        with _turn_of(instance, run, on_wait):
+        with _turn_of(instance, run, on_wait), collecting_warnings(report.warnings):
             result = execute_run(InMemoryJob(job), run, instance)
     report.is_canceled = _is_canceled(instance, run)
     if not (result.success or report.is_canceled or _is_of_countries(result.all_events, report)):

@@ -218,7 +218,8 @@ def test_the_uis_own_materialize_works(ui: Deployment, chromium: Browser, artifa
         page.get_by_role("button", name="Launch 1 run").click()
         (run,) = wait_for("the run", lambda: ui.runs_of("country_metadata"))
         page.goto(f"http://localhost:{ui.port}/runs/{run['runId']}")
-        page.get_by_text("ASSET_MATERIALIZATION").first.wait_for()
+        # As long as `wait_for` waits, because the daemon starts a process for the run.
+        page.get_by_text("ASSET_MATERIALIZATION").first.wait_for(timeout=90_000)
         page.screenshot(path=artifacts / "ui-run.png")
 
         assert sockets
