@@ -18,6 +18,7 @@ from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.keys import FLAG_IMAGE
 from flag_pipeline.errors import ImageError
+from flag_pipeline.images.formats import FORMATS
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path
 from flag_pipeline_tests.pictures import png, scans
@@ -77,7 +78,7 @@ def replace_stored(store: Path, code: str, content: bytes, kind: str) -> None:
     path = store / "records" / f"{code}.json"
     record = load_record(path.read_bytes())
     assert record.image is not None
-    file = f"flags/{code}-x.{kind}"
+    file = f"flags/{code}-x.{FORMATS[kind].extension}"
     image = replace(record.image, file=file, format=kind, sha256=hashlib.sha256(content).hexdigest())
     (store / file).write_bytes(content)
     path.write_bytes(dump_record(replace(record, image=replace(image, size_bytes=len(content)))))
