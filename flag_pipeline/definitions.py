@@ -1,4 +1,4 @@
-"""The front door: everything that Dagster sees, merged from `defs/`. Nothing is read or opened here."""
+"""The definitions that Dagster loads, merged from `defs/`. Nothing is read or opened here."""
 
 import dagster as dg
 

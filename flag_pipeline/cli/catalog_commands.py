@@ -1,4 +1,4 @@
-"""The commands around the catalog: parse, print and choose the exit code, as in `cli`."""
+"""The commands `catalog`, `changes`, `open` and `coverage`: options, output and exit codes."""
 
 import asyncio
 import json
@@ -18,7 +18,10 @@ commands = typer.Typer()
 
 Codes = Annotated[
     list[str] | None,
-    typer.Argument(help="Codes such as CN, a letter for all that start with it, or POP20. None means all."),
+    typer.Argument(
+        metavar="CODE",
+        help="Codes such as CN, CHN or 156, a letter for all that start with it, or POP20. None means all.",
+    ),
 ]
 
 
@@ -31,7 +34,7 @@ def below_current_folder(store: str | None) -> str | None:
 
 Store = Annotated[
     str | None,
-    typer.Option("--store", callback=below_current_folder, help="The folder or URL stored to. [env: FLAG_STORE]"),
+    typer.Option("--store", callback=below_current_folder, help="A folder or a URL of a store. [env: FLAG_STORE]"),
 ]
 Source = Annotated[str | None, typer.Option("--source", help="A preset or a base URL. [env: FLAG_SOURCE]")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -43,7 +46,7 @@ EXIT_FAILED = 1
 @commands.command()
 def catalog(codes: Codes = None, store: Store = None, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Print the catalog's rows."""
-    # Pillow and the standard's tables are not needed to print `--help`.
+    # `--help` does not need Pillow and the tables of ISO 3166-1.
     from flag_pipeline.catalog.published import read_catalog
     from flag_pipeline.catalog.rows import CATALOG_SCHEMA
     from flag_pipeline.cli.rendering_catalog import print_catalog, print_table
@@ -87,7 +90,7 @@ def open_page(store: Store = None) -> None:
     address = page_address(load_settings(store=store).store)
     print(address)
     if not webbrowser.open(address):
-        print("flag-pipeline: there is no browser to open it with", file=sys.stderr)
+        print("flag-pipeline: no browser was found; open the address above in one", file=sys.stderr)
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -97,7 +100,10 @@ def coverage(
     every: Annotated[bool, typer.Option("--every", help="Ask for all pairs of letters from AA to ZZ.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the source which countries it lacks; exit code 1 if it did not answer for all."""
+    """Ask the source which countries it lacks.
+
+    The exit code is 1 if it did not answer for all of them.
+    """
     from flag_pipeline.cli.rendering_catalog import coverage_json, print_coverage
     from flag_pipeline.core.coverage import Coverage, codes_to_ask, survey
     from flag_pipeline.core.flag_source import open_source

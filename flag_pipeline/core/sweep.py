@@ -74,7 +74,7 @@ class Refreshing(Protocol):
     async def refresh(self, code: str) -> Outcome:
         """Bring the country up to date and say what came of it."""
 
-    async def remember(self, missed: Missed) -> Missed:
+    async def record_failure(self, missed: Missed) -> Missed:
         """Note in the store that the country brought nothing, and say whether that is new."""
 
     async def quiet(self) -> None:
@@ -123,7 +123,8 @@ async def sweep(
     except asyncio.CancelledError:
         async with _within(INTERRUPTED_S):
             for code in await run.reopen_doubtful():
-                await run.settle(await refresher.remember(_given_up(code, kind=ErrorKind.CONNECTION, reason=IN_DOUBT)))
+                missed = _given_up(code, kind=ErrorKind.CONNECTION, reason=IN_DOUBT)
+                await run.settle(await refresher.record_failure(missed))
         raise
     async with _within(NOTING_S):
         await run.reopen_doubtful()
@@ -196,7 +197,7 @@ class _Sweep:
 
     async def _noted(self, missed: Missed) -> Missed:
         """Return the miss as the store has noted it; that a country is not found was noted when it was."""
-        return await self._refresher.remember(missed) if isinstance(missed, FlagFailed) else missed
+        return await self._refresher.record_failure(missed) if isinstance(missed, FlagFailed) else missed
 
     async def _settle_unless_absent(self, outcome: Outcome) -> None:
         if isinstance(outcome, FlagNotFound):

@@ -21,7 +21,7 @@ from dagster._core.execution.context.system import IStepContext
 
 from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Outcome
 from flag_pipeline.defs.ledger import materialization, observation
-from flag_pipeline.stores.batch_executor import BatchExecutor, Piece
+from flag_pipeline.stores.batch_executor import BatchExecutor
 
 Recordable = dg.AssetMaterialization | dg.AssetObservation
 
@@ -97,8 +97,9 @@ class Recorder:
         """Store the country's events, one for each asset of the run; returns when they are stored."""
         await self._outcomes.do(outcome)
 
-    def _record_all(self, pieces: Sequence[Piece[Outcome, None]]) -> None:
-        record_events(self._context, [self._event(key, piece.given) for piece in pieces for key in self._asset_keys])
+    def _record_all(self, outcomes: Sequence[Outcome]) -> list[None]:
+        record_events(self._context, [self._event(key, outcome) for outcome in outcomes for key in self._asset_keys])
+        return [None] * len(outcomes)
 
     def _event(self, asset_key: dg.AssetKey, outcome: Outcome) -> Recordable:
         match outcome:

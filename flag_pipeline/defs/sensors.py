@@ -1,4 +1,4 @@
-"""The sensors: what happens by itself."""
+"""The sensors: automation of the catalog, and healing."""
 
 import json
 import time
