@@ -26,16 +26,16 @@ def is_new(home: Path) -> bool:
 
 
 def prepare(home: Path, store: str, *, is_verbose: bool) -> None:
-    """Put the settings into a new folder; say on stderr that it is new, or what its settings lack.
+    """Put the settings into a new folder, and say so on stderr, or say what an instance's settings lack.
 
     With *is_verbose*, instance and store are named in any case.
     """
-    new = is_new(home)
-    if new and not _has_ours(home):
+    is_made = is_new(home) and not _has_ours(home)
+    if is_made:
         _put_settings(home)
-    if new or is_verbose:
-        _say(f"{'new ' if new else ''}Dagster instance in {home}; files are stored in {store}")
-    if missing := [] if new else list(_missing_settings(home)):
+    if is_made or is_verbose:
+        _say(f"{'new ' if is_made else ''}Dagster instance in {home}; files are stored in {store}")
+    if missing := list(_missing_settings(home)):
         _say(_how_to_add(home, missing))
 
 

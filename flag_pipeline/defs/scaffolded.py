@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+from dagster.components.core.component_tree import ComponentTree
+from dagster_shared.utils.config import discover_config_file
 
 from flag_pipeline.errors import ConfigurationError
 
@@ -22,10 +24,6 @@ def scaffolded_definitions(folder: Path = FOLDER) -> dg.Definitions:
     found = sorted(_not_imported(folder))
     if not found:
         return dg.Definitions()
-    # Dagster's component system takes 0.4 s to import, so it is imported only where there is something to load.
-    from dagster.components.core.component_tree import ComponentTree
-    from dagster_shared.utils.config import discover_config_file
-
     tree = ComponentTree.for_project(folder) if discover_config_file(folder) else None
     if tree is None or tree.defs_module_path != folder:
         names = ", ".join(str(path.relative_to(folder)) for path in found)

@@ -1,12 +1,16 @@
 """The folder of the Dagster instance: a new one gets this package's settings, any other is left as it is."""
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dagster_shared.yaml_utils import load_yaml_from_path
 
 from flag_pipeline.cli.instance import SETTINGS, is_new, prepare, say_that_there_is_none
+from flag_pipeline.cli.runs import LOCATION
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.settings import project_root
+from flag_pipeline.settings import project_root, workspace_file
 
 
 def content_of(folder: Path) -> dict[str, bytes | None]:
@@ -17,6 +21,16 @@ def content_of(folder: Path) -> dict[str, bytes | None]:
 def test_the_checkout_has_the_settings_of_the_package() -> None:
     """`dg` and `dagster` read the file of `dagster_home/`, which has the same bytes as the package's."""
     assert (project_root() / "dagster_home" / "dagster.yaml").read_bytes() == SETTINGS.read_bytes()
+
+
+def test_every_command_names_the_same_code_location() -> None:
+    """A run that `flag-pipeline`, `dg` or `dagster` launched can be re-executed from the UI of any of them."""
+    tools = tomllib.loads((project_root() / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    workspace: Any = load_yaml_from_path(str(workspace_file()))
+
+    assert tools["dg"]["project"]["code_location_name"] == LOCATION
+    assert tools["dagster"]["code_location_name"] == LOCATION
+    assert [each["python_module"]["location_name"] for each in workspace["load_from"]] == [LOCATION]
 
 
 @pytest.mark.parametrize("names", [[], ["lost+found/"], [".gitkeep", ".DS_Store"], ["ui.lock"], [".flag-pipeline-99"]])
@@ -36,7 +50,7 @@ def test_a_new_instance_gets_the_settings(tmp_path: Path, names: list[str], caps
 
 
 def test_an_instance_with_these_settings_alone_is_new(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The first run of a checkout makes its instance, too; its file of settings is not written again."""
+    """A checkout has the file from the start, so that it is neither written again nor announced."""
     settings = tmp_path / "dagster.yaml"
     settings.write_bytes(SETTINGS.read_bytes())
     written_at = settings.stat().st_mtime_ns
@@ -45,7 +59,7 @@ def test_an_instance_with_these_settings_alone_is_new(tmp_path: Path, capsys: py
     prepare(tmp_path, "/flags", is_verbose=False)
 
     assert settings.stat().st_mtime_ns == written_at
-    assert "new Dagster instance" in capsys.readouterr().err
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

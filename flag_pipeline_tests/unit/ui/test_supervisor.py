@@ -146,3 +146,13 @@ def test_a_busy_port_is_named() -> None:
         with pytest.raises(ConfigurationError, match=f"port {port} cannot be used .*: choose another with --port"):
             check_port("127.0.0.1", port)
     check_port("127.0.0.1", port)
+
+
+def test_processes_run_in_the_folder(tmp_path: Path) -> None:
+    """They have the folder as their current one, so that Dagster reads no `.env` of another folder."""
+    commands = {"writer": [sys.executable, "-c", "import pathlib; pathlib.Path('here').touch()"]}
+
+    with pytest.raises(ProcessEndedError, match="the writer has ended"):
+        supervise(commands, f"http://127.0.0.1:{free_port()}/", lambda: None, folder=tmp_path)
+
+    assert (tmp_path / "here").exists()
