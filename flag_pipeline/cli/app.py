@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flag_pipeline.cli.reports import CatalogReport, RunReport
     from flag_pipeline.cli.runs import FetchRequest
     from flag_pipeline.core.listing import StoreListing
-    from flag_pipeline.defs.ledger import RecordedCountry
+    from flag_pipeline.isolation import RecordedOutcome
     from flag_pipeline.settings import Settings
 
 app = typer.Typer(
@@ -118,17 +118,17 @@ def status(store: Store = None, as_json: AsJson = False) -> None:
 
     settings = load_settings(store=store)
     with _open_instance() as instance:
-        from flag_pipeline.cli.retrying import read_ledgers
+        from flag_pipeline.cli.retrying import read_statuses
 
-        ledgers = read_ledgers(instance, settings, _list_store(settings))
+        statuses = read_statuses(instance, settings, _list_store(settings))
     if as_json:
-        from flag_pipeline.cli.rendering_json import ledger_json
+        from flag_pipeline.cli.rendering_json import statuses_json
 
-        print(json.dumps({name: ledger_json(ledger) for name, ledger in ledgers.items()}))
+        print(json.dumps({name: statuses_json(each) for name, each in statuses.items()}))
     else:
-        from flag_pipeline.cli.rendering import print_ledgers
+        from flag_pipeline.cli.rendering import print_statuses
 
-        print_ledgers(ledgers, settings)
+        print_statuses(statuses, settings)
 
 
 @app.command()
@@ -255,7 +255,7 @@ def _open_instance() -> "Iterator[DagsterInstance]":
 
 def _progress(
     total: int, terminal: "TextIO", *, shown: bool
-) -> "AbstractContextManager[Callable[[RecordedCountry], None]]":
+) -> "AbstractContextManager[Callable[[RecordedOutcome], None]]":
     """Give what is to hear of each country: a bar, or nothing."""
     if not shown:
         return nullcontext(lambda _country: None)

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from flag_pipeline.cli.reports import CatalogReport, RunReport
-    from flag_pipeline.defs.ledger import AssetLedger, RecordedCountry
+    from flag_pipeline.defs.statuses import CountryStatuses
+    from flag_pipeline.isolation import RecordedOutcome
 
 SHOWN_REASONS, SHOWN_CODES = 20, 12
 
 
 @contextmanager
-def progress_bar(total: int, terminal: "TextIO") -> "Iterator[Callable[[RecordedCountry], None]]":
+def progress_bar(total: int, terminal: "TextIO") -> "Iterator[Callable[[RecordedOutcome], None]]":
     """Show a bar, if it is a terminal, and give what moves it on by one country."""
     console = Console(file=terminal)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -33,7 +34,7 @@ def progress_bar(total: int, terminal: "TextIO") -> "Iterator[Callable[[Recorded
         task = progress.add_task("Fetching flags", total=total)
         n_failed = 0
 
-        def on_country(country: "RecordedCountry") -> None:
+        def on_country(country: "RecordedOutcome") -> None:
             nonlocal n_failed
             n_failed += country.outcome == "failed"
             failed = f", {n_failed} failed" if n_failed else ""
@@ -99,19 +100,19 @@ def _some(codes: list[str]) -> str:
     return f"{' '.join(codes[:SHOWN_CODES])}{more}"
 
 
-def print_ledgers(ledgers: "Mapping[str, AssetLedger]", settings: Settings) -> None:
+def print_statuses(statuses: "Mapping[str, CountryStatuses]", settings: Settings) -> None:
     """Print how many countries stand how for each asset, why the failed ones failed, and what `retry` would fetch."""
     console = Console(highlight=False)
     table = Table("asset", "materialized", "failed", "not found", "missing")
-    for name, ledger in ledgers.items():
-        counts = (ledger.materialized, ledger.failed, ledger.not_found, ledger.missing)
+    for name, each in statuses.items():
+        counts = (each.materialized, each.failed, each.absent, each.missing)
         table.add_row(name, *(str(len(group)) for group in counts))
     console.print(table)
-    reasons = {code: miss for ledger in ledgers.values() for code, miss in ledger.failed.items()}
+    reasons = {code: miss for each in statuses.values() for code, miss in each.failed.items()}
     for code, miss in sorted(reasons.items()):
         console.print(f"[red]{code}[/red] {miss.kind}: {escape(miss.reason)}", soft_wrap=True)
-    lacking = sorted({code for ledger in ledgers.values() for code in ledger.lacking})
-    not_asked = sorted({code for ledger in ledgers.values() for code in ledger.not_asked})
+    lacking = sorted({code for each in statuses.values() for code in each.lacking})
+    not_asked = sorted({code for each in statuses.values() for code in each.not_asked})
     store = escape(settings.store)
     if lacking:
         console.print(f"{store} lacks files that Dagster has as materialized: {_some(lacking)}", soft_wrap=True)

@@ -5,18 +5,18 @@ from datetime import datetime
 
 import dagster as dg
 
-from flag_pipeline.defs.ledger import materializations_at
-
-# Of an event that stands for the fetch of an earlier run. Its own time is that of its recording, for the UI draws a run
-# from its earliest event on.
-FETCHED_AT_TAG = "flag_pipeline/fetched_at"
+from flag_pipeline.defs.events import EVENT_TAGS
+from flag_pipeline.isolation import materializations_at
 
 
 def fetched_at(record: dg.EventLogRecord) -> float:
-    """When what the record says to be materialized was fetched, in seconds since the epoch."""
-    said = record.asset_materialization
-    tags = said.tags if said else None
-    return float((tags or {}).get(FETCHED_AT_TAG, record.timestamp))
+    """Return when the recorded country was fetched, in seconds since the epoch.
+
+    A materialization that was copied from a retried run has the original time in a tag.
+    """
+    materialization = record.asset_materialization
+    tags = materialization.tags if materialization else None
+    return float((tags or {}).get(EVENT_TAGS.recorded_at, record.timestamp))
 
 
 def fetched_before(

@@ -13,8 +13,7 @@ from flag_pipeline.catalog.history import load_changes
 from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.defs.catalog import show_mosaic
-from flag_pipeline.defs.keys import FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
-from flag_pipeline.defs.ledger import CODE_VERSION, OWNERS
+from flag_pipeline.defs.keys import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS
 from flag_pipeline.defs.publishing import publish
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.images.blocks import read_structure

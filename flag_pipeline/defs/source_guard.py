@@ -12,14 +12,20 @@ import dagster as dg
 from flag_pipeline.core.presets import SourcePreset, find_preset, is_same_source
 from flag_pipeline.core.provenance import describe_sources, note_sources, stored_sources
 from flag_pipeline.defs.commands import fetch_command, unconfigured_store
-from flag_pipeline.defs.interrupted import REFUSED_TAG
 from flag_pipeline.defs.resources import FileSinkResource
 from flag_pipeline.errors import SinkError
 
 # On a run: from which source it fetches, once it has begun to.
 SOURCE_TAG = "flag_pipeline/source"
+# On a run that asked the source for nothing: what it had planned stands as it was.
+REFUSED_TAG = "flag_pipeline/refused"
 # Whether the launch named the source, where its run configuration does not say it.
 SOURCE_GIVEN_TAG = "flag_pipeline/source_given"
+
+
+def is_refused(run: dg.DagsterRun) -> bool:
+    """Whether the run was stopped before it asked the source for anything."""
+    return run.tags.get(REFUSED_TAG) == "true"
 
 
 def is_source_given(run: dg.DagsterRun) -> bool:

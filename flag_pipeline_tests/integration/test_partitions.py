@@ -11,13 +11,13 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
+from flag_pipeline.defs.recording import Recorder
 
 from flag_pipeline.core.models import Outcome
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.freshness import fetched_before
 from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
-from flag_pipeline.defs.ledger import read_ledger
-from flag_pipeline.defs.recording import Recorder
+from flag_pipeline.defs.statuses import read_country_statuses
 from flag_pipeline.settings import Settings, load_settings, partition_codes
 from flag_pipeline_tests.flag_server import FlagServer, answer
 
@@ -74,10 +74,10 @@ def test_one_failure_in_a_range_costs_one_country(
 
     assert not result.success
     for key in BOTH:
-        ledger = read_ledger(instance, key, A_TO_AR)
+        statuses = read_country_statuses(instance, key, A_TO_AR)
         assert instance.get_materialized_partitions(key) == {*A_TO_AR} - {"AL"}
-        assert list(ledger.failed) == ["AL"]
-        assert ledger.failed["AL"].kind == "server_error"
+        assert list(statuses.failed) == ["AL"]
+        assert statuses.failed["AL"].kind == "server_error"
 
 
 def test_the_failure_says_how_many_failed_and_why(
@@ -113,7 +113,7 @@ def test_a_country_that_the_source_lacks_fails_nothing(
     result = launch(instance, settings, tags=ranged("AD", "AR"))
 
     assert result.success
-    assert list(read_ledger(instance, FLAG_IMAGE, A_TO_AR).not_found) == ["AQ"]
+    assert list(read_country_statuses(instance, FLAG_IMAGE, A_TO_AR).absent) == ["AQ"]
     assert flag_server.codes_asked_for()["AQ"] == 1
 
 
@@ -284,7 +284,7 @@ def test_a_reexecution_fetches_what_has_failed_since(
     launch(instance, settings, tags={**ranged("AD", "AR"), **retrying(first)})
 
     assert set(flag_server.codes_asked_for()) == {"AD", "AL"}
-    assert [set(read_ledger(instance, key, A_TO_AR).failed) for key in BOTH] == [{"AD", "AL"}] * 2
+    assert [set(read_country_statuses(instance, key, A_TO_AR).failed) for key in BOTH] == [{"AD", "AL"}] * 2
 
 
 def test_a_reexecution_fetches_what_was_wiped_since(

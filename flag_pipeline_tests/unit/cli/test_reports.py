@@ -3,14 +3,14 @@
 import dagster as dg
 
 from flag_pipeline.cli.reports import RunReport
-from flag_pipeline.defs.ledger import RecordedCountry, RecordedOutcome
+from flag_pipeline.isolation import RecordedOutcome
 
 METADATA, IMAGE = dg.AssetKey("country_metadata"), dg.AssetKey("flag_image")
 
 
-def event(code: str, outcome: RecordedOutcome) -> RecordedCountry:
+def event(code: str, outcome: RecordedOutcome) -> RecordedOutcome:
     """An event that cost two requests, one of them a retry, and ten bytes."""
-    return RecordedCountry(code, outcome, False, "contract", "why", requests=2, attempts=2, body_bytes=10)
+    return RecordedOutcome(code, outcome, False, "contract", "why", requests=2, attempts=2, body_bytes=10)
 
 
 def test_country_that_was_recorded_twice_counts_once() -> None:
