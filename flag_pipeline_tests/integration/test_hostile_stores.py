@@ -70,7 +70,7 @@ def ledger_of(instance: dg.DagsterInstance, codes: Sequence[str] = CODES) -> Cou
     return read_country_statuses(instance, FLAG_IMAGE, list(codes))
 
 
-def kinds_of(instance: dg.DagsterInstance) -> dict[str, ErrorKind]:
+def kinds_of(instance: dg.DagsterInstance) -> dict[str, str]:
     """The kinds of the failures by code."""
     return {code: miss.kind for code, miss in ledger_of(instance).failed.items()}
 

@@ -11,13 +11,13 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
-from flag_pipeline.defs.recording import Recorder
 
-from flag_pipeline.core.models import Outcome
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.freshness import fetched_before
 from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
 from flag_pipeline.defs.statuses import read_country_statuses
+from flag_pipeline.isolation.outcomes import Ended
+from flag_pipeline.isolation.recording import Recorder
 from flag_pipeline.settings import Settings, load_settings, partition_codes
 from flag_pipeline_tests.flag_server import FlagServer, answer
 
@@ -223,7 +223,7 @@ def test_what_comes_while_events_are_stored_is_stored_together(
     batches: list[list[dg.AssetKey | None]] = []
     coming, all_came = iter(A_TO_AR), threading.Event()
 
-    async def counted_record(recorder: Recorder, outcome: Outcome) -> None:
+    async def counted_record(recorder: Recorder, outcome: Ended) -> None:
         if next(coming) == A_TO_AR[-1]:
             asyncio.get_running_loop().call_soon(all_came.set)
         await record(recorder, outcome)
