@@ -12,7 +12,7 @@ from flag_pipeline.core.presets import source_of
 from flag_pipeline.defs.keys import FETCHED_ASSETS
 from flag_pipeline.defs.source_guard import SOURCE_TAG, configured_source, is_refused
 from flag_pipeline.defs.statuses import CountryStatuses, read_country_statuses, source_of_miss
-from flag_pipeline.isolation import latest_materializations
+from flag_pipeline.isolation.status import latest_materializations
 from flag_pipeline.settings import Settings, load_settings, partition_codes
 
 # Among so many runs the latest that fetched is looked for.

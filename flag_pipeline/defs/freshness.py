@@ -6,7 +6,7 @@ from datetime import datetime
 import dagster as dg
 
 from flag_pipeline.defs.events import EVENT_TAGS
-from flag_pipeline.isolation import materializations_at
+from flag_pipeline.isolation.status import materializations_at
 
 
 def fetched_at(record: dg.EventLogRecord) -> float:

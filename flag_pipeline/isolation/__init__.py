@@ -37,8 +37,6 @@ from flag_pipeline.isolation.status import (
     LastMiss,
     PartitionStatuses,
     interrupted_partitions,
-    latest_materializations,
-    materializations_at,
     read_statuses,
 )
 from flag_pipeline.isolation.summary import Reporting, Summary, failure
@@ -64,8 +62,6 @@ __all__ = [
     "failure",
     "healing_sensor",
     "interrupted_partitions",
-    "latest_materializations",
-    "materializations_at",
     "partition_fn",
     "per_partition",
     "plan_healing",

@@ -341,9 +341,7 @@ def test_downstream_steps_of_a_run_in_which_all_succeeded_follow(
     """An asset that is made of the flags may be materialized with them in one run."""
     ran: list[str] = []
 
-    @dg.asset(
-        deps=[FLAG_IMAGE], partitions_def=country_partitions(settings), backfill_policy=dg.BackfillPolicy.single_run()
-    )
+    @dg.asset(deps=[FLAG_IMAGE], partitions_def=country_partitions(settings))
     def colour_count() -> None:
         ran.append("colour_count")
 

@@ -23,7 +23,7 @@ from flag_pipeline.defs.keys import FLAG_IMAGE
 from flag_pipeline.defs.statuses import read_country_statuses
 from flag_pipeline.fetching.desync import CheckedConnector
 from flag_pipeline.fetching.models import Validators
-from flag_pipeline.isolation import latest_materializations
+from flag_pipeline.isolation.status import latest_materializations
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.samples import gif, picture
 from flag_pipeline_tests.surplus_server import SurplusServer, response, running_surplus_server

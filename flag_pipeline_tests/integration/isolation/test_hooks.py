@@ -95,7 +95,7 @@ def test_a_reexecution_runs_what_is_no_longer_there(instance: dg.DagsterInstance
     ("partitions_def", "tags", "message"),
     [
         (LETTERS, ranged("c", "a"), "the range from c to a is reversed: choose a to c"),
-        (LETTERS, ranged("c", "z"), "there is no partition 'z': partitions are a, b, c and 2 more"),
+        (LETTERS, {"dagster/partition": "z"}, "there is no partition 'z': partitions are a, b, c and 2 more"),
         (
             dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-08"),
             ranged("2026-01-05", "2026-01-02"),
@@ -133,6 +133,6 @@ def test_partitions_of_a_run_that_never_came_to_them_are_known(instance: dg.Dags
 
     assert running == {}
     assert interrupted_partitions(instance, key, "abcde") == {"b": run.run_id}
-    assert interrupted_partitions(instance, key, "abcde", lambda run: True) == {}
+    assert interrupted_partitions(instance, key, "abcde", lambda ended: ended.run_id == run.run_id) == {}
     planned = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
     assert len([entry for entry in planned if entry.dagster_event and entry.dagster_event.partition]) == 2
