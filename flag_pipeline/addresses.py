@@ -1,22 +1,38 @@
-"""Addresses that may hold a secret. An address is recorded with every run, so such a one is refused and never shown."""
+"""Addresses: the parts of `host:port`, and which addresses may hold a secret, because addresses are recorded."""
 
 import os
 import re
 
-# What is known to hold no secret: a scheme, a host, a port and a path, or the last three without a scheme. User
-# information, queries, fragments and escapes in the host do not fit.
+# A host, a port and a path, with or without a scheme; no user information, query, fragment or escapes in the host.
 _HOST = r"(?:[^\s/@?#%\\:\[\]]*|\[[0-9a-f:.]+\])(?::\d*)?"
 _PLAIN = re.compile(rf"[a-z][\w+.-]*://{_HOST}(?:/[^?#]*)?|{_HOST}(?:/[^/?#@:][^?#@:]*)?/?", re.IGNORECASE)
 _NESTED_USER_INFORMATION = re.compile(r"//[^/]*@")
-# fsspec chains addresses: `simplecache::s3://bucket`. The two colons of an IPv6 address are followed by no scheme.
+# fsspec chains addresses: `simplecache::s3://bucket`. In an IPv6 address, no scheme follows the two colons.
 _CHAIN = re.compile(r"::(?=\w[\w+.-]*:/)")
 
-# Further variables that obstore reads an address from.
+# Variables that obstore reads an address from.
 _AWS_ADDRESS = re.compile(r"AWS_(\w*ENDPOINT\w*|\w*_URL)", re.IGNORECASE)
+
+_HOST_AND_PORT = re.compile(
+    r"(?P<host>\[[0-9a-f:.]+\]|[^\s:/?#@\[\]\\]+)(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE | re.ASCII
+)
+_MAX_PORT = 65_535
+
+
+def split_host(text: str) -> tuple[str, int | None] | None:
+    """Return the host in lower case, and the port, of `host` or `host:port`; None if *text* is neither.
+
+    An IPv6 address is in brackets.
+    """
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match is None:
+        return None
+    port = int(match["port"]) if match["port"] else None
+    return None if port and port > _MAX_PORT else (match["host"].lower(), port)
 
 
 def may_hold_secret(address: str) -> bool:
-    """Whether *address* has user information, a query or a fragment, or is too malformed to tell."""
+    """Whether *address* has user information, a query or a fragment, or is malformed."""
     return any(
         _PLAIN.fullmatch(part) is None or _NESTED_USER_INFORMATION.search(part) is not None
         for part in _CHAIN.split(address)
@@ -24,7 +40,7 @@ def may_hold_secret(address: str) -> bool:
 
 
 def store_may_hold_secret(store: str) -> bool:
-    """Like `may_hold_secret`, but a folder's name may have any character."""
+    """Like `may_hold_secret`, but a folder may have any name."""
     is_url = "://" in store
     is_path = store.startswith(("/", ".", "~")) and not store.startswith("//")
     return may_hold_secret(store) if is_url else "@" in store and not is_path

@@ -1,7 +1,6 @@
-"""What a value in the store may be: types that pydantic checks when records and tables are read back.
+"""Types of stored values, which pydantic checks when records and tables are read.
 
-Each type accepts every value that this version or an earlier one has written. The checks do not run when a dataclass
-is made in the program.
+Each type accepts all values that this version or an earlier one wrote.
 """
 
 from datetime import UTC, datetime
@@ -10,16 +9,13 @@ from typing import Annotated
 from pydantic import Field, GetPydanticSchema, StringConstraints
 from pydantic_core import core_schema
 
-# The formats of flags, as Pillow names them, and their file extensions.
-EXTENSIONS = {"gif": "gif", "png": "png", "jpeg": "jpg", "webp": "webp"}
 MAX_REASON_CHARS = 10_000
 
-_CODE, _SHA256, _EXTENSION = "[A-Z0-9]{2,8}", "[0-9a-f]{64}", f"(?:{'|'.join(EXTENSIONS.values())})"
-_FLAG_FILE = rf'flags/{_CODE}-[^<>:"/\\|?*\x00-\x1f\x7f]*\.{_EXTENSION}'
+CODE_PATTERN, SHA256_PATTERN = "[A-Z0-9]{2,8}", "[0-9a-f]{64}"
 
 # No control characters: they would steer a terminal, or break a line.
 Line = Annotated[str, StringConstraints(max_length=2 * MAX_REASON_CHARS, pattern=r"^\P{Cc}*$")]
-Code = Annotated[str, StringConstraints(pattern=f"^{_CODE}$")]
+Code = Annotated[str, StringConstraints(pattern=f"^{CODE_PATTERN}$")]
 # Only the two joiners, with which some scripts are spelled, of the format characters; see `countries`.
 Name = Annotated[
     str,
@@ -29,20 +25,17 @@ Alpha3 = Annotated[str, StringConstraints(pattern="^(?:[A-Z]{3})?$")]
 Numeric = Annotated[str, StringConstraints(pattern="^(?:[0-9]{3})?$")]
 Tld = Annotated[str, StringConstraints(pattern=r"^\.[a-z0-9]{2,63}$")]
 
-FlagFile = Annotated[str, StringConstraints(max_length=300, pattern=f"^{_FLAG_FILE}$")]
-HistoryFile = Annotated[str, StringConstraints(pattern=rf"^(?:history/{_CODE}/{_SHA256}\.{_EXTENSION})?$")]
-ImageFormat = Annotated[str, StringConstraints(pattern=f"^(?:{'|'.join(EXTENSIONS)})$")]
-Sha256 = Annotated[str, StringConstraints(pattern=f"^{_SHA256}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=f"^{SHA256_PATTERN}$")]
 # A message in a header, which a line break would split in two.
 Validator = Annotated[str, StringConstraints(max_length=1024, pattern=r"^[\x20-\x7e]*$")]
-# It stands in a page as it is.
+# Pages contain it without escaping.
 Thumbnail = Annotated[
     str, StringConstraints(max_length=10_000, pattern="^(?:data:image/[a-z]+;base64,[A-Za-z0-9+/]*={0,2})?$")
 ]
 
 Count = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 Pixels = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
-# 1 TiB: the sum over all countries is still a 64-bit integer.
+# 1 TiB, so that sums fit in 64 bits.
 SizeBytes = Annotated[int, Field(strict=True, ge=0, le=2**40)]
 DistanceBits = Annotated[int, Field(strict=True, ge=0, le=64)]
 Moment = Annotated[
@@ -55,9 +48,7 @@ Moment = Annotated[
 ]
 
 # Cells of the catalog, which are empty where nothing is known.
-FlagFileOrEmpty = Annotated[str, StringConstraints(max_length=300, pattern=f"^(?:{_FLAG_FILE})?$")]
-ImageFormatOrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{'|'.join(EXTENSIONS)})?$")]
-Sha256OrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{_SHA256})?$")]
+Sha256OrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{SHA256_PATTERN})?$")]
 Phash = Annotated[str, StringConstraints(pattern="^(?:[0-9a-f]{16})?$")]
 PixelMode = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9;]{0,16}$")]
 AspectRatio = Annotated[str, StringConstraints(pattern="^(?:[0-9]{1,10}:[0-9]{1,10})?$")]

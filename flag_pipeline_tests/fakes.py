@@ -13,7 +13,7 @@ from flag_pipeline.core.models import Missed, Outcome
 from flag_pipeline.core.presets import SourcePreset
 from flag_pipeline.fetching.client import Answer, FetchCounter
 from flag_pipeline.fetching.models import Validators
-from flag_pipeline.settings import SourceSettings, load_settings
+from flag_pipeline.settings import load_settings
 
 
 class FakeConnections:
@@ -51,7 +51,7 @@ class FakeSource:
         self.files = files
         self.connections = FakeConnections()
         self.preset = SourcePreset(name="fake", base_url="http://fake")
-        self.settings: SourceSettings = load_settings()
+        self.settings = load_settings()
         self.generation = 0
         self.asked_for: list[str] = []
         self.n_unchanged = 0

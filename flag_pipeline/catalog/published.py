@@ -11,7 +11,7 @@ from flag_pipeline.catalog.rows import CatalogRow, load_rows
 from flag_pipeline.core.models import FlagChange
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.stores.open_store import open_store
-from flag_pipeline.stores.store import refusing
+from flag_pipeline.stores.store import raising_sink_error
 
 
 def read_catalog(store: str) -> list[CatalogRow]:
@@ -54,7 +54,7 @@ def page_address(store: str) -> str:
 
 def _read(store: str, path: str) -> bytes:
     # From the store and not through a sink, which would prepare it for writing.
-    with refusing(path), closing(open_store(store)) as opened, suppress(FileNotFoundError):
+    with raising_sink_error(path), closing(open_store(store)) as opened, suppress(FileNotFoundError):
         return opened.read(path)
     raise ConfigurationError(_missing(store, path))
 

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from flag_pipeline import bounds
 from flag_pipeline.catalog.tables import Column, ColumnType, TableSchema
+from flag_pipeline.core.bounds import FlagFileOrEmpty, ImageFormatOrEmpty
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.models import FlagRecord, Miss, RowStatus, StoredImage
 from flag_pipeline.errors import ErrorKind
@@ -71,8 +72,8 @@ class CatalogRow:
     tld: bounds.Tld
     status: RowStatus
     reason: bounds.Line
-    file: bounds.FlagFileOrEmpty = ""
-    format: bounds.ImageFormatOrEmpty = ""
+    file: FlagFileOrEmpty = ""
+    format: ImageFormatOrEmpty = ""
     width_px: bounds.Pixels | None = None
     height_px: bounds.Pixels | None = None
     aspect_ratio: bounds.AspectRatio = ""

@@ -32,6 +32,7 @@ from dagster._core.utils import make_new_run_id
 
 from flag_pipeline.cli.reports import CatalogReport, RunReport
 from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, fail_orphaned_runs, run_lock, unfinished_run
+from flag_pipeline.core.config import SourceSettings
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.events import read_event
 from flag_pipeline.defs.flags import POOL, STEP
@@ -40,7 +41,7 @@ from flag_pipeline.defs.keys import FETCHED_ASSETS, FLAG_CATALOG
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
 from flag_pipeline.defs.source_guard import SOURCE_GIVEN_TAG
 from flag_pipeline.isolation import RecordedOutcome, plan_partitions
-from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, dagster_home, partition_codes
+from flag_pipeline.settings import Settings, StoreSettings, dagster_home, partition_codes
 
 LOCATION = "flag_pipeline"
 # What is printed belongs on this terminal. To catch it for the UI, Dagster would start four more processes a run.

@@ -1,8 +1,8 @@
 """What is recorded and kept of a flag that another one replaces."""
 
-from flag_pipeline.bounds import EXTENSIONS
 from flag_pipeline.core.layout import HISTORY
 from flag_pipeline.core.models import FlagChange, StoredImage
+from flag_pipeline.images.formats import FORMATS
 
 
 def history_folder(code: str) -> str:
@@ -12,7 +12,7 @@ def history_folder(code: str) -> str:
 
 def history_path(code: str, image: StoredImage) -> str:
     """Return where *image* is kept once it is replaced, `history/CN/<sha256>.gif`: the same bytes, the same file."""
-    return f"{history_folder(code)}/{image.sha256}.{EXTENSIONS[image.format]}"
+    return f"{history_folder(code)}/{image.sha256}.{FORMATS[image.format].extension}"
 
 
 def describe_change(code: str, before: StoredImage, after: StoredImage, *, distance_bits: int | None) -> FlagChange:

@@ -1,4 +1,4 @@
-"""Which countries a source has: asked, not believed."""
+"""Coverage survey: requests every flag to find out which countries a source has."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,8 +8,9 @@ from itertools import product
 from string import ascii_uppercase
 
 from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.core.flag_source import FlagSource
 from flag_pipeline.errors import FlagNotFoundError, SourceError
-from flag_pipeline.fetching.client import FetchCounter, FlagSource
+from flag_pipeline.fetching.client import FetchCounter
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.decoder import Decoder
 from flag_pipeline.images.inspection import inspect_image
@@ -17,12 +18,12 @@ from flag_pipeline.images.inspection import inspect_image
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What came of asking for the flag of every code.
+    """The result of a survey.
 
     Attributes:
         has: codes with a flag, sorted.
-        has_not: codes that the source says it does not have, sorted.
-        unknown: why it could not be learned, by code.
+        has_not: codes without a flag (404, 410), sorted.
+        unknown: why a request failed, by code.
     """
 
     has: list[str] = field(default_factory=list)
@@ -31,25 +32,22 @@ class Coverage:
 
     @property
     def lacks(self) -> list[str]:
-        """The codes of ISO 3166-1 that the source does not have."""
+        """Missing codes of ISO 3166-1."""
         return [code for code in self.has_not if code in iso_codes()]
 
     @property
     def beyond(self) -> list[str]:
-        """The codes outside ISO 3166-1 that the source has."""
+        """Present codes that are not in ISO 3166-1."""
         return [code for code in self.has if code not in iso_codes()]
 
 
 def codes_to_ask(*, every: bool) -> list[str]:
-    """Return the codes of ISO 3166-1, or *every* pair of letters from AA to ZZ."""
+    """Return the codes of ISO 3166-1, or *every* pair of letters."""
     return ["".join(pair) for pair in product(ascii_uppercase, repeat=2)] if every else list(iso_codes())
 
 
 async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) -> Coverage:
-    """Ask the source for the flag of each of *codes*, politely, and return what it has.
-
-    Codes that are not answered after *timeout_s* seconds, or by what is no image, are unknown.
-    """
+    """Request the flag of each of *codes*; those without an answer after *timeout_s* are unknown."""
     wanted = list(codes)
     answers: dict[str, bool | str] = {}
 
@@ -57,7 +55,7 @@ async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) 
         url = source.preset.flag_url(code)
         try:
             answer = await source.fetch(url, code=code, known=Validators(), counter=FetchCounter())
-            # Some servers answer 200 with a page for whatever they lack.
+            # Some servers answer 200 with an HTML page instead of 404.
             inspect = partial(
                 inspect_image,
                 answer.content or b"",

@@ -2,7 +2,7 @@
 
 import re
 
-from flag_pipeline.bounds import EXTENSIONS
+from flag_pipeline.images.formats import FORMATS
 
 FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "catalog", "history"
 
@@ -20,7 +20,7 @@ def flag_path(code: str, name: str, kind: str) -> str:
     Characters that some file system forbids become `_`; a long name is cut to 200 bytes of UTF-8.
     """
     safe = _FORBIDDEN.sub("_", name).encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip(". ")
-    return f"{FLAGS}/{code}-{safe}.{EXTENSIONS[kind]}"
+    return f"{FLAGS}/{code}-{safe}.{FORMATS[kind].extension}"
 
 
 def metadata_path(code: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flag_pipeline.core.layout import FLAGS, METADATA, RECORDS
 from flag_pipeline.stores.open_store import open_store
-from flag_pipeline.stores.store import refusing
+from flag_pipeline.stores.store import raising_sink_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def list_store(root: str) -> StoreListing:
     Raises SinkError when the store refuses.
     """
     store = open_store(root)
-    with refusing(root), closing(store):
+    with raising_sink_error(root), closing(store):
         records, flags, metadata = (
             frozenset(re.split("[-.]", name, maxsplit=1)[0] for name in store.names(folder) if not name.startswith("."))
             for folder in (RECORDS, FLAGS, METADATA)

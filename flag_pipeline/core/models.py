@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from flag_pipeline import bounds
+from flag_pipeline.core.bounds import FlagFile, HistoryFile, ImageFormat
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.fetching.models import FetchStatistics, Validators
 
@@ -45,8 +46,8 @@ class StoredImage:
         thumbnail: a small picture as a `data:` URI, where the flag itself is too large to be shown as one.
     """
 
-    file: bounds.FlagFile
-    format: bounds.ImageFormat
+    file: FlagFile
+    format: ImageFormat
     width_px: bounds.Pixels
     height_px: bounds.Pixels
     size_bytes: bounds.SizeBytes
@@ -80,7 +81,7 @@ class FlagChange:
     distance_bits: bounds.DistanceBits | None
     old_source_url: bounds.Line
     source_url: bounds.Line
-    old_file: bounds.HistoryFile
+    old_file: HistoryFile
 
 
 @dataclass(frozen=True, slots=True)

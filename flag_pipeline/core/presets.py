@@ -1,29 +1,30 @@
-"""The sources that are known by name, as data: where things lie and what they are known to lack."""
+"""Source presets: the URLs, formats and missing countries of each source that is known by name."""
 
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from flag_pipeline.addresses import may_hold_secret
 from flag_pipeline.errors import ConfigurationError
+from flag_pipeline.images.formats import FORMATS
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 GIF = frozenset({"gif"})
-ANY_FORMAT = frozenset({"gif", "png", "jpeg", "webp"})
+ANY_FORMAT = frozenset(FORMATS)
 
 
 @dataclass(frozen=True, slots=True)
 class SourcePreset:
-    """How a source is laid out.
+    """The layout of a source.
 
     Attributes:
-        name: the source's identity, as `--source` takes it: a preset's name or a base URL.
-        base_url: without trailing slash; what records and messages call it.
-        flag_path: below the base URL; `{cc}` stands for the code in lower case.
-        metadata_path: likewise; without `{cc}` it is one document for all countries, a JSON object.
-        name_key: of such a document, under which key a country's name is.
-        formats: image formats that are accepted from it.
-        lacks: ISO 3166-1 codes that it is known not to have; they are no partitions with this source.
-        is_public: known to be on the internet, so that DNS may not say that it has a private address.
+        name: a value of `--source`: a preset's name or a base URL.
+        base_url: without trailing slash, as in records and messages.
+        flag_path: relative to the base URL; `{cc}` is the code in lower case.
+        metadata_path: the same for metadata; without `{cc}`, it is one JSON object for all countries.
+        name_key: the key of a country's name in that object.
+        formats: accepted image formats.
+        lacks: missing ISO 3166-1 codes, which are no partitions with this source.
+        is_public: whether it is on the internet, so that no private address is connected to.
     """
 
     name: str
@@ -41,19 +42,18 @@ class SourcePreset:
         return "{cc}" not in self.metadata_path
 
     def flag_url(self, code: str) -> str:
-        """The address of the flag of *code*."""
+        """Return the URL of the flag of *code*."""
         return f"{self.base_url}/{self.flag_path.format(cc=code.lower())}"
 
     def metadata_url(self, code: str) -> str:
-        """The address of the metadata document of *code*."""
+        """Return the URL of the metadata of *code*."""
         return f"{self.base_url}/{self.metadata_path.format(cc=code.lower())}"
 
 
-# Its server listens on another free port in each run; what is recorded must not change with that.
+# No real URL, because the mirror has another port in each run.
 EMBEDDED = SourcePreset(name="embedded", base_url="embedded:", formats=GIF)
 
-# The book's site serves the 194 flags of its country_codes.txt ("Fluent Python", example code, chapter 20);
-# these ISO 3166-1 codes are the others.
+# The site has the 194 flags of country_codes.txt ("Fluent Python", example code, chapter 20).
 FLUENTPYTHON = SourcePreset(
     name="fluentpython",
     base_url="https://www.fluentpython.com/data/flags",
@@ -65,7 +65,7 @@ FLUENTPYTHON = SourcePreset(
     ),
 )
 
-# PNG at fixed widths, and the names of all codes in one document. Source: https://flagpedia.net/download/api
+# Source: https://flagpedia.net/download/api
 FLAGCDN = SourcePreset(
     name="flagcdn",
     base_url="https://flagcdn.com",
@@ -79,10 +79,10 @@ PRESETS = {preset.name: preset for preset in (EMBEDDED, FLUENTPYTHON, FLAGCDN)}
 
 
 def find_preset(source: str) -> SourcePreset:
-    """Return the preset called *source*, or one for the base URL that *source* is.
+    """Return the preset named *source*, or one for a base URL.
 
-    `flagcdn@https://mirror.example` is the layout of a preset at another base URL. Two spellings of one base URL give
-    equal presets. Raises ConfigurationError for anything else; it does not show what may hold a secret.
+    `flagcdn@https://mirror.example` is a preset's layout at another base URL. Spellings of one base URL give equal
+    presets. Raises ConfigurationError for anything else.
     """
     if preset := PRESETS.get(source):
         return preset
@@ -105,7 +105,7 @@ def find_preset(source: str) -> SourcePreset:
 
 
 def _base_url(address: str) -> str:
-    """Return the one spelling of the base URL *address*, an empty text if it is none."""
+    """Return *address* in its normal form, an empty string if it is not a base URL."""
     if may_hold_secret(address) or not address.isprintable():
         return ""
     try:
@@ -121,15 +121,12 @@ def _base_url(address: str) -> str:
 
 
 def is_same_source(one: str, other: str) -> bool:
-    """Whether two sources have one identity: the same preset or the same base URL."""
+    """Whether two sources are the same preset or the same base URL."""
     return find_preset(one).base_url == find_preset(other).base_url
 
 
 def source_of(url: str, code: str) -> str:
-    """Return the source, as `--source` takes it, that the address of one of the country's files belongs to.
-
-    Returns an empty text for an address that is in no known layout.
-    """
+    """Return the source of the URL of a country's file, an empty string if the URL is in no known layout."""
     found = ""
     for preset in PRESETS.values():
         for path in (preset.flag_path, preset.metadata_path):

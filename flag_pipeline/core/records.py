@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
-from flag_pipeline.bounds import EXTENSIONS
 from flag_pipeline.core.models import Country, FlagRecord
+from flag_pipeline.images.formats import FORMATS
 
 SCHEMA = 1
 _FIRST_LINES = b'{\n  "schema": %d,\n' % SCHEMA
@@ -71,7 +71,7 @@ def _is_consistent(record: FlagRecord) -> bool:
     """Whether every part is of the record's country, and every file has the extension of its image."""
     code, image = record.code, record.image
     if image is not None and not (
-        image.file.startswith(f"flags/{code}-") and image.file.endswith(f".{EXTENSIONS[image.format]}")
+        image.file.startswith(f"flags/{code}-") and image.file.endswith(f".{FORMATS[image.format].extension}")
     ):
         return False
     return (record.country is None or record.country.code == code) and all(

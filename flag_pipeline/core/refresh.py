@@ -11,6 +11,7 @@ from typing import TypeVar
 from flag_pipeline.bounds import MAX_REASON_CHARS
 from flag_pipeline.core.changes import describe_change, history_folder, latest_changes
 from flag_pipeline.core.countries import parse_country
+from flag_pipeline.core.flag_source import FlagSource
 from flag_pipeline.core.layout import flag_path
 from flag_pipeline.core.models import (
     Country,
@@ -31,11 +32,11 @@ from flag_pipeline.core.shared_metadata import SharedMetadata
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.core.undo import restore
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, ImageError, SourceError, printable
-from flag_pipeline.fetching.client import Answer, FetchCounter, FlagSource
+from flag_pipeline.fetching.client import Answer, FetchCounter
 from flag_pipeline.fetching.models import Validators
-from flag_pipeline.images.blocks import read_structure
 from flag_pipeline.images.decoder import Decoder
 from flag_pipeline.images.features import distance_bits
+from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image, is_own_thumbnail, recall_image
 from flag_pipeline.images.models import FlagImage
 from flag_pipeline.images.structure import Limits

@@ -1,4 +1,4 @@
-"""Metadata of all countries in one document, for sources that have it so: fetched once a run."""
+"""Shared metadata: one document for all countries, fetched once per run."""
 
 import asyncio
 import copy
@@ -6,31 +6,31 @@ import json
 from typing import Any
 
 from flag_pipeline.core.countries import parse_json_object
+from flag_pipeline.core.flag_source import FlagSource
 from flag_pipeline.errors import FlagNotFoundError, SourceContractError, SourceError
-from flag_pipeline.fetching.client import FetchCounter, FlagSource
+from flag_pipeline.fetching.client import FetchCounter
 from flag_pipeline.fetching.models import Validators
 
 
 class SharedMetadata:
-    """The shared document of one run. Whoever needs it first fetches it; its failure is everybody's, once."""
+    """The document of one run. If fetching it fails, all countries fail without another request."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self.forget()
 
     def forget(self) -> None:
-        """Have the document fetched again by the next country that needs it."""
+        """Fetch the document again for the next country."""
         self._names: dict[str, Any] | None = None
         self._error: SourceError | None = None
         self._codes: set[str] = set()
 
     async def document_of(self, source: FlagSource, code: str, counter: FetchCounter) -> bytes:
-        """Return what the document says about *code*, as a metadata document of its own for `parse_country`.
+        """Return the metadata of *code* as a document for `parse_country`.
 
-        Raises FlagNotFoundError when it does not have the country, else what `FlagSource.fetch` raises.
+        Raises FlagNotFoundError if it does not have the country, and the errors of `FlagSource.fetch`.
         """
         url = source.preset.metadata_url(code)
-        # All of them are in doubt if the one answer is.
         self._codes.add(code)
         async with self._lock:
             if self._names is None and self._error is None:
@@ -43,7 +43,7 @@ class SharedMetadata:
         if self._names is None or key not in self._names:
             raise FlagNotFoundError(f"{url} does not name {code}", code=code, url=url)
         name = self._names[key]
-        # What is no name is none; and to write down again what is nested as deeply as can be read may be too deep.
+        # A value that is not a string may be nested too deeply to be serialized.
         return json.dumps({"country": name if isinstance(name, str) else None, "iso_cc": code}).encode()
 
     async def _fetch(self, source: FlagSource, url: str, *, code: str, counter: FetchCounter) -> None:
@@ -51,7 +51,7 @@ class SharedMetadata:
             answer = await source.fetch(url, code=code, known=Validators(), counter=counter, codes=self._codes)
             self._names = parse_json_object(answer.content or b"", code=code, url=url)
         except FlagNotFoundError as exc:
-            # A country may be missing; the list of all countries may not.
+            # Not a missing country, because the document has all countries.
             self._error = SourceContractError(str(exc), code=code, url=url)
         except SourceError as exc:
             self._error = exc

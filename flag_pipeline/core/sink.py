@@ -24,10 +24,9 @@ from flag_pipeline.core.models import Country, FlagRecord, Miss
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.errors import ImageError, SinkError, UnusableFileError
 from flag_pipeline.images.models import FlagImage
-from flag_pipeline.stores.batch_executor import BatchExecutor, Piece, one_by_one
-from flag_pipeline.stores.checked_store import MAX_RECORD_BYTES, CheckedStore
+from flag_pipeline.stores.batch_executor import BatchExecutor, Failed, for_each
 from flag_pipeline.stores.open_store import open_store
-from flag_pipeline.stores.store import refusing
+from flag_pipeline.stores.store import MAX_RECORD_BYTES, CheckedStore, raising_sink_error
 
 if TYPE_CHECKING:
     from flag_pipeline.stores.store import Store
@@ -68,7 +67,7 @@ class FileSink:
         self.root = root
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
-        self._loads = BatchExecutor(one_by_one(self._load), self._executor, threads=threads)
+        self._loads = BatchExecutor(for_each(self._load), self._executor, threads=threads)
         self._saves = BatchExecutor(self._save_all, self._executor, threads=threads)
         # What was there on entering, and what was saved since. Who else saves a country for the first time meanwhile is
         # overwritten, as by any later run.
@@ -190,7 +189,7 @@ class FileSink:
     def _prepare(self) -> dict[str, set[str]]:
         # Here and not in __init__: a store's client takes long to import, and this is a thread of our own.
         flags_of: dict[str, set[str]] = {}
-        with refusing(self.root):
+        with raising_sink_error(self.root):
             self._store = open_store(self.root)
             self._files = CheckedStore(self._store)
             self._closing.callback(self._store.close)
@@ -200,14 +199,14 @@ class FileSink:
             self._recorded.update(name.removesuffix(".json") for name in self._store.names(RECORDS))
         return flags_of
 
-    def _save_all(self, pieces: Sequence[Piece[Callable[[], Any], Any]]) -> None:
-        with refusing(self.root), self._store.together():
-            one_by_one(call)(pieces)
+    def _save_all(self, saves: Sequence[Callable[[], Any]]) -> list[Any | Failed]:
+        with raising_sink_error(self.root), self._store.batch():
+            return for_each(call)(saves)
 
     @contextmanager
     def _alone(self, code: str) -> Iterator[None]:
         """Keep others from saving the country: where the store can, and our threads, which finish what was given up."""
-        with self._turns.setdefault(code, threading.Lock()), self._files.alone(code, record_path(code)):
+        with self._turns.setdefault(code, threading.Lock()), self._files.lock(code, record_path(code)):
             yield
 
     def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None, *, lost: bool) -> None:
@@ -217,7 +216,7 @@ class FileSink:
                 self._files.write(metadata_path(record.code), dump_country(country))
             if file is not None:
                 # The flag's name has to last before the record that tells of it.
-                self._files.push(FLAGS)
+                self._files.sync(FLAGS)
             self._files.write(record_path(record.code), dump_record(record))
             self._recorded.add(record.code)
             if file is not None:
@@ -255,7 +254,7 @@ class FileSink:
     def _drop_others(self, code: str, current: str) -> None:
         if others := self._flags_of.get(code, set()) - {current}:
             # The record has to last before the flag goes that the record before it told of.
-            self._files.push(RECORDS)
+            self._files.sync(RECORDS)
         for other in others:
             self._files.delete(other, kept=current)
         self._flags_of[code] = {current}

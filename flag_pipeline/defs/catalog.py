@@ -28,8 +28,8 @@ from flag_pipeline.defs.keys import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG
 from flag_pipeline.defs.publishing import column_schema, publish, table_preview
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.images.blocks import read_structure
 from flag_pipeline.images.features import describe_features
+from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.models import ImageFeatures
 from flag_pipeline.images.thumbnails import data_uri
 

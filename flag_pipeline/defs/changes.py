@@ -14,7 +14,7 @@ from flag_pipeline.defs.keys import CODE_VERSION, FLAG_CHANGES, FLAG_IMAGE, OWNE
 from flag_pipeline.defs.publishing import column_schema, escape_markdown, publish, table_preview
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.errors import ImageError
-from flag_pipeline.images.blocks import read_structure
+from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.thumbnails import before_and_after, data_uri
 
 NO_FLAG_CHANGED = "no_flag_changed"

@@ -16,7 +16,7 @@ from flag_pipeline.defs.catalog import show_mosaic
 from flag_pipeline.defs.keys import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS
 from flag_pipeline.defs.publishing import publish
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
-from flag_pipeline.images.blocks import read_structure
+from flag_pipeline.images.formats import read_structure
 
 # In the same run as the tables where both are requested, and after them where somebody rebuilt only those.
 TABLES_CHANGED = (

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Self
 import dagster as dg
 from pydantic import BaseModel, PrivateAttr, create_model
 
-from flag_pipeline.core.flag_source import open_source
+from flag_pipeline.core.config import SourceSettings
+from flag_pipeline.core.flag_source import FlagSource, open_source
 from flag_pipeline.core.presets import PRESETS, find_preset
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.fetching.client import FlagSource
 from flag_pipeline.images.structure import Limits
-from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, load_settings
+from flag_pipeline.settings import Settings, StoreSettings, load_settings
 from flag_pipeline.stores.open_store import is_within
 
 SOURCE_KEY, SINK_KEY = "flag_source", "file_sink"

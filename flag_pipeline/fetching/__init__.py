@@ -1,1 +1,1 @@
-"""One source over HTTP: client, limiter, circuit breaker, retry, host policy. Knows aiohttp, and nothing of flags."""
+"""HTTP client for one source: limiter, circuit breaker, retry, host policy."""

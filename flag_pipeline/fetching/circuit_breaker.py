@@ -1,15 +1,16 @@
-"""When a host that cannot be reached is given up."""
+"""Circuit breaker: stops requests to a host that cannot be reached."""
 
+import asyncio
 import math
 
-from flag_pipeline.fetching.limiter import FIRST_PAUSE_S, _now
+# The shortest pause after a failed connection.
+FIRST_PAUSE_S = 0.1
 
 
 class CircuitBreaker:
-    """Gives a host up when for *down_after_s* seconds no connection to it could be opened.
+    """Opens when no connection to the host could be opened for *down_after_s* seconds.
 
-    It goes by time, so that a server that restarts is waited for, however many requests want to reach it; and the
-    pauses that it asks for double, so that a host that is down is knocked at a few times only.
+    It measures time, not failures, so that any number of requests can wait for a server that restarts.
     """
 
     def __init__(self, *, down_after_s: float) -> None:
@@ -20,22 +21,25 @@ class CircuitBreaker:
 
     @property
     def has_answered(self) -> bool:
-        """Whether the host has answered anything at all so far."""
+        """Whether the host has answered any request."""
         return self._answered_at > -math.inf
 
-    def answered(self) -> None:
-        """Note an answer, whatever it says: the host is there."""
+    def record_answer(self) -> None:
+        """Record an answer of any status."""
         self._answered_at = _now()
         self._failing_since = math.inf
 
-    def failed(self, started_at: float) -> float:
-        """Note that an attempt begun at *started_at* got no connection; give the seconds to leave the host alone for.
+    def record_failure(self, started_at: float) -> float:
+        """Record that an attempt begun at *started_at* got no connection, and return the seconds to pause.
 
-        Opens the circuit breaker when that has gone on for too long. An attempt during which another one was answered
-        proves nothing, because that answer may have asked for the pause.
+        An attempt that began before the latest answer does not count. The pauses double.
         """
         if started_at >= self._answered_at:
             self._failing_since = min(self._failing_since, started_at)
         failing_s = _now() - self._failing_since
         self.is_open = self.is_open or failing_s >= self._down_after_s
         return min(max(FIRST_PAUSE_S, failing_s), max(0.0, self._down_after_s - failing_s))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

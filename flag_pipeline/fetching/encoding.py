@@ -1,31 +1,29 @@
-"""Content-Encoding of a response body: undone in memory, with a bound on the decoded size (RFC 9110, section 8.4)."""
+"""Content-Encoding: decompresses a response body in memory, up to a size (RFC 9110, section 8.4)."""
 
 import zlib
 
-# What requests say in Accept-Encoding. `x-gzip` is gzip's old name.
 ACCEPTED = "gzip, deflate"
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-# Compressions that were not asked for. Other words, such as `utf-8` or `aws-chunked`, are left on stored objects by
-# mistake and change no byte: the checks of the content decide.
+# Other values, such as `utf-8` or `aws-chunked`, are common mistakes on objects that are not encoded.
 _NOT_ASKED_FOR = frozenset({"br", "compress", "x-compress", "zstd", "dcb", "dcz"})
-# Each costs time, however small it is.
+# Even empty ones cost time.
 _MAX_CODINGS, _MAX_MEMBERS = 4, 100
 _RAW_WINDOW_BITS, _METHOD_MASK, _DEFLATE_METHOD = -15, 0x0F, 8
 
 
 class EncodingError(ValueError):
-    """The body is not what its Content-Encoding says."""
+    """The body does not match its Content-Encoding."""
 
 
 def max_encoded_bytes(max_bytes: int) -> int:
-    """Return how long a compressed body may be that decodes to *max_bytes*: data that does not compress grows a bit."""
+    """Return the largest compressed size of *max_bytes*."""
     return max_bytes + max_bytes // 1000 + 1024
 
 
 def decode(body: bytes, content_encoding: str, *, max_bytes: int) -> bytes:
-    """Return *body* without the codings that *content_encoding* lists, cut off after *max_bytes* + 1 bytes.
+    """Return *body* decompressed as *content_encoding* says, cut off after *max_bytes* + 1 bytes.
 
-    Raises EncodingError when the body is not what the header says, and for compressions that were not asked for.
+    Raises EncodingError when the body does not match the header, and for unsupported compressions.
     """
     codings = [name.strip().lower() for name in content_encoding.split(",")]
     if len(codings) > _MAX_CODINGS:
@@ -41,9 +39,9 @@ def decode(body: bytes, content_encoding: str, *, max_bytes: int) -> bytes:
 def _inflate(body: bytes, coding: str, *, max_bytes: int) -> bytes:
     window_bits, decoded = _WINDOW_BITS[coding], b""
     if coding == "deflate" and body and body[0] & _METHOD_MASK != _DEFLATE_METHOD:
-        # Some servers send deflate without the header of zlib.
+        # Some servers send deflate without the zlib header.
         window_bits = _RAW_WINDOW_BITS
-    # A gzip file may have several members, and padding after them.
+    # A gzip file may have several members, with padding after them.
     for _ in range(_MAX_MEMBERS):
         stream = zlib.decompressobj(window_bits)
         try:

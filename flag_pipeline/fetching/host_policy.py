@@ -1,4 +1,4 @@
-"""Where requests may go: redirects stay with the source, and a public source never leads to a private address."""
+"""Host policy: which hosts requests and redirects may go to, and protection of private addresses."""
 
 import ipaddress
 import socket
@@ -8,16 +8,16 @@ import aiohttp
 import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from flag_pipeline.fetching.redirect_hosts import parse_host
+from flag_pipeline.addresses import split_host
 
 HTTPS_PORT = 443
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # An IPv6 address of this network carries an IPv4 address in its last 32 bits (RFC 6052).
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# All that the internet routes in IPv6 (IANA, IPv6 address space). Beside it lie forms that a gateway or an old stack
-# may still lead inside: ::10.0.0.1, ::ffff:0:10.0.0.1, 64:ff9b:1::/48 of RFC 8215, fec0::/10.
+# All that the internet routes (IANA, IPv6 address space). Gateways and old stacks may route other networks to private
+# addresses: ::10.0.0.1, ::ffff:0:10.0.0.1, 64:ff9b:1::/48 of RFC 8215, fec0::/10.
 _IPV6_INTERNET = ipaddress.IPv6Network("2000::/3")
-# Python 3.11 takes these for the internet's (IANA, special-purpose address registries).
+# Python 3.11 takes these for public (IANA, special-purpose address registries).
 _SPECIAL = (
     ipaddress.ip_network("192.0.0.0/24"),
     ipaddress.ip_network("192.88.99.0/24"),
@@ -26,7 +26,7 @@ _SPECIAL = (
 
 
 def is_public_address(address: str) -> bool:
-    """Whether *address*, an IP address in text, is one that the internet routes; what IPv6 embeds is looked at."""
+    """Whether the internet routes an IP address, or the IPv4 address that it embeds."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         embedded = ip.ipv4_mapped or ip.sixtofour or (ip in _NAT64 and ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
@@ -44,18 +44,30 @@ def _literal(host: str) -> bool | None:
         return None
 
 
-class HostPolicy:
-    """The hosts that one source may talk to.
+def parse_host(entry: str) -> tuple[str, int | None]:
+    """Return the host and the port of a redirect host: `host`, which means any port, or `host:port`.
 
-    Its own host at its own port or at that of HTTPS, and the *redirect_hosts*: `host` at any port, or `host:port`.
-    Requests never go from https to http. A source that is not declared public is private when its own host has only
-    private addresses: the embedded mirror, a test's server, an intranet. Every other is public, and no private address
-    is connected to for it, whether a redirect or DNS leads there.
+    Raises ValueError for anything else, such as a URL.
+    """
+    is_bare_ipv6 = entry.count(":") > 1 and not entry.startswith("[")
+    parts = split_host(f"[{entry}]" if is_bare_ipv6 else entry)
+    if parts is None or parts[1] == 0:
+        # Not shown, because it may contain a password.
+        raise ValueError("an entry is not a host, or host:port; it is not shown, because it may hold a secret")
+    return parts[0].strip("[]"), parts[1]
+
+
+class HostPolicy:
+    """The hosts that requests for one source may go to.
+
+    These are its own host, at its own port or 443, and the *redirect_hosts*; never from https to http. Requests for a
+    public source never go to a private address, even if DNS has one. A source is public unless *is_public* is false and
+    its host has only private addresses.
 
     Attributes:
-        own_host: the source's own, as it is read.
-        own_name: the same, as it is looked up.
-        proxy_hosts: names that stand for proxies, which may have private addresses.
+        own_host: the source's host in Unicode.
+        own_name: the same in DNS.
+        proxy_hosts: proxies, which may have private addresses.
     """
 
     def __init__(
@@ -77,7 +89,7 @@ class HostPolicy:
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Send *request* once, if it may be sent: the middleware of aiohttp's session."""
+        """Send *request* if it is allowed (a middleware of aiohttp)."""
         if problem := self._problem(request.url):
             raise aiohttp.InvalidUrlRedirectClientError(request.url.origin(), problem)
         try:
@@ -85,7 +97,7 @@ class HostPolicy:
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
-            # aiohttp would send it again unasked and uncounted; retries are the policy's business alone.
+            # aiohttp would retry the original exception by itself.
             raise aiohttp.ClientConnectionError(str(exc)) from exc
         if request.url.scheme == "https" and _leads_to_http(reply):
             reply.close()
@@ -95,7 +107,7 @@ class HostPolicy:
     def _problem(self, url: yarl.URL) -> str:
         host = url.host or ""
         is_own = host == self.own_host and url.port in self._own_ports
-        # A name of another alphabet is listed as it is read, or as DNS has it.
+        # Internationalized names may be listed in both forms.
         names = {(name, port) for name in (host, url.raw_host) for port in (url.port, None)}
         if not is_own and not self._redirect_hosts & names:
             return "is not where the source may redirect to; FLAG_REDIRECT_HOSTS lists further hosts"
@@ -106,17 +118,17 @@ class HostPolicy:
 
 
 def _leads_to_http(reply: aiohttp.ClientResponse) -> bool:
-    """Whether *reply* redirects to an address without TLS."""
+    """Whether *reply* redirects to http."""
     location = reply.headers.get("Location") or reply.headers.get("URI") or ""
     try:
         return reply.status in REDIRECTS and yarl.URL(location).scheme == "http"
     except ValueError:
-        # aiohttp says what is wrong with it.
+        # aiohttp raises an error for it.
         return False
 
 
 class HostPolicyResolver(AbstractResolver):
-    """Resolves names for a *host_policy*: leaves private addresses out, and refuses a name that has no others."""
+    """Resolves names without private addresses, if the source of *host_policy* is public."""
 
     def __init__(self, host_policy: HostPolicy, resolver: AbstractResolver) -> None:
         self._policy = host_policy
@@ -125,13 +137,13 @@ class HostPolicyResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return the addresses of *host* that may be connected to."""
+        """Return the allowed addresses of *host*; raise aiohttp.InvalidUrlClientError if there are none."""
         found = await self._resolver.resolve(host, port, family)
         if host in self._policy.proxy_hosts:
             return found
         public = [result for result in found if is_public_address(result["host"])]
         if self._policy.is_public is None and host == self._policy.own_name:
-            # What the source is at first, it stays: DNS may change its mind. Behind a proxy it is not looked up here.
+            # Decided by the first lookup, because later ones may differ.
             self._policy.is_public = bool(public)
         if not self._policy.is_public:
             return found
@@ -140,5 +152,5 @@ class HostPolicyResolver(AbstractResolver):
         return public
 
     async def close(self) -> None:
-        """Close the resolver beneath."""
+        """Close the underlying resolver."""
         await self._resolver.close()

@@ -1,4 +1,4 @@
-"""What a status or an error of aiohttp means: whether it may heal, its kind, and when to ask again."""
+"""Which statuses and errors are retried, the kind of each, and Retry-After."""
 
 import email.utils
 from collections.abc import Iterator, Mapping
@@ -10,11 +10,11 @@ import aiohttp
 from flag_pipeline.errors import ErrorKind, SourceContractError, TransientSourceError
 from flag_pipeline.fetching.desync import UntrustworthyAnswerError
 from flag_pipeline.fetching.encoding import EncodingError
-from flag_pipeline.fetching.open_files import is_local_trouble
+from flag_pipeline.fetching.open_files import is_local_error
 
 SUCCESSES, SERVER_ERRORS = range(200, 300), range(500, 600)
-# Other statuses that may heal: not ready yet, the server was tired of waiting for the request, a connection that is
-# not for this host, a connection that is too young, and too many requests (RFC 9110, RFC 8470, RFC 6585).
+# Retried besides server errors: accepted but not ready, request time-out, misdirected request, too early, too many
+# requests (RFC 9110, RFC 8470, RFC 6585).
 TRANSIENT_STATUSES = {
     202: ErrorKind.THROTTLED,
     408: ErrorKind.TIMEOUT,
@@ -25,7 +25,7 @@ TRANSIENT_STATUSES = {
 
 
 def transient_kind(status: int, headers: Mapping[str, str]) -> ErrorKind | None:
-    """Return the kind of a status that may heal, None for one that lasts."""
+    """Return the error kind of a status that is retried, None for any other."""
     if status in SERVER_ERRORS:
         return ErrorKind.SERVER_ERROR
     if "Retry-After" in headers and status not in SUCCESSES:
@@ -34,10 +34,7 @@ def transient_kind(status: int, headers: Mapping[str, str]) -> ErrorKind | None:
 
 
 def parse_retry_after(value: str) -> float | None:
-    """Return the seconds that a Retry-After header asks for, None if it asks for nothing sensible.
-
-    Both forms count: seconds, and an HTTP date. Source: RFC 9110, section 10.2.3.
-    """
+    """Return the seconds of a Retry-After header, None if it is invalid (RFC 9110, section 10.2.3)."""
     if value.isascii() and value.isdigit():
         return float(value)
     try:
@@ -51,7 +48,7 @@ def parse_retry_after(value: str) -> float | None:
 
 @contextmanager
 def translating(*, code: str, url: str) -> Iterator[None]:
-    """Turn what aiohttp raises inside the block into SourceErrors, the cause chained."""
+    """Translate exceptions of aiohttp inside the block to SourceErrors, with the cause chained."""
     try:
         yield
     except TimeoutError as exc:
@@ -69,12 +66,12 @@ def translating(*, code: str, url: str) -> Iterator[None]:
         raise SourceContractError(f"{url}: {_summary(exc)}", code=code, url=url) from exc
     except aiohttp.ClientError as exc:
         kind, reason = ErrorKind.CONNECTION, f"{url}: {_summary(exc)}"
-        if is_local_trouble(exc):
+        if is_local_error(exc):
             kind, reason = ErrorKind.LOCAL, f"{reason}; raise ulimit -n, or lower FLAG_MAX_REQUESTS"
         raise _transient(kind, reason, code=code, url=url) from exc
 
 
-# Asking again will not mend these: redirects that may not be followed, what is no HTTP, a wrong certificate.
+# Not retried: forbidden redirects, responses that are not HTTP, invalid certificates.
 _LASTING = (
     aiohttp.ClientResponseError,
     aiohttp.ClientSSLError,
@@ -84,12 +81,12 @@ _LASTING = (
     aiohttp.ServerFingerprintMismatch,
     UntrustworthyAnswerError,
 )
-# No connection was opened, so that other requests would have failed too.
+# No connection could be opened, so all requests to the host fail.
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 def _limit_of(exc: TimeoutError) -> str:
-    """Name the setting whose limit was reached."""
+    """Return the setting whose limit was reached."""
     if isinstance(exc, aiohttp.ConnectionTimeoutError):
         return "FLAG_CONNECT_TIMEOUT_S"
     return (
@@ -108,5 +105,5 @@ def _summary(exc: aiohttp.ClientError) -> str:
     hint = (
         "; SSL_CERT_FILE names authorities to trust" if isinstance(exc, aiohttp.ClientConnectorCertificateError) else ""
     )
-    # Some messages quote what the server sent, at any length.
+    # Some messages quote the response, at any length.
     return (" ".join(str(exc).split())[:200] or type(exc).__name__) + hint

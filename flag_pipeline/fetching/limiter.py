@@ -1,4 +1,4 @@
-"""The limiter of one host: how many requests at once and a second, and when the host is left alone."""
+"""Limiter of the requests to one host: how many at once, how many per second, and pauses."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,59 +6,52 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 
 from aiolimiter import AsyncLimiter
 
-# The shortest time for which a host is left alone after a connection to it failed.
-FIRST_PAUSE_S = 0.1
-
 
 class RequestLimiter:
-    """Lets attempts through: few at first, more as the host answers, none while it asked for a pause.
+    """Adaptive concurrency: from *first_requests* at once up to *max_requests*, evenly spaced if *per_second* is set.
 
-    Some servers take few connections at a time (the listen backlog of Python's own `http.server` is 5), and what
-    they drop waits seconds to be sent again. So *first* requests may be under way in the beginning, and one more with
-    each answer on a connection that the host keeps open, up to *most*: twice as many with each round trip, as in TCP's
-    slow start, and each new connection beside one that has just been found to work.
-
-    Where *per_second* is given, attempts that keep the pace are that far apart.
+    Each answer on a connection that stays open allows one more request, like the slow start of TCP. Some servers accept
+    few connections at a time (the listen backlog of Python's `http.server` is 5) and drop others for seconds.
     """
 
-    def __init__(self, *, first: int, most: int, per_second: float | None = None) -> None:
-        self._most = most
-        self._width = min(first, most)
-        self._slots = asyncio.Semaphore(self._width)
+    def __init__(self, *, first_requests: int, max_requests: int, per_second: float | None = None) -> None:
+        self._max_requests = max_requests
+        self._n_slots = min(first_requests, max_requests)
+        self._slots = asyncio.Semaphore(self._n_slots)
         self._paused_until = 0.0
-        # One request a bucket: a fuller one would let as many through at once.
+        # A bucket of one request, because a larger one would allow bursts.
         pace = AsyncLimiter(1, 1 / per_second) if per_second else nullcontext()
         self._pace: AbstractAsyncContextManager[None] = pace
 
     def pause(self, pause_s: float) -> None:
-        """Hold every further attempt back for *pause_s* seconds."""
+        """Hold back all requests for *pause_s* seconds."""
         self._paused_until = max(self._paused_until, _now() + pause_s)
 
     def widen(self) -> None:
-        """Note an answer on a connection that stays open: others will not have to open one."""
-        if self._width < self._most:
-            self._width += 1
+        """Allow one more request at once, up to the maximum."""
+        if self._n_slots < self._max_requests:
+            self._n_slots += 1
             self._slots.release()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Wait for a slot and for the end of a pause; hold the slot inside the block."""
+        """Wait for a slot and hold it inside the block."""
         async with self._slots:
-            await self._pause_over()
+            await self._wait_for_pause()
             yield
 
     async def keep_pace(self) -> None:
-        """Wait until the last attempt is long enough ago, and for the end of a pause that began meanwhile."""
-        is_held_back = True
-        while is_held_back:
+        """Wait for the next turn of *per_second*."""
+        was_paused = True
+        while was_paused:
             async with self._pace:
-                # Who waited for the end of a pause waits for the pace again: else all of them would go at once.
-                is_held_back = await self._pause_over()
+                # Requests take turns after a pause too, because otherwise all are sent at once.
+                was_paused = await self._wait_for_pause()
 
-    async def _pause_over(self) -> bool:
-        """Wait for the end of a pause, and return whether there was one."""
+    async def _wait_for_pause(self) -> bool:
+        """Wait for the end of a pause; return whether there was one."""
         was_paused = False
-        # Another answer may prolong the pause while this one waits.
+        # The pause may be prolonged during the wait.
         while (wait_s := self._paused_until - _now()) > 0:
             was_paused = True
             await asyncio.sleep(wait_s)

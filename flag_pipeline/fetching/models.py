@@ -1,4 +1,4 @@
-"""The values of HTTP that others keep: validators, and what a fetch cost."""
+"""HTTP validators of a file, and the costs of fetching it."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,10 @@ from flag_pipeline import bounds
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What HTTP gave to ask "changed since?" with (RFC 9110, section 8.8); each may be empty.
+    """Validators for a conditional request (RFC 9110, section 8.8); each may be empty.
 
     Attributes:
-        received_at: when a 200 answer last brought them (aware UTC); None beside a strong ETag, which is always
-            trusted, and in records that predate the field.
+        received_at: when a 200 answer had them (aware UTC); None beside a strong ETag, and in older records.
     """
 
     etag: bounds.Validator = ""
@@ -20,19 +19,19 @@ class Validators:
 
     @property
     def are_strong(self) -> bool:
-        """Whether an equal validator means equal bytes: a strong ETag does, a date and a weak ETag do not."""
+        """Whether equal validators mean equal bytes: a strong ETag does."""
         return bool(self.etag) and not self.etag.startswith("W/")
 
 
 @dataclass(frozen=True, slots=True)
 class FetchStatistics:
-    """What one country, or a whole run, cost.
+    """The costs of one country or one run.
 
     Attributes:
-        requests: HTTP requests sent, retries and redirects included.
-        retries: requests that had to be sent again.
-        body_bytes: decoded body bytes received.
-        duration_s: wall-clock time from the first request to the stored file.
+        requests: HTTP requests, with retries and redirects.
+        retries: repeated requests.
+        body_bytes: decoded bytes received.
+        duration_s: time from the first request to the stored file.
     """
 
     requests: int = 0
@@ -42,5 +41,5 @@ class FetchStatistics:
 
     @property
     def attempts(self) -> int:
-        """How often the file that needed most tries may have been asked for."""
+        """Attempts at one file, at most."""
         return self.retries + 1

@@ -1,4 +1,4 @@
-"""The process's limit of open files: how many requests fit below it, and which errors say that it was reached."""
+"""Limit of open files: how many requests fit, and which errors mean that it was reached."""
 
 import errno
 import logging
@@ -7,21 +7,21 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# What this machine has run out of; nothing that the source or the store could do about.
+# Errors of this computer, not of the source or the store.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EIO})
-# For the store's threads, Dagster's databases, name lookups, and what is opened after the limit was looked at.
+# For the store, Dagster's databases and name lookups.
 _RESERVED = 24
 
 
-def is_local_trouble(error: BaseException) -> bool:
-    """Whether *error* says that this machine lacks files, memory or a working disk."""
+def is_local_error(error: BaseException) -> bool:
+    """Whether *error* means that this computer lacks files, memory or a working disk."""
     return isinstance(error, MemoryError) or getattr(error, "errno", None) in _EXHAUSTED
 
 
 def limit_requests(max_requests: int, *, files_per_request: int) -> int:
-    """Return how many of *max_requests* this process may have open files for: at least one.
+    """Return how many of *max_requests* this process can open files for, at least one.
 
-    Raises the soft limit of open files first, if it is too low and the hard limit allows it. Blocks.
+    Raises the soft limit up to the hard one if necessary. Blocks.
     """
     n_in_use = sum(1 for _ in Path("/dev/fd").iterdir())
     n_wanted = n_in_use + _RESERVED + max_requests * files_per_request
@@ -32,7 +32,7 @@ def limit_requests(max_requests: int, *, files_per_request: int) -> int:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     except (OSError, ValueError):
-        # macOS has one more limit, which the hard one does not show.
+        # macOS has a lower limit.
         allowed = soft
     if allowed == n_wanted:
         return max_requests

@@ -1,4 +1,4 @@
-"""Retry policy: which failures are tried again, after how long, and when to stop."""
+"""Retry policy: when a failed request is retried. `http_errors.py` says which failures are."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from flag_pipeline.errors import SourceError, TransientSourceError
-from flag_pipeline.settings import SourceSettings
+from flag_pipeline.fetching.config import HttpSettings
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
@@ -16,12 +16,12 @@ Turn = Callable[[], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    """What one attempt needs to know.
+class Attempt:
+    """One attempt.
 
     Attributes:
-        left_s: seconds that this attempt may take, because of the policy's total time.
-        last: why the attempt before failed; None on the first.
+        left_s: seconds left of the total time.
+        last: the previous attempt's error, if any.
     """
 
     left_s: float
@@ -32,9 +32,8 @@ class Try:
 class RetryPolicy:
     """Exponential back-off with full jitter, bounded by attempts and by total time.
 
-    Before attempt *n* + 1 it waits a random time up to `initial_s * 2 ** (n - 1)`, at most `max_s`; or, when the
-    server said Retry-After, exactly that long, at most `retry_after_max_s`. It gives up after `attempts` requests, or
-    when attempts and waits together would take longer than `total_s`.
+    The wait after attempt *n* is random, up to `initial_s * 2 ** (n - 1)` and at most `max_s`, or what the server sent
+    in Retry-After, at most `retry_after_max_s`. `total_s` bounds attempts and waits together.
     """
 
     attempts: int
@@ -44,8 +43,8 @@ class RetryPolicy:
     retry_after_max_s: float
 
     @classmethod
-    def from_settings(cls, settings: SourceSettings) -> "RetryPolicy":
-        """The policy that *settings* describe."""
+    def from_settings(cls, settings: HttpSettings) -> "RetryPolicy":
+        """Return the policy of *settings*."""
         return cls(
             attempts=settings.attempts,
             initial_s=settings.retry_initial_s,
@@ -55,12 +54,11 @@ class RetryPolicy:
         )
 
     async def call(
-        self, attempt: Callable[[Try], Awaitable[T]], *, turn: Turn = nullcontext, sleep: Sleep = asyncio.sleep
+        self, attempt: Callable[[Attempt], Awaitable[T]], *, turn: Turn = nullcontext, sleep: Sleep = asyncio.sleep
     ) -> T:
         """Return what *attempt* returns, calling it again while it raises TransientSourceError.
 
-        Each call waits for its *turn* and keeps it; that wait does not count, because the source is not asked then. The
-        last error leaves as it is; a SourceError has `attempts` set to the number of calls made.
+        Each call is made inside *turn*, and the wait to enter it does not count. Sets `attempts` of a SourceError.
         """
         loop, left_s, last, number = asyncio.get_running_loop(), self.total_s, None, 0
         while True:
@@ -68,7 +66,7 @@ class RetryPolicy:
             try:
                 async with turn():
                     started_at = loop.time()
-                    return await attempt(Try(left_s, last))
+                    return await attempt(Attempt(left_s, last))
             except TransientSourceError as exc:
                 last = exc.after(number)
                 wait_s = self._wait_s(exc, number)
@@ -81,7 +79,7 @@ class RetryPolicy:
             await sleep(wait_s)
 
     def obeyed_s(self, retry_after_s: float) -> float:
-        """How much of a server's Retry-After is obeyed."""
+        """Return how much of a Retry-After is obeyed."""
         return min(retry_after_s, self.retry_after_max_s)
 
     def _wait_s(self, error: TransientSourceError, number: int) -> float:

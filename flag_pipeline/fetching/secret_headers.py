@@ -1,23 +1,19 @@
-"""Request headers that a source asks for, such as a token, from FLAG_HEADERS.
-
-They are a secret: no setting of a resource, so that no run configuration, event or log has them, and no message shows a
-part of them.
-"""
+"""Secret request headers of FLAG_HEADERS, such as a token. No configuration, event, log or message contains them."""
 
 import json
-import logging
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from flag_pipeline.core.presets import PRESETS
-from flag_pipeline.errors import ConfigurationError
+import aiohttp
+import yarl
 
-logger = logging.getLogger(__name__)
+from flag_pipeline.errors import ConfigurationError
 
 HEADERS_VARIABLE = "FLAG_HEADERS"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# The client sets these itself; another value would break the connection, or what is known about the stored files.
+# The client sets these itself.
 _RESERVED = frozenset(
     "accept-encoding connection content-length expect host if-match if-modified-since if-none-match if-range "
     "if-unmodified-since keep-alive proxy-authorization proxy-connection range te trailer transfer-encoding upgrade "
@@ -25,25 +21,26 @@ _RESERVED = frozenset(
 )
 
 
-def headers_for(source: str) -> dict[str, str]:
-    """Return the headers of FLAG_HEADERS if they are meant for *source*, else none.
+class SecretHeaders:
+    """Adds *headers* to requests for *origin*, but not after a redirect to another host, port or scheme."""
 
-    They are meant for FLAG_SOURCE where that is set, and never for a preset. Raises ConfigurationError like
-    `read_headers`.
-    """
-    headers = read_headers()
-    is_meant = source not in PRESETS and os.environ.get("FLAG_SOURCE", source).rstrip("/") == source.rstrip("/")
-    if headers and not is_meant:
-        logger.warning(
-            "%s is not sent: it is for the source that FLAG_SOURCE names, and never for a preset", HEADERS_VARIABLE
-        )
-    return headers if is_meant else {}
+    def __init__(self, origin: str, headers: Mapping[str, str]) -> None:
+        self._origin = yarl.URL(origin).origin()
+        self._headers = headers
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Send *request*."""
+        if request.url.origin() == self._origin:
+            request.headers.update(self._headers)
+        return await handler(request)
 
 
 def read_headers() -> dict[str, str]:
-    """Return what FLAG_HEADERS sets, a JSON object of names and texts: `{"Authorization": "Bearer …"}`.
+    """Return the headers of FLAG_HEADERS, a JSON object of texts.
 
-    Raises ConfigurationError, which shows no part of it, for anything else.
+    Raises ConfigurationError for anything else.
     """
     text = os.environ.get(HEADERS_VARIABLE, "").strip()
     if not text:
@@ -51,7 +48,7 @@ def read_headers() -> dict[str, str]:
     try:
         pairs = json.loads(text, object_pairs_hook=list)
     except (ValueError, RecursionError):
-        # The cause would have the secret.
+        # Not chained, because the cause quotes the secret.
         raise ConfigurationError(_not_an_object()) from None
     if not text.startswith("{"):
         raise ConfigurationError(_not_an_object())

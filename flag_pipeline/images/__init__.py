@@ -1,1 +1,1 @@
-"""Image formats: structure, inspection, decoding, features, thumbnails. Knows Pillow, and nothing of flags."""
+"""Image formats, inspection, decoding, features, thumbnails and the decoder thread (Pillow; no other folder)."""

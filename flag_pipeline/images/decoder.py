@@ -1,4 +1,4 @@
-"""One thread that decodes pictures, so that the event loop goes on and no picture outlives the command."""
+"""One thread that decodes images, so that decoding does not block the event loop."""
 
 import asyncio
 import queue
@@ -10,24 +10,22 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from flag_pipeline.stores.batch_executor import Failure
-
 T = TypeVar("T")
-Piece = tuple[Callable[[], Any], "Future[Any]"]
+WorkItem = tuple[Callable[[], Any], "Future[Any]"]
 
 
 class Decoder:
-    """Runs blocking work on pictures on one thread, in the order in which it comes.
+    """Runs blocking work on one daemon thread, in order.
 
-    One thread for all, because a decoded picture takes up to 16 MB, and each thread keeps what it freed. It is a daemon
-    thread: nothing can stop a thread in the middle of a picture, so neither `close` nor the end of the process waits
-    for it. The thread starts with the first work, and ends at `close` or when nothing refers to the decoder any more.
+    One thread, because a decoded image takes up to 16 MB and each thread keeps the memory that it freed. A daemon,
+    because decoding cannot be interrupted, and neither `close` nor the end of the process should wait for it. It ends
+    at `close` or when the decoder is garbage-collected.
     """
 
     def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._items: queue.SimpleQueue[WorkItem | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._ending = weakref.finalize(self, _end, self._waiting)
+        self._finalizer = weakref.finalize(self, _end, self._items)
 
     def __enter__(self) -> Self:
         return self
@@ -38,48 +36,42 @@ class Decoder:
         self.close()
 
     def close(self) -> None:
-        """Cancel the work that waits, and end the thread after the picture that it decodes now."""
-        self._ending()
+        """Cancel waiting work, and end the thread after its current work."""
+        self._finalizer()
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Return what *work* returns, or raise what it raises. Work that its caller gave up is not begun.
-
-        Raises RuntimeError after `close`.
-        """
-        if not self._ending.alive:
+        """Return the result of *work* or raise its exception. Raises RuntimeError after `close`."""
+        if not self._finalizer.alive:
             raise RuntimeError("the decoder is closed")
         if self._thread is None:
-            thread = threading.Thread(target=_serve, args=(self._waiting,), name="flag-decoder", daemon=True)
+            thread = threading.Thread(target=_serve, args=(self._items,), name="flag-decoder", daemon=True)
             thread.start()
             self._thread = thread
         future: Future[T] = Future()
-        self._waiting.put((work, future))
+        self._items.put((work, future))
         return await asyncio.wrap_future(future)
 
 
-def _serve(waiting: "queue.SimpleQueue[Piece | None]") -> None:
-    while (piece := waiting.get()) is not None:
-        _do(*piece)
-        # Or the last picture stays in memory until the next comes.
-        del piece
+def _serve(items: "queue.SimpleQueue[WorkItem | None]") -> None:
+    while (item := items.get()) is not None:
+        _run(*item)
+        del item  # otherwise its image stays in memory until the next item
 
 
-def _do(work: Callable[[], Any], future: "Future[Any]") -> None:
+def _run(work: Callable[[], Any], future: "Future[Any]") -> None:
     if not future.set_running_or_notify_cancel():
         return
-    result = None
-    with Failure() as failure:
-        result = work()
-    # The loop of a caller that was cancelled may be closed by now.
-    with suppress(RuntimeError):
-        if failure.error is None:
-            future.set_result(result)
+    with suppress(RuntimeError):  # the event loop of a cancelled caller may be closed
+        try:
+            result = work()
+        except BaseException as exc:  # noqa: BLE001 - the caller of `run` raises it
+            future.set_exception(exc)
         else:
-            future.set_exception(failure.error)
+            future.set_result(result)
 
 
-def _end(waiting: "queue.SimpleQueue[Piece | None]") -> None:
+def _end(items: "queue.SimpleQueue[WorkItem | None]") -> None:
     with suppress(queue.Empty):
-        while (piece := waiting.get_nowait()) is not None:
-            piece[1].cancel()
-    waiting.put(None)
+        while (item := items.get_nowait()) is not None:
+            item[1].cancel()
+    items.put(None)

@@ -1,30 +1,23 @@
-"""The one place where Pillow opens a picture, and the frame of it that a browser shows at first."""
+"""Decodes images with Pillow, as browsers show them."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pkgutil import resolve_name
 
 from PIL import Image, ImageMath
-from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from flag_pipeline.errors import ImageError, LocalError
-from flag_pipeline.images.blocks import read_structure
+from flag_pipeline.images.formats import FORMATS, read_structure
 from flag_pipeline.images.structure import Structure
 
 COARSE_PX = (1280, 960)
 
-# `Image.open` would try more formats, and open a JPEG with further pictures as MPO.
-_DECODERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
-    "gif": GifImageFile,
-    "png": PngImageFile,
-    "jpeg": JpegImageFile,
-    "webp": WebPImageFile,
-}
+# `Image.open` would try other formats, and open a JPEG with further pictures as MPO. Importing all classes now keeps
+# Pillow from importing all its plugins when it saves a WebP.
+_PILLOW_CLASSES = {name: resolve_name(f"PIL.{image_format.pillow_class}") for name, image_format in FORMATS.items()}
 
-# What turns a picture upright, by EXIF's number for its orientation.
+# By EXIF orientation, the operation that turns the image upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -38,18 +31,16 @@ _TURNS = {
 
 @contextmanager
 def opened(structure: Structure) -> Iterator[Image.Image]:
-    """Open the picture inside the block; Pillow decodes when the block asks for pixels.
+    """Open the image; Pillow decodes it when the block uses its pixels.
 
-    Whatever is raised because of the picture's bytes leaves as ImageError; LocalError says that this computer has no
-    files or no memory left.
+    Raises ImageError if the image is damaged, LocalError if this computer has no open files or no memory left.
     """
     try:
-        with _DECODERS[structure.format](io.BytesIO(structure.drawing)) as image:
+        with _PILLOW_CLASSES[structure.format](io.BytesIO(structure.drawing)) as image:
             yield image
     except MemoryError as exc:
         raise LocalError("there is no memory left to decode an image") from exc
-    # The boundary of the decoder: Pillow and the libraries below raise nearly every class because of damaged bytes,
-    # warnings among them, and other classes in each version. None of it may cost another country.
+    # The boundary of the decoder: Pillow raises almost any exception for damaged bytes, other ones in each version.
     except Exception as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise LocalError(f"cannot decode an image: {exc.strerror}") from exc
@@ -61,23 +52,19 @@ def _reason(exc: Exception) -> str:
 
 
 def first_frame(content: bytes) -> Image.Image:
-    """Return the frame of a stored picture that a browser shows at first, coarsely. Blocks.
-
-    Raises ImageError when *content* is damaged.
-    """
+    """Return the frame that a browser shows first. Blocks; run it in a thread. Raises ImageError if damaged."""
     structure = read_structure(content)
     with opened(structure) as image:
         return as_shown(image, structure)
 
 
 def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
-    """Return the frame at which *image* stands as a browser shows it, in RGBA, and consume *image*.
+    """Return the current frame of *image* in RGBA, at most COARSE_PX large; *image* is changed.
 
-    A large one is made smaller, coarsely: converting or smoothing copies an image at its full size. Raises what Pillow
-    raises.
+    It is scaled before it is converted, because converting or smoothing would copy it at full size.
     """
     if getattr(image, "default_image", False):
-        # Browsers show the animation's first frame instead, if there is one.
+        # Browsers show the first frame of the animation instead of the default image.
         with suppress(EOFError):
             image.seek(1)
     full_width = image.width
@@ -85,12 +72,12 @@ def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
     picture = _with_alpha(image, structure.bits)
     box = tuple(round(edge * image.width / full_width) for edge in structure.box)
     if structure.format == "gif" and box != (0, 0, *picture.size):
-        picture = _on_nothing(picture, box)
+        picture = _clear_outside(picture, box)
     return picture.transpose(_TURNS[structure.orientation]) if structure.orientation in _TURNS else picture
 
 
-def _on_nothing(picture: Image.Image, box: tuple[int, ...]) -> Image.Image:
-    """Return the picture with nothing around *box*, where Pillow puts the first colour of the palette."""
+def _clear_outside(picture: Image.Image, box: tuple[int, ...]) -> Image.Image:
+    """Return *picture* transparent outside *box*, where Pillow paints the first colour of the palette."""
     left, top, right, bottom = box
     canvas = Image.new("RGBA", picture.size)
     canvas.paste(picture.crop((left, top, right, bottom)), (left, top))
@@ -98,10 +85,10 @@ def _on_nothing(picture: Image.Image, box: tuple[int, ...]) -> Image.Image:
 
 
 def _with_alpha(image: Image.Image, bits: int) -> Image.Image:
-    """Return *image* in RGBA; samples of other sizes than 8 *bits* are scaled, as is the colour that is no colour."""
+    """Return *image* in RGBA, with samples and the transparent colour scaled to 8 bits."""
     clear = image.info.get("transparency")
     if image.mode.startswith("I"):
-        # Pillow cuts what is above 255 to white.
+        # Pillow's own conversion turns every value above 255 white.
         deep = image.convert("I")
         grey = deep.point(lambda value: value / 256).convert("L")
         picture = grey.convert("RGBA")

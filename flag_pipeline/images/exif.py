@@ -1,4 +1,4 @@
-"""The little of TIFF that EXIF data and the index of a JPEG with several pictures need: the first directory."""
+"""Reads TIFF directories: EXIF data, and the index of a JPEG with several pictures."""
 
 import struct
 
@@ -6,7 +6,7 @@ _ORIENTATION, _SHORT = 0x0112, 3
 
 
 def orientation_of(tiff: bytes) -> int:
-    """Return how the picture is turned, as EXIF data says; damaged data say nothing, as in browsers."""
+    """Return the EXIF orientation, 1 to 8; 1 for damaged data, as in browsers."""
     order, entries = tiff_entries(tiff)
     kind, _, value = entries.get(_ORIENTATION, (0, 0, b""))
     if kind != _SHORT:
@@ -16,7 +16,7 @@ def orientation_of(tiff: bytes) -> int:
 
 
 def tiff_entries(tiff: bytes) -> tuple[str, dict[int, tuple[int, int, bytes]]]:
-    """Return the byte order, and type, count and value of each entry of the first directory, by tag."""
+    """Return the byte order, and by tag the type, count and value of each entry of the first directory."""
     order = "<" if tiff.startswith(b"II") else ">"
     try:
         (start,) = struct.unpack_from(order + "I", tiff, 4)

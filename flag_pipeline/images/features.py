@@ -1,6 +1,6 @@
-"""What a flag looks like, in numbers: dominant colours and a perceptual hash.
+"""Dominant colours and perceptual hash of an image.
 
-Each catalog takes them from the one before where the bytes are the same: what changes them needs a new version of
+A catalog copies the features of unchanged images from the catalog before. So a change of the results needs a new
 `CATALOG_SCHEMA`.
 """
 
@@ -12,13 +12,13 @@ from statistics import median
 
 from PIL import Image
 
-from flag_pipeline.images.blocks import read_structure
 from flag_pipeline.images.colours import ColourFamily, Rgb, colour_family, hex_of
 from flag_pipeline.images.decoding import as_shown, opened
+from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.models import ColourShare, ImageFeatures
 
 MAX_COLOURS = 5
-# A smaller share is the edge between two fields, softened by whoever scaled the picture.
+# Smaller shares are the blurred edges between two areas of a scaled image.
 MIN_SHARE = 0.02
 
 _PALETTE, _SAMPLE_PX, _OPAQUE = 32, (96, 96), 128
@@ -27,9 +27,9 @@ _MID_GREY = 127.5
 
 
 def describe_features(content: bytes) -> ImageFeatures:
-    """Return what the first frame of the image *content* looks like. Blocks; run it in a thread.
+    """Return the features of the first frame. Blocks; run it in a thread. Raises ImageError if damaged.
 
-    *content* is within the limits. The same bytes give the same look. Raises ImageError for a damaged one.
+    *content* is within `Limits`. The same bytes give the same features.
     """
     structure = read_structure(content)
     with opened(structure) as image:
@@ -41,17 +41,14 @@ def describe_features(content: bytes) -> ImageFeatures:
 
 
 def distance_bits(first: bytes, second: bytes) -> int:
-    """Return in how many of 64 bits the perceptual hashes of two images differ; blocks like `describe_features`.
-
-    0 for alike, about 32 for unrelated pictures.
-    """
+    """Return how many of 64 bits differ in the perceptual hashes: 0 for equal images, about 32 for unrelated ones."""
     one, other = (int(describe_features(content).phash, 16) for content in (first, second))
     return (one ^ other).bit_count()
 
 
 def _dominant_colours(picture: Image.Image) -> tuple[ColourShare, ...]:
     sample = picture.copy()
-    # Averaging pixels would invent colours that no flag has.
+    # Averaging would create colours that the image does not have.
     sample.thumbnail(_SAMPLE_PX, Image.Resampling.NEAREST)
     visible = sample.getchannel("A").point([0] * _OPAQUE + [255] * (256 - _OPAQUE))
     quantized = sample.convert("RGB").quantize(_PALETTE)
@@ -66,10 +63,7 @@ def _dominant_colours(picture: Image.Image) -> tuple[ColourShare, ...]:
 
 
 def _by_family(colours: Iterable[tuple[int, Rgb]]) -> list[tuple[int, Rgb]]:
-    """Return one colour for each family, its most frequent, with the count of them all; most frequent first.
-
-    Shades of one family are nearly always one field, softened, dithered or shaded by whoever drew the picture.
-    """
+    """Return for each family its pixel count and most frequent colour, largest count first."""
     members: dict[ColourFamily, list[tuple[int, Rgb]]] = {}
     for count, rgb in colours:
         if count:
@@ -78,17 +72,16 @@ def _by_family(colours: Iterable[tuple[int, Rgb]]) -> list[tuple[int, Rgb]]:
 
 
 def _perceptual_hash(picture: Image.Image) -> str:
-    """Return a bit for each of the 64 lowest frequencies of the picture's brightness, set where it is above the median.
+    """Return the "pHash": 64 frequencies of the discrete cosine transform, a bit each, set above the median.
 
-    This is the "pHash" idea, a discrete cosine transform of a small grey picture. The constant part has no sign to
-    speak of, so its bit says whether the picture is light or dark.
+    The first bit is set for light images, because the constant frequency is always positive.
     """
-    paper = Image.new("RGBA", picture.size, "white")
-    grey = Image.alpha_composite(paper, picture).convert("L")
+    background = Image.new("RGBA", picture.size, "white")
+    grey = Image.alpha_composite(background, picture).convert("L")
     small = grey.resize((_HASH_INPUT_PX, _HASH_INPUT_PX), Image.Resampling.BOX).tobytes()
     rows = [small[start : start + _HASH_INPUT_PX] for start in range(0, len(small), _HASH_INPUT_PX)]
     halfway = [[sum(map(mul, wave, row)) for row in rows] for wave in _waves()]
-    # Rounded, for a striped flag has frequencies that are 0 but for floating-point noise.
+    # Rounding removes floating-point noise from the zero frequencies of striped flags.
     frequencies = [round(sum(map(mul, wave, column))) for wave in _waves() for column in halfway]
     middle = median(frequencies[1:])
     bits = [sum(small) > _MID_GREY * len(small), *(frequency > middle for frequency in frequencies[1:])]

@@ -1,4 +1,4 @@
-"""From bytes that claim to be an image to a `FlagImage`: allow-listed, bounded, decoded to the last pixel."""
+"""Accepts an image: checks its format and limits, decodes every pixel and draws the thumbnail."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -6,11 +6,10 @@ from contextlib import contextmanager, suppress
 
 from PIL import Image
 
-from flag_pipeline.core.models import StoredImage
 from flag_pipeline.errors import ImageError, SourceContractError
-from flag_pipeline.images.blocks import check_end, read_structure
 from flag_pipeline.images.decoding import as_shown, first_frame, opened
-from flag_pipeline.images.models import FlagImage
+from flag_pipeline.images.formats import check_end, read_structure
+from flag_pipeline.images.models import FlagImage, StoredDescription
 from flag_pipeline.images.structure import Limits, Structure
 from flag_pipeline.images.thumbnails import data_uri, encode_small_png
 
@@ -19,15 +18,14 @@ THUMBNAIL_PX = (160, 120)
 
 
 def is_own_thumbnail(content: bytes) -> bool:
-    """Whether the flag is shown as it is: Dagster keeps thumbnails in every event, so they have to stay small."""
+    """Whether the image is small enough to be its own thumbnail, which Dagster stores in every event."""
     return len(content) <= MAX_THUMBNAIL_BYTES
 
 
 def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str], limits: Limits) -> FlagImage:
-    """Return *content* as the image that it is, after decoding all of it. Blocks; run it in a thread.
+    """Decode *content* completely and return it as an image. Blocks; run it in a thread.
 
-    The format is what the bytes say, one of *formats*. Raises SourceContractError for anything else: HTML, a truncated
-    file, more work than *limits* allow, which is known and refused before anything is decoded.
+    Raises SourceContractError if the image is not in *formats*, is damaged or exceeds *limits*.
     """
     with _contract(code=code, url=url):
         structure = _acceptable(content, formats, limits)
@@ -43,8 +41,8 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
     )
 
 
-def _size_shown(content: bytes, known: StoredImage) -> tuple[int, int]:
-    # A GIF has no EXIF data; an earlier version may have accepted blocks that are refused today.
+def _size_shown(content: bytes, known: StoredDescription) -> tuple[int, int]:
+    # A GIF has no EXIF data. An earlier version may have accepted an image that is refused now.
     if known.format != "gif":
         with suppress(ImageError):
             return read_structure(content).size_shown
@@ -53,7 +51,7 @@ def _size_shown(content: bytes, known: StoredImage) -> tuple[int, int]:
 
 @contextmanager
 def _contract(*, code: str, url: str) -> Iterator[None]:
-    """Turn ImageError inside the block into the failure of a country."""
+    """Raise ImageError from inside the block as SourceContractError."""
     try:
         yield
     except ImageError as exc:
@@ -70,7 +68,7 @@ def _acceptable(content: bytes, formats: Iterable[str], limits: Limits) -> Struc
 
 
 def _draw_thumbnail(content: bytes, structure: Structure) -> str:
-    """Decode all of the picture, and return the `data:` URI that shows it."""
+    """Decode every frame and return the thumbnail."""
     with opened(structure) as image:
         _decode(image)
         if is_own_thumbnail(content):
@@ -80,12 +78,11 @@ def _draw_thumbnail(content: bytes, structure: Structure) -> str:
     return _shrink(picture)
 
 
-def recall_image(content: bytes, known: StoredImage, *, code: str, url: str, limits: Limits) -> FlagImage:
-    """Return the image that *content* was found to be when it was stored; it still has that hash.
+def recall_image(content: bytes, known: StoredDescription, *, code: str, url: str, limits: Limits) -> FlagImage:
+    """Return the stored image *content*, whose hash was checked, as its record describes it.
 
-    Size and thumbnail are mended where an earlier version did not turn the picture upright. Nothing is decoded, except
-    for a thumbnail that a record does not have: that blocks, so run it in a thread. It raises SourceContractError if
-    the image is one that would be refused today.
+    An earlier version ignored the orientation; size and thumbnail are corrected. Decodes (and blocks) only to draw a
+    missing thumbnail. Raises SourceContractError if the image would be refused now.
     """
     width_px, height_px = _size_shown(content, known)
     kept = known.thumbnail if (width_px, height_px) == (known.width_px, known.height_px) else ""

@@ -1,4 +1,4 @@
-"""The structure of a JPEG, and of the further pictures that its index names."""
+"""Reads the structure of a JPEG."""
 
 import re
 import struct
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from flag_pipeline.errors import ImageError
+from flag_pipeline.images.byte_ranges import skip_padding, take
 from flag_pipeline.images.exif import orientation_of, tiff_entries
-from flag_pipeline.images.padding import behind_padding, part_of
 from flag_pipeline.images.structure import Structure
 
-# In the data of a scan, FF 00 is a data byte, FF D0 to FF D7 restart it, and FF FF is padding (ITU-T T.81, B.1.1).
+# In scan data, FF 00 is a data byte, FF D0 to FF D7 are restart markers and FF FF is padding (ITU-T T.81, B.1.1).
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _SOI, _EOI, _SOS, _TEM, _APP0, _APP1, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0x01, 0xE0, 0xE1, 0xE2, 0xEE
-# Sequential and progressive with Huffman codes. Browsers show nothing else, and arithmetic codes make up data without
-# end, so that their cost is in no proportion to the file's size.
+# Sequential and progressive with Huffman coding, all that browsers show. Arithmetic coding is refused because a small
+# file can decode to endless data.
 _FRAMES_SHOWN = {0xC0, 0xC1, 0xC2}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # Tables, restart interval, JFIF (APP0) and Adobe's colour model (APP14).
@@ -24,12 +24,12 @@ _MP_ENTRIES, _MP_ENTRY_BYTES = 0xB002, 16
 
 
 def read_jpeg(content: bytes) -> Structure:
-    """Return the structure of the JPEG that *content* is; `read_structure` says what is raised."""
+    """Return the structure of the JPEG *content*; `ImageFormat.read` says what is raised."""
     structure, n_further = _read_jpeg_at(content, 0)
     end = structure.size_bytes
-    # They follow each other. Where exactly, the index is often wrong about: Pillow's is from the third picture on.
+    # The offsets in the index are not used, because they are often wrong.
     for _ in range(n_further):
-        start = behind_padding(content, end)
+        start = skip_padding(content, end)
         if not content.startswith(b"\xff\xd8", start):
             break
         end = _read_jpeg_at(content, start)[0].size_bytes
@@ -37,7 +37,7 @@ def read_jpeg(content: bytes) -> Structure:
 
 
 def _read_jpeg_at(content: bytes, start: int) -> tuple[Structure, int]:
-    """Return the JPEG at *start*, and how many further pictures its index announces (CIPA DC-007)."""
+    """Return the structure of the JPEG at *start* and how many further pictures its index announces (CIPA DC-007)."""
     kept, end = [b"\xff\xd8"], start
     size, n_scans, orientation, n_further = (0, 0), 0, 1, 0
     for code, at, segment in _segments(content, start + 2):
@@ -71,7 +71,7 @@ def _read_jpeg_at(content: bytes, start: int) -> tuple[Structure, int]:
 
 
 def _segments(content: bytes, at: int) -> Iterator[tuple[int, int, bytes]]:
-    """Yield marker, place and bytes of each segment up to the end mark; those of a scan include its data."""
+    """Yield marker, offset and bytes of each segment; a scan includes its data."""
     code = 0
     while code != _EOI:
         code, start = _next_marker(content, at)
@@ -83,11 +83,11 @@ def _segments(content: bytes, at: int) -> Iterator[tuple[int, int, bytes]]:
             at += max(2, struct.unpack_from(">H", content, at)[0])
         if code == _SOS:
             _, at = _next_marker(content, at)
-        yield code, start, part_of(content, start, at - start)
+        yield code, start, take(content, start, at - start)
 
 
 def _next_marker(content: bytes, at: int) -> tuple[int, int]:
-    """Return the next marker and its place; what is between segments is skipped, as decoders do."""
+    """Return the next marker and its offset; decoders skip other bytes."""
     found = _JPEG_MARKER.search(content, at)
     if found is None:
         raise IndexError(at)

@@ -1,6 +1,7 @@
-"""The values that describe an image."""
+"""Descriptions of an image."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from flag_pipeline import bounds
 
@@ -11,7 +12,7 @@ class ColourShare:
 
     Attributes:
         hex: `#rrggbb`, lower case.
-        share: of the visible pixels, 0 to 1, with three decimals.
+        share: share of the visible pixels, 0 to 1, three decimals.
     """
 
     hex: bounds.HexColour
@@ -20,12 +21,12 @@ class ColourShare:
 
 @dataclass(frozen=True, slots=True)
 class ImageFeatures:
-    """What an image looks like, computed from its bytes.
+    """How an image looks, computed from its bytes.
 
     Attributes:
-        mode: Pillow's word for how a pixel is stored, `P` or `RGBA`.
-        colours: the dominant ones, largest share first, at most five.
-        phash: 64-bit perceptual hash in 16 hex digits; similar pictures differ in few bits.
+        mode: Pillow's pixel mode, such as `P` or `RGBA`.
+        colours: at most five, largest share first.
+        phash: 64-bit perceptual hash, 16 hex digits.
     """
 
     mode: str
@@ -36,14 +37,14 @@ class ImageFeatures:
 
 @dataclass(frozen=True, slots=True)
 class FlagImage:
-    """A whole, decoded and accepted image, still as the bytes that came.
+    """An image that was decoded completely and accepted.
 
     Attributes:
-        content: the original bytes.
-        format: `gif`, `png`, `jpeg` or `webp`.
-        width_px: as a browser shows it, with the orientation of its EXIF data applied; `height_px` likewise.
+        content: the bytes as they were received.
+        format: a name of `formats.FORMATS`.
+        width_px, height_px: as a browser shows the image, after its EXIF orientation is applied.
         sha256: lower-case hex digest of `content`.
-        thumbnail: a `data:` URI that shows it in a page, at most about 4 KB of image.
+        thumbnail: a `data:` URI for a page, at most about 4 KB of image.
     """
 
     content: bytes
@@ -52,3 +53,18 @@ class FlagImage:
     height_px: int
     sha256: str
     thumbnail: str
+
+
+class StoredDescription(Protocol):
+    """What a record states about an image; the thumbnail can be empty."""
+
+    @property
+    def format(self) -> str: ...  # noqa: D102
+    @property
+    def width_px(self) -> int: ...  # noqa: D102
+    @property
+    def height_px(self) -> int: ...  # noqa: D102
+    @property
+    def sha256(self) -> str: ...  # noqa: D102
+    @property
+    def thumbnail(self) -> str: ...  # noqa: D102

@@ -1,4 +1,4 @@
-"""How much work a picture announces to be, and the limits of it, by which it is refused before it is decoded."""
+"""The structure of an image, read without decoding, and the limits for decoding it."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,21 @@ from flag_pipeline.errors import ImageError
 Box = tuple[int, int, int, int]
 
 
-# Processor time for one picture at the default limits and the default size of a body. The slowest ones that we could
-# build take half of it: 1.0 s for a WebP of 1 MB that is nothing but code tables, 0.4 s for a JPEG of 260,000 empty
-# segments, 0.2 s for a JPEG of 4 million pixels in 100 scans and for a PNG of as many pixels of 16 bits.
+# CPU time at the default limits and body size. The slowest known images: WebP with 1 MB of code tables 1.0 s, JPEG with
+# 260,000 empty segments 0.4 s, JPEG with 4 million pixels in 100 scans or PNG with 4 million 16-bit pixels 0.2 s.
 MAX_DECODING_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most work that a picture may be; more is refused before anything is decoded.
+    """Limits of the images that are decoded; they replace a timeout, because a running decoder cannot be stopped.
 
-    Nothing can stop a decoder on its way, so this is the deadline of a picture: MAX_DECODING_S of processor time. It
-    grows in proportion to `max_pixels` x `max_scans` and to the largest body.
+    CPU time is at most MAX_DECODING_S. It grows with `max_pixels` x `max_scans` and with the size of the body.
 
     Attributes:
         max_pixels: width x height, summed over the frames.
-        max_scans: passes over a JPEG. libjpeg-turbo advises to allow about 100 (LJT-01-005); usual files have 10.
-        max_frames: each costs time, however few pixels it has.
+        max_scans: passes over a JPEG. libjpeg-turbo recommends about 100 (LJT-01-005).
+        max_frames: because frames of few pixels cost time too.
     """
 
     max_pixels: int = 4_000_000
@@ -33,19 +31,20 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What a picture's blocks say.
+    """What an image's blocks state.
 
     Attributes:
-        format: `gif`, `png`, `jpeg` or `webp`.
-        size: width and height as stored, before it is turned.
-        n_pixels: of the canvas, summed over the frames that a decoder draws.
+        format: a name of `formats.FORMATS`.
+        size: width and height as stored, before the orientation is applied.
+        n_pixels: pixels of the canvas, summed over all decoded frames.
         n_frames: frames that a browser shows.
-        size_bytes: where the picture ends, the further pictures of a JPEG's index included.
-        drawing: the blocks that draw the picture, which a decoder can read alone.
-        n_scans: passes that a decoder makes over the picture.
-        orientation: as EXIF counts it, 1 to 8; 1 is upright.
-        bits: of a sample, in a PNG.
+        size_bytes: with the further pictures of a JPEG.
+        drawing: the image without text, profiles and EXIF data, which Pillow would unpack (a PNG of 1 MB can have a
+            thousand profiles of 1 MB).
         box: left, top, right and bottom of the first frame on the canvas.
+        n_scans: passes that a decoder makes over the image.
+        orientation: EXIF orientation, 1 to 8; 1 is upright.
+        bits: bits per sample of a PNG.
     """
 
     format: str
@@ -61,12 +60,12 @@ class Structure:
 
     @property
     def size_shown(self) -> tuple[int, int]:
-        """Width and height as a browser shows it: orientations from 5 on lie on their side."""
+        """Width and height as a browser shows the image: orientations 5 to 8 swap them."""
         width, height = self.size
         return (height, width) if self.orientation >= 5 else (width, height)  # noqa: PLR2004
 
     def check(self, limits: Limits) -> None:
-        """Raise ImageError, which names the setting to raise, if the picture is more work than *limits* allow."""
+        """Raise ImageError, which names the setting, if the image exceeds *limits*."""
         width, height = self.size
         for actual, most, unit, setting in (
             (self.n_pixels, limits.max_pixels, "pixels", "FLAG_MAX_PIXELS"),

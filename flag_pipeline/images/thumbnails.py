@@ -1,8 +1,4 @@
-"""Small pictures of flags: thumbnails for a page, and a before-and-after of a change.
-
-What comes in is within the limits; ImageError says that it is damaged all the same. The same input gives the same
-bytes.
-"""
+"""Thumbnails, and before-and-after pictures, of images within `Limits`. A damaged image raises ImageError."""
 
 import base64
 import io
@@ -10,66 +6,61 @@ from contextlib import suppress
 
 from PIL import Image, ImageDraw
 
-from flag_pipeline.bounds import EXTENSIONS
 from flag_pipeline.errors import ImageError
 from flag_pipeline.images.decoding import first_frame
+from flag_pipeline.images.formats import FORMATS, format_of_file
 
 Size = tuple[int, int]
 
 _PAIR_BOX, _ARROW_PX, _INK = (132, 88), 40, "#767676"
-_FORMAT_OF = {extension: kind for kind, extension in EXTENSIONS.items()}
 
 
 def fit(content: bytes, box: Size) -> Image.Image:
-    """Return the first frame as large as it fits into *box*; small ones are enlarged by a whole factor, unblurred."""
+    """Return the first frame, scaled down or enlarged to *box*."""
     return enlarge(reduce(content, box), box)
 
 
 def reduce(content: bytes, box: Size) -> Image.Image:
-    """Return the first frame, made smaller if it does not fit into *box*."""
+    """Return the first frame, scaled down to *box* if it is larger."""
     picture = first_frame(content)
     picture.thumbnail(box, Image.Resampling.LANCZOS)
     return picture
 
 
 def enlarge(picture: Image.Image, box: Size) -> Image.Image:
-    """Return *picture* as many times larger as it fits into *box*: a whole number of times, unblurred."""
+    """Return *picture* enlarged without blur by the largest whole factor that *box* allows."""
     factor = max(1, min(box[0] // picture.width, box[1] // picture.height))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
 def encode_png(picture: Image.Image, *, colours: int = 64) -> bytes:
-    """Return the picture as a PNG of at most so many colours."""
+    """Return *picture* as a PNG of at most *colours* colours."""
     buffer = io.BytesIO()
     picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def encode_small_png(picture: Image.Image, *, max_bytes: int) -> bytes:
-    """Return the picture as a PNG of at most *max_bytes*, and make it as much smaller as that takes."""
+    """Return *picture* as a PNG of at most *max_bytes*; it is scaled down until it fits."""
     while len(png := encode_png(picture)) > max_bytes and min(picture.size) > 1:
         picture.thumbnail((picture.width * 3 // 4, picture.height * 3 // 4))
     return png
 
 
 def thumbnail_uri(content: bytes, file: str, *, box: Size, max_bytes: int, n_frames: int | None = 1) -> str:
-    """Return a `data:` URI of the flag, at most *max_bytes* of image.
-
-    A still image that is small enough goes as it is. *file* is its path, whose ending says what it is.
-    """
-    kind = _FORMAT_OF[file.rpartition(".")[2]]
+    """Return a `data:` URI of at most *max_bytes*: the image at path *file*, or a thumbnail if it is large or moves."""
     if len(content) <= max_bytes and n_frames == 1:
-        return data_uri(content, kind)
+        return data_uri(content, format_of_file(file).name)
     return data_uri(encode_small_png(fit(content, box), max_bytes=max_bytes), "png")
 
 
-def data_uri(content: bytes, kind: str) -> str:
-    """Return *content* as a `data:` URI of an image of that kind."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+def data_uri(content: bytes, format_name: str) -> str:
+    """Return *content* as a `data:` URI of an image of that format."""
+    return f"data:{FORMATS[format_name].media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def before_and_after(old: bytes | None, new: bytes | None) -> bytes:
-    """Return a PNG of two flags with an arrow between; a flag that is not kept or is damaged is a crossed frame."""
+    """Return a PNG of both images; a missing or damaged one is a crossed-out box."""
     width, height = _PAIR_BOX
     pair = Image.new("RGBA", (2 * width + _ARROW_PX, height))
     draw = ImageDraw.Draw(pair)
@@ -81,7 +72,7 @@ def before_and_after(old: bytes | None, new: bytes | None) -> bytes:
             continue
         x, y = left + (width - flag.width) // 2, (height - flag.height) // 2
         pair.paste(flag, (x, y))
-        # A white field would fade into the page.
+        # The border separates a white area from the page.
         draw.rectangle((x, y, x + flag.width - 1, y + flag.height - 1), outline=_INK)
     middle = height // 2
     draw.line((width + 10, middle, width + 30, middle), fill=_INK, width=3)

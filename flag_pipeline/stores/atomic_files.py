@@ -1,8 +1,7 @@
-"""Files on a disk that crashes, fills up and is shared: whole or not at all, and never somebody else's.
+"""Atomic file operations on a local disk, which may be full or shared, or lose its power.
 
-Everything here works in an open folder, by its descriptor: nobody can lead it elsewhere meanwhile by a link, and no
-path is looked up again for each file. Each call to the system lets go of Python's lock, which a busy program takes long
-to give back, so a file takes as few of them as it can.
+Functions take the descriptor of an open folder, so that no symbolic link can redirect them. They make few system calls,
+because each one releases the GIL, and getting it back takes long in a busy process.
 """
 
 import errno
@@ -21,18 +20,15 @@ from flag_pipeline.stores.store import too_large
 
 TEMPORARY_PREFIX = ".flag-pipeline-"
 ASIDE_PREFIX = ".set-aside-"
-# A younger temporary may belong to a run that is still writing it.
+# A younger temporary may belong to a run that is still writing.
 STALE_TEMPORARY_S = 3600.0
 
-# Together with the process's number: a forked one has these of its parent.
+# Names also contain the process ID, because a forked process inherits these values.
 _PROGRAM, _numbers = secrets.token_hex(8), count()
 
 
 def open_folder(name: str, parent: int, *, make: bool) -> int:
-    """Return a descriptor of the folder *name* in *parent*, made if need be; the entry of a new one is on the disk.
-
-    Raises SinkError when it is a symbolic link: it could lead anywhere.
-    """
+    """Return a descriptor of the folder *name*; *make* makes it durably. Raises SinkError for a symbolic link."""
     if make:
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=parent)
@@ -46,7 +42,7 @@ def open_folder(name: str, parent: int, *, make: bool) -> int:
 
 
 def make_root(root: Path) -> None:
-    """Make the folder *root* and those above it where they are missing, and push the entry of each to the disk."""
+    """Make the folder *root* and its missing parents durably."""
     if not root.is_dir():
         make_root(root.parent)
         root.mkdir(exist_ok=True)
@@ -62,13 +58,9 @@ def _is_link(name: str, folder: int) -> bool:
 
 
 def read_file(name: str, folder: int, *, max_bytes: int) -> bytes:
-    """Return the file's content.
-
-    Raises FileNotFoundError also for a link, a pipe or a device, which are never followed or read: the next file to be
-    written takes their place. Raises the error of `too_large` before anything of a larger file is read.
-    """
+    """Return the content. A symbolic link, a pipe or a device raises FileNotFoundError: the next write replaces it."""
     try:
-        # A pipe in its place would keep the open waiting for somebody to write to it.
+        # O_NONBLOCK, because opening a pipe would wait for a writer.
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder)
     except OSError as exc:
         if exc.errno in {errno.ELOOP, errno.ENXIO, errno.ENODEV}:
@@ -91,8 +83,8 @@ def read_file(name: str, folder: int, *, max_bytes: int) -> bytes:
         os.close(descriptor)
 
 
-def holds(name: str, folder: int, content: bytes) -> bool:
-    """Whether there is a file *name* of its own, no link, with exactly this content."""
+def has_content(name: str, folder: int, content: bytes) -> bool:
+    """Whether *name* is a regular file with exactly this content."""
     with suppress(FileNotFoundError):
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         return (
@@ -104,11 +96,8 @@ def holds(name: str, folder: int, content: bytes) -> bool:
 
 
 def replace_file(name: str, folder: int, content: bytes) -> None:
-    """Write beside the file, push it to the disk, and put it in place in one step.
-
-    The folder is the caller's to push: without that, a power cut can forget the new name although the content is there.
-    """
-    # Fresh randomness for each name would be a call to the system more.
+    """Write *content* to a temporary file, sync it, and rename it to *name*. The caller syncs the folder."""
+    # A counter, because random bytes would be one more system call.
     temporary = f"{TEMPORARY_PREFIX}{_PROGRAM}-{os.getpid()}-{next(_numbers)}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=folder)
     try:
@@ -126,17 +115,17 @@ def replace_file(name: str, folder: int, content: bytes) -> None:
         raise
 
 
-def set_aside(name: str, folder: int) -> str:
-    """Give what is called *name* another, hidden name, and return that; nothing in it is lost."""
+def move_aside(name: str, folder: int) -> str:
+    """Rename *name* to a hidden name in the same folder, and return that."""
     aside = f"{ASIDE_PREFIX}{secrets.token_hex(8)}"
     os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
     return aside
 
 
-def sweep_temporaries(folder: Path) -> None:
-    """Delete what runs that were killed left half written, at any depth: only our own files, only old ones."""
+def delete_stale_temporaries(folder: Path) -> None:
+    """Delete old temporaries of killed runs in *folder* and below it."""
     oldest = time.time() - STALE_TEMPORARY_S
-    # Links to folders are not followed.
+    # rglob does not follow links to folders.
     for temporary in folder.rglob(f"{TEMPORARY_PREFIX}*"):
         with suppress(FileNotFoundError):
             found = temporary.lstat()
@@ -145,10 +134,10 @@ def sweep_temporaries(folder: Path) -> None:
 
 
 @contextmanager
-def alone(descriptor: int, place: int) -> Iterator[None]:
-    """Keep other processes out of the block for the same *place*; the system frees it however the process ends."""
-    fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, place)
+def lock_byte(descriptor: int, offset: int) -> Iterator[None]:
+    """Lock the byte at *offset* against other processes; the system releases it when the process ends."""
+    fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, offset)
     try:
         yield
     finally:
-        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, place)
+        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset)

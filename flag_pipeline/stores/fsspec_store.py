@@ -5,20 +5,20 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from flag_pipeline.errors import SinkError
-from flag_pipeline.stores.store import MAX_FILE_BYTES, path_parts, too_large
+from flag_pipeline.stores.store import MAX_FILE_BYTES, split_path, too_large
 
 if TYPE_CHECKING:
     from upath import UPath
 
 
 class FsspecStore:
-    """Files below any URL that universal-pathlib opens, each written by one call of its file system."""
+    """Files below a URL. `Store` describes the methods; each file is written by one call of its file system."""
 
     def __init__(self, root: "UPath") -> None:
         self.root = root
 
     def prepare(self, folders: Iterable[str]) -> None:
-        """Make the folders, for file systems that have such."""
+        """Make *folders*, for file systems that have folders."""
         try:
             for folder in folders:
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
@@ -26,14 +26,14 @@ class FsspecStore:
             raise SinkError(f"cannot use {self.root}: it can be read, not written", path=str(self.root)) from exc
 
     def close(self) -> None:
-        """Nothing was taken."""
+        """Do nothing."""
 
-    def alone(self, code: str) -> AbstractContextManager[None]:  # noqa: ARG002 - there is no lock to take for it
-        """Let everybody in: the last one to write wins."""
+    def lock(self, key: str) -> AbstractContextManager[None]:  # noqa: ARG002 - part of `Store`
+        """Lock nothing: the last write wins."""
         return nullcontext()
 
-    def together(self) -> AbstractContextManager[None]:
-        """Each file by itself."""
+    def batch(self) -> AbstractContextManager[None]:
+        """Do nothing: each file is written separately."""
         return nullcontext()
 
     def names(self, folder: str) -> list[str]:
@@ -42,7 +42,7 @@ class FsspecStore:
         return [entry.name for entry in target.iterdir() if not entry.name.startswith(".")] if target.exists() else []
 
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-        """Return the content; of a larger file only one byte too many is read."""
+        """Return the content; at most one byte more than *max_bytes* is read."""
         with self._target(path).open("rb") as file:
             content: bytes = file.read(max_bytes + 1)
         if len(content) > max_bytes:
@@ -50,19 +50,19 @@ class FsspecStore:
         return content
 
     def write(self, path: str, content: bytes) -> None:
-        """Put *content* at *path* in one call."""
+        """Write the file in one call."""
         self._target(path).write_bytes(content)
 
-    def push(self, folder: str) -> None:
-        """When a file lasts is its file system's affair."""
+    def sync(self, folder: str) -> None:
+        """Do nothing: the file system decides when a file is durable."""
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a file."""
+        """Whether there is a file at *path*."""
         return self._target(path).exists()
 
     def delete(self, path: str, *, kept: str | None = None) -> None:  # noqa: ARG002 - two names are two files here
-        """Delete the file, if it is there."""
+        """Delete the file if it exists."""
         self._target(path).unlink(missing_ok=True)
 
     def _target(self, path: str) -> "UPath":
-        return self.root.joinpath(*path_parts(path))
+        return self.root.joinpath(*split_path(path))

@@ -1,4 +1,4 @@
-"""The places that `FLAG_STORE` can name, and which kind of store each of them is."""
+"""Opens the store that `FLAG_STORE` names: a local folder, a bucket or another URL."""
 
 import os
 import re
@@ -14,11 +14,7 @@ _NOT_PLAIN = re.compile(r"//|::|[\\%]")
 
 
 def open_store(root: str) -> Store:
-    """Return the store at *root*, a folder or a URL; nothing is read or written yet.
-
-    Raises SinkError for a bucket that the environment does not describe well enough to be opened, and for a URL that
-    nothing here can open.
-    """
+    """Return the store at *root*, a folder or a URL. Raises SinkError if no client can open it."""
     if (folder := local_folder(root)) is not None:
         return LocalFolder(folder)
     if root.partition("://")[0] in SCHEMES:
@@ -26,19 +22,15 @@ def open_store(root: str) -> Store:
     from upath import UPath
 
     try:
-        place = UPath(root)
-        # Its client is another package, which may be missing.
-        place.fs  # noqa: B018 - made on first use
+        path = UPath(root)
+        path.fs  # noqa: B018 - imports the client, a package that may be missing
     except (ImportError, ValueError) as exc:
         raise SinkError(f"cannot use {root}: {exc}", path=root) from exc
-    return FsspecStore(place)
+    return FsspecStore(path)
 
 
 def local_folder(root: str) -> Path | None:
-    """Return the folder of this machine that *root* names, as a path or as a `file://` URL; None for another URL.
-
-    universal-pathlib would not write a file of a local folder in one step.
-    """
+    """Return the folder that *root* names as a path or a `file://` URL, None for another URL."""
     if "://" not in root:
         return Path(root)
     if not root.startswith("file://"):
@@ -49,7 +41,7 @@ def local_folder(root: str) -> Path | None:
 
 
 def is_within(store: str, other: str) -> bool:
-    """Whether *store* is *other* or below it, wherever links and `..` lead. It may read the file system."""
+    """Whether *store* is *other* or below it, with symbolic links and `..` resolved. May read the file system."""
     folder, other_folder = local_folder(store), local_folder(other)
     if folder is not None and other_folder is not None:
         return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(other_folder))
@@ -58,6 +50,6 @@ def is_within(store: str, other: str) -> bool:
     path, other_path = path.rstrip("/"), other_path.rstrip("/")
     if scheme.lower() != other_scheme.lower() or not f"{path}/".startswith(f"{other_path}/"):
         return False
-    # What a client may take for something else than a name: such a URL may lead out again.
+    # A client may interpret these parts, so that the URL leads out of *other*.
     rest = path.removeprefix(other_path)
     return not any(part in {".", ".."} for part in rest.split("/")) and not _NOT_PLAIN.search(rest)

@@ -1,8 +1,7 @@
-"""A bucket as a store: one atomic put an object, through obstore, and every refusal in one line.
+"""A store in an S3 bucket, through obstore: one atomic PUT per object.
 
-Of obstore and s3fs, which universal-pathlib would take, obstore is the faster: 498 puts of 500 bytes to a server on
-loopback by four threads take 0.5 s against 3.5 s, reads 0.3 s against 3.5 s, and opening it 0.01 s against 2.1 s
-(2 cores, 2026-11-23).
+obstore is faster than s3fs, which universal-pathlib would use: 498 PUTs of 500 bytes to a server on loopback by four
+threads take 0.5 s instead of 3.5 s, GETs 0.3 s instead of 3.5 s, opening 0.01 s instead of 2.1 s (2 cores, 2026-11-23).
 """
 
 import os
@@ -14,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from flag_pipeline.addresses import aws_variable_with_secret
 from flag_pipeline.errors import SinkError
-from flag_pipeline.stores.store import MAX_FILE_BYTES, path_parts, too_large
+from flag_pipeline.stores.store import MAX_FILE_BYTES, split_path, too_large
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Store
 
 SCHEMES = frozenset({"s3", "s3a"})
-# What stands for the right to use a bucket. A machine's own role is asked for only on request: elsewhere nobody
-# answers, and a forgotten key would show as a long wait for an address that nobody configured.
+# One of these variables must be set. The role of an EC2 machine is used only on request, because on other machines a
+# forgotten key would cause a long wait for the metadata service.
 CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -30,11 +29,11 @@ CREDENTIALS = (
     "AWS_SKIP_SIGNATURE",
 )
 ROLE = "AWS_EC2_METADATA_DISABLED"
-# The only place that retries a put: what is refused here fails its country, and the healing sensor comes back to it.
+# Only the client retries. A request that still fails fails its country, which the healing sensor asks for again.
 _RETRY: "RetryConfig" = {"max_retries": 4, "retry_timeout": timedelta(seconds=20)}
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
-_SAYINGS = {
+_MESSAGES = {
     "NoSuchBucket": "there is no bucket {bucket}",
     "InvalidBucketName": "{bucket} is no name for a bucket",
     "AccessDenied": "access to bucket {bucket} is denied",
@@ -47,10 +46,7 @@ _NO_ANSWER = "HTTP error: "
 
 
 def open_bucket(url: str) -> "Bucket":
-    """Return the bucket at *url*, `s3://bucket/prefix`, as `AWS_*` environment variables describe its server.
-
-    Raises SinkError without the extra `s3`, without credentials, and for a URL or a variable that cannot be right.
-    """
+    """Return the bucket at `s3://bucket/prefix`, described by `AWS_*` variables. Raises SinkError if unusable."""
     try:
         from obstore.exceptions import BaseError
         from obstore.store import S3Store
@@ -68,7 +64,7 @@ def open_bucket(url: str) -> "Bucket":
     if not server.startswith(("http://", "https://")):
         raise SinkError(f"AWS_ENDPOINT_URL is {server!r}; it must begin with http:// or https://", path=url)
     options: ClientConfig = {
-        # obstore speaks no plain HTTP unless told so; who names such a server wants it.
+        # obstore refuses plain HTTP by default. A user who sets such an endpoint wants it.
         "allow_http": server.startswith("http://"),
         "timeout": timedelta(seconds=30),
         "connect_timeout": timedelta(seconds=5),
@@ -81,7 +77,7 @@ def open_bucket(url: str) -> "Bucket":
 
 
 class Bucket:
-    """Objects of a bucket below a prefix; see `Store` for what each method promises."""
+    """Objects of a bucket below a prefix. `Store` describes the methods."""
 
     def __init__(self, name: str, client: "S3Store", *, server: str) -> None:
         self._name = name
@@ -89,69 +85,69 @@ class Bucket:
         self._server = server
 
     def prepare(self, folders: Iterable[str]) -> None:
-        """Look into one folder; a bucket needs none, but it must be there and let itself be read."""
+        """List one folder, to check that the bucket is readable."""
         self.names(next(iter(folders)))
 
     def close(self) -> None:
-        """Nothing was taken."""
+        """Do nothing."""
 
-    def alone(self, code: str) -> AbstractContextManager[None]:  # noqa: ARG002 - there is no lock to take for it
-        """Let everybody in: objects are replaced whole, and the last one to put wins."""
+    def lock(self, key: str) -> AbstractContextManager[None]:  # noqa: ARG002 - part of `Store`
+        """Lock nothing: the last PUT wins."""
         return nullcontext()
 
-    def together(self) -> AbstractContextManager[None]:
-        """Each object lasts as soon as it is put."""
+    def batch(self) -> AbstractContextManager[None]:
+        """Do nothing: each PUT is durable."""
         return nullcontext()
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the objects in *folder*, not those of folders in it."""
+        """Return the names of the objects in *folder*, without its subfolders."""
         import obstore
 
-        with self._speaking_of(folder):
-            found = obstore.list_with_delimiter(self._client, "/".join(path_parts(folder)))
+        with self._raising_sink_error(folder):
+            found = obstore.list_with_delimiter(self._client, "/".join(split_path(folder)))
             return [entry["path"].rpartition("/")[2] for entry in found["objects"]]
 
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-        """Return the object's content; a larger one is not downloaded."""
+        """Return the content; an object of more than *max_bytes* is not downloaded."""
         import obstore
 
-        with self._speaking_of(path):
-            found = obstore.get(self._client, "/".join(path_parts(path)))
+        with self._raising_sink_error(path):
+            found = obstore.get(self._client, "/".join(split_path(path)))
             if found.meta["size"] > max_bytes:
                 raise too_large(path, max_bytes=max_bytes)
             return bytes(found.bytes())
 
     def write(self, path: str, content: bytes) -> None:
-        """Put the object, in one request however large: a reader sees the old one or the new one."""
+        """Replace the object in one request, atomically."""
         import obstore
 
-        with self._speaking_of(path):
-            obstore.put(self._client, "/".join(path_parts(path)), content, use_multipart=False)
+        with self._raising_sink_error(path):
+            obstore.put(self._client, "/".join(split_path(path)), content, use_multipart=False)
 
-    def push(self, folder: str) -> None:
-        """Each object lasts as soon as it is put."""
+    def sync(self, folder: str) -> None:
+        """Do nothing: each PUT is durable."""
 
     def exists(self, path: str) -> bool:
-        """Whether there is such an object."""
+        """Whether there is an object at *path*."""
         import obstore
 
         try:
-            with self._speaking_of(path):
-                obstore.head(self._client, "/".join(path_parts(path)))
+            with self._raising_sink_error(path):
+                obstore.head(self._client, "/".join(split_path(path)))
         except FileNotFoundError:
             return False
         return True
 
     def delete(self, path: str, *, kept: str | None = None) -> None:  # noqa: ARG002 - two names are two objects
-        """Delete the object; it is no error if it is gone."""
+        """Delete the object if it exists."""
         import obstore
 
-        with self._speaking_of(path):
-            obstore.delete(self._client, "/".join(path_parts(path)))
+        with self._raising_sink_error(path):
+            obstore.delete(self._client, "/".join(split_path(path)))
 
     @contextmanager
-    def _speaking_of(self, path: str) -> Iterator[None]:
-        """Turn what obstore raises into SinkError, but FileNotFoundError where only the object is missing."""
+    def _raising_sink_error(self, path: str) -> Iterator[None]:
+        """Raise the errors of obstore as SinkError, or as FileNotFoundError if only the object is missing."""
         from obstore.exceptions import BaseError
 
         try:
@@ -163,9 +159,9 @@ class Bucket:
             raise SinkError(f"cannot use {path} in the store: {self._reason(code, exc)}", path=path) from exc
 
     def _reason(self, code: str, error: Exception) -> str:
-        if code in _SAYINGS:
-            return _SAYINGS[code].format(bucket=self._name)
-        # Whatever kept an answer from coming: nobody listens, no such host, a connection that broke.
+        if code in _MESSAGES:
+            return _MESSAGES[code].format(bucket=self._name)
+        # There was no response: the connection was refused or dropped, or the host name is unknown.
         return f"cannot reach {self._server}" if _NO_ANSWER in str(error) else _first_line(error)
 
 
@@ -175,5 +171,5 @@ def _code_of(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    # obstore adds the server's answer to it, and its own inner state below.
+    # obstore appends the response of the server and its internal state.
     return str(error).partition("\n")[0].partition(": <?xml")[0]

@@ -5,20 +5,18 @@ answers them all. Browsers say in headers which page made a request; programs su
 Sources, read 2026-11-26: https://www.w3.org/TR/fetch-metadata/, https://www.rfc-editor.org/rfc/rfc6454.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["SameOriginMiddleware", "split_host"]
+from flag_pipeline.addresses import split_host
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\s:/?#@\[\]\\]+)(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SECURE = {"https", "wss"}
 # "none" is what a person typed. Not "same-site": that includes the other ports of this machine.
@@ -74,14 +72,6 @@ class SameOriginMiddleware:
         if parts is None:
             return False
         return _is_loopback(parts[0]) or not self.hosts.isdisjoint({parts[0], host.lower()})
-
-
-def split_host(host: str) -> tuple[str, int | None] | None:
-    """Return the name, in lower case, and the port of a Host header; None if it is not well formed."""
-    match = _HOST.fullmatch(host)
-    if match is None:
-        return None
-    return match["name"].lower(), int(match["port"]) if match["port"] else None
 
 
 def _is_loopback(name: str) -> bool:

@@ -19,7 +19,7 @@ from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.fetching.client import FlagSource, open_session
+from flag_pipeline.core.flag_source import FlagSource, open_source_session
 from flag_pipeline_tests.sweeping import sweep
 from flag_pipeline.settings import load_settings
 import PIL.Image
@@ -35,7 +35,7 @@ async def main(settings):
     async def record(outcome):
         outcomes.append(str(getattr(outcome, "kind", "saved")))
     preset = find_preset(settings.source)
-    async with open_session(preset.base_url, settings) as session, FileSink(settings.store) as sink:
+    async with open_source_session(preset.base_url, settings) as session, FileSink(settings.store) as sink:
         refresher = Refresher(FlagSource(session, preset, settings), sink)
         await sweep(iso_codes(), refresher, record, max_requests=settings.max_requests, timeout_s=600)
     return outcomes

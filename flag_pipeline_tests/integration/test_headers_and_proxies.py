@@ -1,4 +1,4 @@
-"""What a request carries and which way it takes: the source's own headers, the User-Agent, proxies, and no `.netrc`."""
+"""Request headers and proxies: FLAG_HEADERS, the User-Agent, HTTP_PROXY, and no `.netrc`."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +18,7 @@ GIF = answer(200, b"GIF")
 
 @pytest.fixture(autouse=True)
 def _no_proxies_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests may have some."""
+    """Remove the proxies of the environment that runs the tests."""
     for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -26,30 +26,30 @@ def _no_proxies_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def other_server() -> Iterator[FlagServer]:
-    """Another server, on another port of the same host."""
+    """Start another server, on another port of the same host."""
     with running_flag_server() as server:
         yield server
 
 
 @pytest.fixture
 async def proxy(flag_server: FlagServer) -> AsyncIterator[Proxy]:
-    """A proxy in front of the test's server."""
+    """Start a proxy in front of the test's server."""
     async with running_proxy(port_of(flag_server)) as proxy:
         yield proxy
 
 
 def port_of(server: FlagServer) -> int:
-    """The port that the server listens on."""
+    """Return the port of the server."""
     return int(server.url.rpartition(":")[2])
 
 
 def secret_in(server: FlagServer) -> list[bool]:
-    """Whether each request that the server got had a secret header."""
+    """Return for each request whether it had a secret header."""
     return [any(name in headers for name in SECRET) for headers in server.headers]
 
 
 async def test_own_headers_go_to_the_source(flag_server: FlagServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also after a redirect to itself, and with each retry."""
+    """The source gets them also after a redirect to itself, and with each retry."""
     monkeypatch.setenv("FLAG_HEADERS", json.dumps(SECRET))
     flag_server.script(PATH, [answer(503), answer(302, Location="/b")])
     flag_server.script("/b", [GIF])
@@ -63,7 +63,7 @@ async def test_own_headers_go_to_the_source(flag_server: FlagServer, monkeypatch
 async def test_own_headers_do_not_go_to_another_port(
     flag_server: FlagServer, other_server: FlagServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another port is another service, even of the same host."""
+    """Another port of the same host may be another service."""
     monkeypatch.setenv("FLAG_HEADERS", json.dumps(SECRET))
     flag_server.script(PATH, [answer(302, Location=f"{other_server.url}/b")])
     other_server.script("/b", [GIF])
@@ -75,7 +75,7 @@ async def test_own_headers_do_not_go_to_another_port(
 
 
 async def test_own_headers_do_not_go_to_another_host(flag_server: FlagServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And come back to the source when the other host redirects there."""
+    """The source gets them again when the other host redirects back to it."""
     monkeypatch.setenv("FLAG_HEADERS", json.dumps(SECRET))
     port = port_of(flag_server)
     flag_server.script(PATH, [answer(302, Location=f"http://cdn.example:{port}/b")])
@@ -90,7 +90,7 @@ async def test_own_headers_do_not_go_to_another_host(flag_server: FlagServer, mo
 
 
 async def test_user_agent_can_be_set(flag_server: FlagServer) -> None:
-    """Otherwise it is ours, with the version."""
+    """The default is the name of this package with its version."""
     flag_server.script(PATH, [GIF])
     async with client_of(flag_server.url) as client:
         await client.fetch()
@@ -105,7 +105,7 @@ async def test_user_agent_can_be_set(flag_server: FlagServer) -> None:
 async def test_nothing_is_taken_from_netrc(
     flag_server: FlagServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Neither for the source nor for the proxy."""
+    """Passwords of `.netrc` are sent neither to the source nor to the proxy."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine flags.example login me password hunter2\nmachine 127.0.0.1 login me password hunter2\n")
     netrc.chmod(0o600)
@@ -122,7 +122,7 @@ async def test_nothing_is_taken_from_netrc(
 async def test_proxy_of_the_environment_is_asked_if_it_is_trusted(
     flag_server: FlagServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The target's name is not looked up here, and the password is the proxy's alone."""
+    """The target's name is not looked up here, and only the proxy gets its password."""
     monkeypatch.setenv("HTTP_PROXY", f"http://me:hunter3@{proxy.address}")
     flag_server.script(PATH, [GIF])
     async with client_of("http://flags.example", Names({}), trust_proxy=True) as client:
@@ -136,7 +136,7 @@ async def test_proxy_of_the_environment_is_asked_if_it_is_trusted(
 async def test_proxy_is_left_out(
     flag_server: FlagServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, *, trust: bool, excepted: str
 ) -> None:
-    """Where it is not trusted, and for what NO_PROXY lists."""
+    """It is not used if it is not trusted, or if NO_PROXY has the host."""
     monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
     monkeypatch.setenv("NO_PROXY", excepted)
     flag_server.script(PATH, [GIF])
@@ -151,7 +151,7 @@ async def test_proxy_is_left_out(
 async def test_guard_holds_behind_a_proxy(
     flag_server: FlagServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, location: str
 ) -> None:
-    """Unlisted hosts and ports are not asked for, nor is a listed private address of a public source."""
+    """Unlisted hosts and ports are not requested, nor is a listed private address of a public source."""
     monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
     flag_server.script(PATH, [answer(302, Location=location)])
     async with client_of(
@@ -166,7 +166,7 @@ async def test_guard_holds_behind_a_proxy(
 async def test_proxy_of_a_public_source_may_have_a_private_address(
     flag_server: FlagServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Most proxies do; its name decides nothing about the source."""
+    """Most proxies have one; it does not make the source private."""
     monkeypatch.setenv("HTTP_PROXY", f"http://proxy.example:{proxy.address.rpartition(':')[2]}")
     flag_server.script(PATH, [GIF])
     names = Names({"proxy.example": ["127.0.0.1"]})
@@ -192,7 +192,7 @@ async def test_embedded_source_needs_no_proxy(monkeypatch: pytest.MonkeyPatch, f
     ],
 )
 async def test_proxy_that_opens_no_tunnel(monkeypatch: pytest.MonkeyPatch, refusal: str, kind: ErrorKind) -> None:
-    """Its status says whether that may heal, and its password is not shown."""
+    """Its status decides whether the request is retried, and its password is not shown."""
     async with running_proxy(unused_port(), refusal=refusal) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:hunter3@{proxy.address}")
         async with client_of("https://flags.example", Names({}), trust_proxy=True) as client:
@@ -205,7 +205,7 @@ async def test_proxy_that_opens_no_tunnel(monkeypatch: pytest.MonkeyPatch, refus
 
 
 async def test_proxy_that_is_down_is_the_source_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no other way to it; the proxy's address is named without the password."""
+    """No other way leads to the source; the message names the proxy without its password."""
     monkeypatch.setenv("HTTP_PROXY", f"http://me:hunter3@127.0.0.1:{unused_port()}")
     async with client_of("http://flags.example", Names({}), trust_proxy=True, source_down_s=1e-6) as client:
         failure = await client.failure()
@@ -217,7 +217,7 @@ async def test_proxy_that_is_down_is_the_source_that_is_down(monkeypatch: pytest
 
 @pytest.mark.parametrize("address", ["socks5://me:hunter3@127.0.0.1:1", "http://me:hunter3@", "http://me:hunter3@[x"])
 async def test_what_is_no_proxy_is_a_mistake_in_the_settings(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    """The line names the variable and does not show what it says."""
+    """The message names the variable and does not show its value."""
     monkeypatch.setenv("HTTP_PROXY", address)
 
     with pytest.raises(ConfigurationError, match="HTTP_PROXY is not the http") as caught:
@@ -230,7 +230,7 @@ async def test_what_is_no_proxy_is_a_mistake_in_the_settings(monkeypatch: pytest
 async def test_proxy_without_a_scheme_is_one_of_http(
     flag_server: FlagServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As other programs take it."""
+    """Other programs accept such an address too."""
     monkeypatch.setenv("HTTP_PROXY", proxy.address)
     flag_server.script(PATH, [GIF])
     async with client_of("http://flags.example", Names({}), trust_proxy=True) as client:

@@ -1,11 +1,12 @@
-"""How hard a source is asked."""
+"""Requests per second."""
 
 import time
 
 import pytest
 
+from flag_pipeline.core.flag_source import FlagSource, open_source_session
 from flag_pipeline.core.presets import find_preset
-from flag_pipeline.fetching.client import FetchCounter, FlagSource, open_session
+from flag_pipeline.fetching.client import FetchCounter
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer
@@ -13,16 +14,16 @@ from flag_pipeline_tests.flag_server import FlagServer
 
 @pytest.fixture
 def settings(flag_server: FlagServer) -> Settings:
-    """Settings that allow 20 requests a second."""
+    """Return settings that allow 20 requests per second."""
     return load_settings(source=flag_server.url, requests_per_second=20)
 
 
 async def test_requests_per_second_are_spaced(flag_server: FlagServer, settings: Settings) -> None:
-    """At 20 requests a second, five requests cannot be through before a fifth of a second has passed."""
+    """At 20 requests per second, five requests take at least a fifth of a second."""
     preset = find_preset(flag_server.url)
     started_at = time.monotonic()
 
-    async with open_session(flag_server.url, settings) as session:
+    async with open_source_session(flag_server.url, settings) as session:
         source = FlagSource(session, preset, settings)
         for code in ("CN", "FR", "IN", "US", "BR"):
             await source.fetch(preset.flag_url(code), code=code, known=Validators(), counter=FetchCounter())

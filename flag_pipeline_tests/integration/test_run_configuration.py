@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from flag_pipeline.core.config import SourceSettings
 from flag_pipeline.core.flag_source import open_source
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
@@ -18,7 +19,7 @@ from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs import flags, resources
 from flag_pipeline.defs.flags import flag_assets
 from flag_pipeline.defs.partitions import country_partitions
-from flag_pipeline.settings import Settings, SourceSettings, StoreSettings, load_settings, project_root
+from flag_pipeline.settings import Settings, StoreSettings, load_settings, project_root
 from flag_pipeline_tests.flag_server import FlagServer, running_flag_server
 
 pytestmark = pytest.mark.timeout(180)

@@ -17,9 +17,8 @@ from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.errors import ErrorKind, SinkError
 from flag_pipeline.settings import load_settings
-from flag_pipeline.stores.checked_store import MAX_RECORD_BYTES
 from flag_pipeline.stores.open_store import open_store
-from flag_pipeline.stores.store import Store
+from flag_pipeline.stores.store import MAX_RECORD_BYTES, Store
 from flag_pipeline_tests.e2e.deployment import free_port
 from flag_pipeline_tests.flag_server import FlagServer, answer
 from flag_pipeline_tests.samples import flag, gif, picture, record

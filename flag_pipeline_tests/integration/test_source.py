@@ -1,4 +1,4 @@
-"""The HTTP client against a real server that answers well, badly, late, or not at all."""
+"""The HTTP client against a real server with valid, invalid, late and missing answers."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ import pytest
 from aiohttp import client_exceptions, web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from flag_pipeline.core.flag_source import open_source
+from flag_pipeline.core.flag_source import FlagSource, open_source, open_source_session
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.errors import (
     ErrorKind,
@@ -29,7 +29,7 @@ from flag_pipeline.errors import (
     SourceError,
     TransientSourceError,
 )
-from flag_pipeline.fetching.client import FetchCounter, FlagSource, open_session
+from flag_pipeline.fetching.client import FetchCounter
 from flag_pipeline.fetching.http_errors import translating
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.settings import load_settings
@@ -38,7 +38,7 @@ from flag_pipeline_tests.flag_server import Answer, Ending, FlagServer, answer, 
 
 PATH = "/cn/cn.gif"
 NOTHING_KNOWN = Validators()
-# Short, for tests: nobody waits for a server that will not answer.
+# Short time-outs, because some test servers never answer.
 IMPATIENT = {
     "attempts": 2,
     "retry_initial_s": 0.001,
@@ -52,7 +52,7 @@ IMPATIENT = {
 
 
 class Client:
-    """A source with the test's settings, and what a fetch cost."""
+    """A source with the test's settings, and the statistics of its fetches."""
 
     def __init__(self, source: FlagSource, waits: Waits) -> None:
         self.source = source
@@ -60,12 +60,12 @@ class Client:
         self.counter = FetchCounter()
 
     async def fetch(self, path: str = PATH, known: Validators = NOTHING_KNOWN) -> bytes | None:
-        """The content of *path*, None if it is unchanged."""
+        """Return the content of *path*, None if it is unchanged."""
         url = f"{self.source.preset.base_url}{path}"
         return (await self.source.fetch(url, code="CN", known=known, counter=self.counter)).content
 
     async def failure(self, path: str = PATH) -> SourceError:
-        """The error that fetching *path* ends with."""
+        """Return the error of fetching *path*."""
         with pytest.raises(SourceError) as caught:
             await self.fetch(path)
         return caught.value
@@ -75,30 +75,30 @@ class Client:
 async def client_of(
     url: str, resolver: AbstractResolver | None = None, *, origin: str = "", **changed: Any
 ) -> AsyncIterator[Client]:
-    """A client of the source at *url*, which is served at *origin* if that is somewhere else."""
+    """Open a client of the source at *url*, which is served at *origin* if that is given."""
     settings = load_settings(**{**IMPATIENT, "source": url, **changed})
     waits = Waits()
     preset = find_preset(url)
-    async with open_session(origin or preset.base_url, settings, resolver=resolver) as session:
+    async with open_source_session(origin or preset.base_url, settings, resolver=resolver) as session:
         yield Client(FlagSource(session, preset, settings, origin=origin, sleep=waits), waits)
 
 
 @pytest.fixture
 async def client(flag_server: FlagServer) -> AsyncIterator[Client]:
-    """A client of the test's server."""
+    """Open a client of the test's server."""
     async with client_of(flag_server.url) as client:
         yield client
 
 
 def unused_port() -> int:
-    """A port of loopback on which nobody listens."""
+    """Return a loopback port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 async def test_good_answer_has_content_and_validators(client: Client, flag_server: FlagServer) -> None:
-    """With both validators it says "unchanged" next time, and no body comes."""
+    """A conditional request with both validators gets 304 without a body."""
     flag_server.script(PATH, [answer(200, b"GIF", ETag='"1"', Last_Modified="Mon, 23 Nov 2026 12:00:00 GMT")])
     url = flag_server.url + PATH
     first = await client.source.fetch(url, code="CN", known=NOTHING_KNOWN, counter=client.counter)
@@ -114,7 +114,7 @@ async def test_good_answer_has_content_and_validators(client: Client, flag_serve
 
 
 async def test_unchanged_without_having_asked_is_no_answer(client: Client, flag_server: FlagServer) -> None:
-    """There would be nothing that it could refer to."""
+    """A 304 without a conditional request is invalid."""
     flag_server.script(PATH, [answer(304)])
 
     assert isinstance(await client.failure(), SourceContractError)
@@ -124,7 +124,7 @@ async def test_unchanged_without_having_asked_is_no_answer(client: Client, flag_
 async def test_validator_that_cannot_be_sent_back_is_dropped(
     client: Client, flag_server: FlagServer, value: str
 ) -> None:
-    """It would break the record, or the next request."""
+    """Such a validator would break the record or the next request."""
     flag_server.script(PATH, [raw(head(ETag="$", Content_Length="1").replace(b"$", value.encode()) + b"x")])
     url = flag_server.url + PATH
 
@@ -135,7 +135,7 @@ async def test_validator_that_cannot_be_sent_back_is_dropped(
 
 @pytest.mark.parametrize("status", [404, 410])
 async def test_missing_flag_is_not_retried(client: Client, flag_server: FlagServer, status: int) -> None:
-    """The source says that it has none."""
+    """A 404 or 410 is final."""
     flag_server.script(PATH, [answer(status)])
 
     assert isinstance(await client.failure(), FlagNotFoundError)
@@ -144,7 +144,7 @@ async def test_missing_flag_is_not_retried(client: Client, flag_server: FlagServ
 
 @pytest.mark.parametrize("status", [201, 204, 206, 300, 301, 400, 401, 403, 418, 451])
 async def test_other_answers_are_not_retried(client: Client, flag_server: FlagServer, status: int) -> None:
-    """Asking again will not mend them."""
+    """A retry does not change these answers."""
     flag_server.script(PATH, [answer(status)])
 
     assert isinstance(await client.failure(), SourceContractError)
@@ -166,7 +166,7 @@ async def test_other_answers_are_not_retried(client: Client, flag_server: FlagSe
 async def test_busy_server_is_asked_again_and_then_given_up(
     client: Client, flag_server: FlagServer, status: int, kind: ErrorKind
 ) -> None:
-    """As often as the settings say."""
+    """The request is retried as often as the settings say."""
     flag_server.script(PATH, [answer(status)])
 
     failure = await client.failure()
@@ -176,7 +176,7 @@ async def test_busy_server_is_asked_again_and_then_given_up(
 
 
 async def test_recovered_server_costs_a_retry(client: Client, flag_server: FlagServer) -> None:
-    """503, then the file: two requests, one of them a retry."""
+    """A 503 and then the file are two requests, one of them a retry."""
     flag_server.script(PATH, [answer(503), answer(200, b"GIF")])
 
     assert await client.fetch() == b"GIF"
@@ -192,13 +192,13 @@ async def test_recovered_server_costs_a_retry(client: Client, flag_server: FlagS
         "7",
         "9" * 400,
         format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True),
-        # "-0000": a moment in UTC of which nobody says where it was.
+        # "-0000" is UTC without a known time zone.
         format_datetime((datetime.now(UTC) + timedelta(hours=1)).replace(tzinfo=None)),
     ],
     ids=["seconds", "very many seconds", "date", "date of no zone"],
 )
 async def test_server_hint_overrides_back_off(client: Client, flag_server: FlagServer, status: int, value: str) -> None:
-    """In both forms, and at most as long as the settings allow."""
+    """Both forms of Retry-After are obeyed, at most as long as the settings allow."""
     flag_server.script(PATH, [answer(status, Retry_After=value), answer(200, b"GIF")])
 
     assert await client.fetch() == b"GIF"
@@ -208,7 +208,7 @@ async def test_server_hint_overrides_back_off(client: Client, flag_server: FlagS
 
 @pytest.mark.parametrize("status", [301, 304, 400, 401, 403, 409, 413, 418, 451])
 async def test_any_status_with_a_hint_is_tried_again(client: Client, flag_server: FlagServer, status: int) -> None:
-    """The server says that a later request may be answered."""
+    """A Retry-After means that a later request may succeed."""
     flag_server.script(PATH, [answer(status, Retry_After="7"), answer(200, b"GIF")])
 
     assert await client.fetch() == b"GIF"
@@ -222,7 +222,7 @@ async def test_any_status_with_a_hint_is_tried_again(client: Client, flag_server
 async def test_hint_changes_nothing_where_the_answer_is_final(
     client: Client, flag_server: FlagServer, status: int
 ) -> None:
-    """Another success is no file, and what is gone stays gone."""
+    """Other 2xx statuses, 404 and 410 are not retried in spite of a Retry-After."""
     flag_server.script(PATH, [answer(status, Retry_After="7")])
 
     assert not (await client.failure()).kind.is_transient
@@ -230,7 +230,7 @@ async def test_hint_changes_nothing_where_the_answer_is_final(
 
 
 async def test_answer_that_a_proxy_changed_is_an_answer(client: Client, flag_server: FlagServer) -> None:
-    """203 has a body like 200; whether it is a flag is checked afterwards."""
+    """A 203 has a body like a 200, which is checked later."""
     flag_server.script(PATH, [answer(203, b"GIF", ETag='"1"')])
 
     assert await client.fetch() == b"GIF"
@@ -239,7 +239,7 @@ async def test_answer_that_a_proxy_changed_is_an_answer(client: Client, flag_ser
 class ImpatientProxy:
     """Answers the first request on each connection, and 408 to every later one, and closes none.
 
-    So does what a proxy looks like that sends 408 on idle connections: it is read as the answer to the next request.
+    It behaves like a proxy that sends 408 on idle connections, which is read as the answer to the next request.
     """
 
     def __init__(self) -> None:
@@ -261,7 +261,7 @@ class ImpatientProxy:
 
 
 async def test_408_on_a_kept_connection_is_tried_again_on_a_fresh_one() -> None:
-    """Of six connections in the pool each would answer 408; the second attempt takes none of them."""
+    """Each of the six idle connections would answer 408, so the second attempt opens a new one."""
     proxy = ImpatientProxy()
     async with await asyncio.start_server(proxy.answer, "127.0.0.1", 0) as server:
         async with client_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
@@ -276,7 +276,7 @@ async def test_408_on_a_kept_connection_is_tried_again_on_a_fresh_one() -> None:
 
 @pytest.mark.parametrize("value", ["soon", "-5", "", "1.5", "Mon, 99 Foo 2026 00:00:00 GMT"])
 async def test_senseless_hint_is_ignored(client: Client, flag_server: FlagServer, value: str) -> None:
-    """The back-off is the usual one."""
+    """The usual back-off is used instead of an invalid Retry-After."""
     flag_server.script(PATH, [answer(503, Retry_After=value), answer(200, b"GIF")])
 
     await client.fetch()
@@ -285,7 +285,7 @@ async def test_senseless_hint_is_ignored(client: Client, flag_server: FlagServer
 
 
 async def test_hint_holds_the_whole_host_back(flag_server: FlagServer) -> None:
-    """Nobody else asks before the pause is over either."""
+    """No other request is sent before the pause is over."""
     flag_server.script("/a", [answer(429, Retry_After="60"), answer(200, b"a")])
     flag_server.script("/b", [answer(200, b"b")])
     async with client_of(flag_server.url, max_requests=1, retry_after_max_s=0.3) as client:
@@ -307,7 +307,7 @@ async def test_wait_for_the_pace_is_not_held_against_a_file(flag_server: FlagSer
 
 
 async def test_hint_holds_those_back_who_wait_for_the_pace(flag_server: FlagServer) -> None:
-    """They wait until the pause is over, and go one by one then."""
+    """They wait until the pause is over, and are then sent one by one."""
     paths = ["/a", "/b", "/c"]
     for path in paths:
         flag_server.script(path, [answer(200, b"GIF")])
@@ -328,7 +328,7 @@ DRIPPING = raw(head(Content_Length="4000"), *[b"x"] * 4000, every_s=0.01)
 
 @pytest.mark.parametrize("late", [SILENT, SILENT_IN_THE_MIDDLE])
 async def test_silence_is_a_timeout(client: Client, flag_server: FlagServer, late: Answer) -> None:
-    """Before the answer or in the middle of it; it is tried again."""
+    """A silence before or inside an answer is a time-out, and is retried."""
     flag_server.script(PATH, [late, answer(200, b"GIF")])
 
     assert await client.fetch() == b"GIF"
@@ -339,7 +339,7 @@ async def test_silence_is_a_timeout(client: Client, flag_server: FlagServer, lat
 
 
 async def test_slow_drip_is_bounded_by_the_total(flag_server: FlagServer) -> None:
-    """A byte now and then never is a silence, and still it ends."""
+    """A server that sends one byte at a time is stopped by the total time-out."""
     flag_server.script(PATH, [DRIPPING])
     async with client_of(flag_server.url, timeout_s=0.3, read_timeout_s=0.2) as client:
         failure = await client.failure()
@@ -348,7 +348,7 @@ async def test_slow_drip_is_bounded_by_the_total(flag_server: FlagServer) -> Non
 
 
 async def test_no_attempt_outlives_what_is_left_of_the_total_time(flag_server: FlagServer) -> None:
-    """The first attempt may take as long as all of them together, so that there is no second one."""
+    """The first attempt may use all of the total time, so that there is no second one."""
     flag_server.script(PATH, [DRIPPING])
     async with client_of(flag_server.url, timeout_s=50, retry_total_s=0.3) as client, asyncio.timeout(20):
         failure = await client.failure()
@@ -370,7 +370,7 @@ BROKEN_CONNECTIONS = {
 
 @pytest.mark.parametrize("broken", BROKEN_CONNECTIONS.values(), ids=BROKEN_CONNECTIONS)
 async def test_broken_connection_is_tried_again(client: Client, flag_server: FlagServer, broken: Answer) -> None:
-    """By our own policy alone: as many requests arrive as are counted."""
+    """Only our policy retries: the server receives as many requests as are counted."""
     flag_server.script(PATH, [broken, answer(200, b"GIF")])
     assert await client.fetch() == b"GIF"
 
@@ -396,7 +396,7 @@ NO_HTTP = {
 
 @pytest.mark.parametrize("nonsense", NO_HTTP.values(), ids=NO_HTTP)
 async def test_what_is_no_http_is_a_broken_contract(client: Client, flag_server: FlagServer, nonsense: Answer) -> None:
-    """Once is enough, and the reason can be printed."""
+    """It is not retried, and the reason is printable."""
     flag_server.script(PATH, [nonsense])
 
     failure = await client.failure()
@@ -406,7 +406,7 @@ async def test_what_is_no_http_is_a_broken_contract(client: Client, flag_server:
 
 
 async def test_more_than_was_announced_does_not_reach_the_next_answer(client: Client, flag_server: FlagServer) -> None:
-    """What comes after the announced length belongs to nobody."""
+    """Bytes after the announced length are dropped."""
     flag_server.script(PATH, [raw(head(Content_Length="3") + b"abcHTTP/1.1 200 OK\r\n\r\nevil", then=Ending.STALL)])
     flag_server.script("/next", [answer(200, b"good")])
 
@@ -425,7 +425,7 @@ TOO_BIG = {
 
 @pytest.mark.parametrize("big", TOO_BIG.values(), ids=TOO_BIG)
 async def test_body_is_capped_as_it_comes(client: Client, flag_server: FlagServer, big: Answer) -> None:
-    """Announced or not, compressed or not; no more than a chunk beyond the cap is ever taken."""
+    """The cap holds with and without Content-Length and compression; at most one chunk more is read."""
     flag_server.script(PATH, [big])
 
     failure = await client.failure()
@@ -435,7 +435,7 @@ async def test_body_is_capped_as_it_comes(client: Client, flag_server: FlagServe
 
 
 async def test_body_of_exactly_the_cap_is_good(client: Client, flag_server: FlagServer) -> None:
-    """The cap is the largest body that is accepted; compressed, it may be announced smaller."""
+    """A body of exactly the cap is accepted, also when it is compressed."""
     flag_server.script(PATH, [answer(200, b"x" * 4096)])
     flag_server.script("/gz", [answer(200, gzip.compress(b"x" * 4096, mtime=0), Content_Encoding="gzip")])
 
@@ -453,7 +453,7 @@ ENCODED = {
 
 @pytest.mark.parametrize("encoded", ENCODED.values(), ids=ENCODED)
 async def test_encoded_body_is_decoded(client: Client, flag_server: FlagServer, encoded: Answer) -> None:
-    """What is counted is the decoded body."""
+    """The statistics count the decoded body."""
     flag_server.script(PATH, [encoded])
 
     assert await client.fetch() == b"GIF"
@@ -465,7 +465,7 @@ async def test_encoded_body_is_decoded(client: Client, flag_server: FlagServer, 
 async def test_body_that_is_not_what_its_encoding_says_is_a_broken_contract(
     client: Client, flag_server: FlagServer, coding: str
 ) -> None:
-    """Once is enough: the server would say the same again."""
+    """It is not retried, because the server would send the same again."""
     flag_server.script(PATH, [answer(200, b"GIF89a", Content_Encoding=coding)])
 
     failure = await client.failure()
@@ -475,7 +475,7 @@ async def test_body_that_is_not_what_its_encoding_says_is_a_broken_contract(
 
 
 async def test_cut_connection_in_an_encoded_body_is_tried_again(client: Client, flag_server: FlagServer) -> None:
-    """The connection is at fault, not the encoding."""
+    """The connection failed, not the encoding."""
     half = gzip.compress(b"GIF" * 100)[:20]
     flag_server.script(PATH, [raw(head(Content_Length="50", Content_Encoding="gzip") + half)])
 
@@ -483,7 +483,7 @@ async def test_cut_connection_in_an_encoded_body_is_tried_again(client: Client, 
 
 
 async def test_process_without_files_is_not_the_sources_fault(flag_server: FlagServer) -> None:
-    """The country fails with a kind that heals, and the source is not given up."""
+    """The country fails with a transient kind, and the circuit breaker stays closed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with client_of(flag_server.url, source_down_s=1e-6) as client:
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
@@ -498,7 +498,7 @@ async def test_process_without_files_is_not_the_sources_fault(flag_server: FlagS
 
 
 async def test_too_many_redirects_say_how_many_and_where_to(client: Client, flag_server: FlagServer) -> None:
-    """So that the circle can be looked at."""
+    """The message helps to find the redirect loop."""
     flag_server.script(PATH, [answer(302, Location="/cn/round-and-round.gif")])
     flag_server.script("/cn/round-and-round.gif", [answer(302, Location=PATH)])
 
@@ -508,7 +508,7 @@ async def test_too_many_redirects_say_how_many_and_where_to(client: Client, flag
 
 
 async def test_redirect_on_the_same_host_is_followed_and_counted(client: Client, flag_server: FlagServer) -> None:
-    """Each hop is a request."""
+    """Each redirect counts as a request."""
     flag_server.script(PATH, [answer(302, Location="/b")])
     flag_server.script("/b", [answer(308, Location=f"{flag_server.url}/c")])
     flag_server.script("/c", [answer(200, b"GIF")])
@@ -536,7 +536,7 @@ async def test_redirect_on_the_same_host_is_followed_and_counted(client: Client,
     ],
 )
 async def test_redirect_elsewhere_is_a_broken_contract(client: Client, flag_server: FlagServer, location: str) -> None:
-    """To another host or port, to no HTTP, to nowhere, or round in a circle: once, and no further."""
+    """Redirects to other hosts, ports and schemes, to invalid addresses and in a loop are not followed or retried."""
     flag_server.script(PATH, [answer(302, Location=location)])
 
     failure = await client.failure()
@@ -545,7 +545,7 @@ async def test_redirect_elsewhere_is_a_broken_contract(client: Client, flag_serv
 
 
 async def test_redirect_to_a_listed_host_is_followed(flag_server: FlagServer) -> None:
-    """The setting lists hosts, not ports."""
+    """An entry without a port allows every port."""
     port = flag_server.url.rpartition(":")[2]
     flag_server.script(PATH, [answer(302, Location=f"http://cdn.example:{port}/b")])
     flag_server.script("/b", [answer(200, b"GIF")])
@@ -555,7 +555,7 @@ async def test_redirect_to_a_listed_host_is_followed(flag_server: FlagServer) ->
 
 
 async def test_public_source_is_not_followed_inside(flag_server: FlagServer) -> None:
-    """DNS of a source that is known to be public says loopback: no request is made."""
+    """No request is sent if DNS has a loopback address for a public source."""
     names = Names({"www.fluentpython.com": ["127.0.0.1"]})
     async with client_of("fluentpython", names) as client:
         failure = await client.failure()
@@ -566,7 +566,7 @@ async def test_public_source_is_not_followed_inside(flag_server: FlagServer) -> 
 
 
 async def test_name_that_dns_does_not_know_is_a_connection_failure() -> None:
-    """It may be known a moment later."""
+    """An unknown name is a transient failure."""
     async with client_of("http://nowhere.example", Names({})) as client:
         failure = await client.failure()
 
@@ -575,7 +575,7 @@ async def test_name_that_dns_does_not_know_is_a_connection_failure() -> None:
 
 @pytest.mark.parametrize("names", [None, Names({})], ids=["refused", "unknown to DNS"])
 async def test_host_that_is_down_is_given_up_at_once(names: Names | None, caplog: pytest.LogCaptureFixture) -> None:
-    """Of 249 countries few ask, the rest fails at once, and one line says so."""
+    """A few of 249 countries send requests, the others fail at once, and one line is logged."""
     host = f"127.0.0.1:{unused_port()}" if names is None else "nowhere.example"
     url = f"http://{host}"
     async with client_of(url, names, source_down_s=0.5, attempts=9) as client:
@@ -585,11 +585,11 @@ async def test_host_that_is_down_is_given_up_at_once(names: Names | None, caplog
     assert kinds == {ErrorKind.SOURCE_DOWN}
     assert client.counter.statistics().requests <= 6 * 8
     assert [record.levelname for record in caplog.records] == ["ERROR"]
-    assert "cannot be reached; nothing more is asked of it" in caplog.text
+    assert "cannot be reached; no more requests are sent to it" in caplog.text
 
 
 async def test_who_waits_for_the_pace_learns_that_the_host_is_down() -> None:
-    """One request is sent; the one behind it sends none after all, and the rest does not even wait for the pace."""
+    """One request is sent; the next one is cancelled, and the others do not wait for the pace."""
     url = f"http://127.0.0.1:{unused_port()}"
     async with client_of(url, source_down_s=1e-6, max_requests=2, requests_per_second=2) as client:
         failures = await asyncio.gather(*[client.failure(f"/{number}") for number in range(249)])
@@ -599,7 +599,7 @@ async def test_who_waits_for_the_pace_learns_that_the_host_is_down() -> None:
 
 
 async def test_host_that_never_answers_is_given_up_too(flag_server: FlagServer) -> None:
-    """It takes connections and says nothing, to anybody: that is down as well."""
+    """A host that accepts connections but answers no request is down too."""
     for number in range(40):
         flag_server.script(f"/{number}", [SILENT])
     async with client_of(flag_server.url, source_down_s=0.1) as client:
@@ -610,7 +610,7 @@ async def test_host_that_never_answers_is_given_up_too(flag_server: FlagServer) 
 
 
 async def test_one_silent_file_is_not_a_host_that_is_down(flag_server: FlagServer) -> None:
-    """Once it has answered somebody, a silence is that file's own."""
+    """After the host has answered once, a time-out concerns one file."""
     flag_server.script(PATH, [SILENT])
     flag_server.script("/good", [answer(200, b"GIF")])
     async with client_of(flag_server.url, source_down_s=0.01) as client:
@@ -621,7 +621,7 @@ async def test_one_silent_file_is_not_a_host_that_is_down(flag_server: FlagServe
 
 
 class LateNames(Names):
-    """Says nothing until *is_late* is set; then that it does not know the name, and knows it from there on."""
+    """Waits until *is_late* is set, fails to resolve the name once, and resolves it from then on."""
 
     def __init__(self, addresses: dict[str, list[str]]) -> None:
         super().__init__(addresses)
@@ -640,7 +640,7 @@ class LateNames(Names):
 
 
 async def test_host_that_asked_to_be_left_alone_is_not_down(flag_server: FlagServer) -> None:
-    """One finds no connection while the others wait as the host told them to: nobody else could be answered."""
+    """One connection fails while the others obey a Retry-After, so that no answer was possible."""
     port = flag_server.url.rpartition(":")[2]
     flag_server.script(PATH, [answer(302, Location=f"http://cdn.example:{port}/b")])
     flag_server.script("/b", [answer(200, b"GIF")])
@@ -659,7 +659,7 @@ async def test_host_that_asked_to_be_left_alone_is_not_down(flag_server: FlagSer
 
 
 async def test_restarting_server_is_waited_for() -> None:
-    """A refused connection is no verdict: the server comes, and everything arrives."""
+    """After refused connections the server starts, and all files arrive."""
     port = unused_port()
 
     async def hello(_request: web.BaseRequest) -> web.Response:
@@ -677,7 +677,7 @@ async def test_restarting_server_is_waited_for() -> None:
 
 
 class ShortBacklog:
-    """A server that takes one connection a request, as Python's own does, and notes how many wait for it at once."""
+    """A server with one request per connection, like Python's own, which counts waiting connections."""
 
     def __init__(self) -> None:
         self.waiting = 0
@@ -685,7 +685,7 @@ class ShortBacklog:
         self.url = ""
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Let every connection that is already under way come before answering."""
+        """Answer after all pending connections have arrived."""
         self.waiting += 1
         for _ in range(20):
             await asyncio.sleep(0)
@@ -704,7 +704,7 @@ class ShortBacklog:
 
 
 async def test_short_listen_backlog_is_not_overrun() -> None:
-    """At default settings six connections at most wait for their answer, also after failures."""
+    """With default settings at most six connections wait for an answer, also after failures."""
     server = ShortBacklog()
     patient: dict[str, Any] = {"timeout_s": 50, "connect_timeout_s": 50, "read_timeout_s": 50}
     async with server.serving() as url, client_of(url, **patient) as client:
@@ -714,7 +714,7 @@ async def test_short_listen_backlog_is_not_overrun() -> None:
 
 
 async def test_requests_at_once_are_bounded(flag_server: FlagServer) -> None:
-    """However many countries wait, and although the server keeps its connections open."""
+    """The limit holds for any number of countries, although the server keeps connections open."""
     under_way = peak = n_answered = 0
     full = asyncio.Event()
 
@@ -725,7 +725,7 @@ async def test_requests_at_once_are_bounded(flag_server: FlagServer) -> None:
         if under_way == 10:
             full.set()
         if n_answered >= 60:
-            # By now ten may come; an eleventh would come meanwhile.
+            # Ten are allowed; an eleventh would arrive during this wait.
             await full.wait()
         for _ in range(20):
             await asyncio.sleep(0)
@@ -743,7 +743,7 @@ async def test_requests_at_once_are_bounded(flag_server: FlagServer) -> None:
 async def test_requests_at_once_are_bounded_by_the_open_files(
     flag_server: FlagServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that may open none more sends one request after the other."""
+    """A process that can open no more files sends one request after the other."""
     monkeypatch.setattr(resource, "getrlimit", lambda _what: (1, 1))
     monkeypatch.setattr(resource, "setrlimit", lambda _what, _limits: None)
     async with open_source(load_settings(source=flag_server.url, store="memory://unused")) as source:
@@ -801,7 +801,7 @@ MAPPED: dict[str, tuple[ErrorKind, Callable[[], BaseException]]] = {
 
 
 def test_every_error_of_aiohttp_is_mapped() -> None:
-    """A release that brings another one makes this fail, so that somebody decides whether it may heal."""
+    """A new exception class in aiohttp fails this test until it is mapped."""
     exported = {
         name
         for name, value in vars(client_exceptions).items()
@@ -813,7 +813,7 @@ def test_every_error_of_aiohttp_is_mapped() -> None:
 
 @pytest.mark.parametrize(("kind", "make"), MAPPED.values(), ids=MAPPED)
 def test_error_of_aiohttp_becomes_ours(kind: ErrorKind, make: Callable[[], BaseException]) -> None:
-    """Timeouts and connections may heal, everything else lasts; the cause is chained."""
+    """Time-outs and connection errors are transient, all others are not; the cause is chained."""
     error = make()
 
     with pytest.raises(SourceError) as caught, translating(code="CN", url="u"):
@@ -825,7 +825,7 @@ def test_error_of_aiohttp_becomes_ours(kind: ErrorKind, make: Callable[[], BaseE
 
 
 def test_total_time_out_becomes_ours() -> None:
-    """It is one of asyncio's own."""
+    """The total time-out raises asyncio's TimeoutError."""
     with pytest.raises(TransientSourceError) as caught, translating(code="CN", url="u"):
         raise TimeoutError
 
@@ -833,5 +833,5 @@ def test_total_time_out_becomes_ours() -> None:
 
 
 def test_down_source_is_not_retried() -> None:
-    """The retry policy asks again for transient errors alone."""
+    """Only transient errors are retried."""
     assert not issubclass(SourceDownError, TransientSourceError)

@@ -1,8 +1,8 @@
-"""Addresses that may hold a secret, in every shape that a mistyped one can take."""
+"""Addresses: hosts with ports, and which addresses may hold a secret."""
 
 import pytest
 
-from flag_pipeline.addresses import aws_variable_with_secret, may_hold_secret, store_may_hold_secret
+from flag_pipeline.addresses import aws_variable_with_secret, may_hold_secret, split_host, store_may_hold_secret
 
 WITH_SECRET = [
     "https://user:hunter2@x",
@@ -58,3 +58,11 @@ def test_variable_of_the_bucket_client_with_a_secret_is_named(monkeypatch: pytes
     monkeypatch.setenv(name, "http://user:hunter2@127.0.0.1:8333")
 
     assert aws_variable_with_secret() == name
+
+
+def test_host_with_port() -> None:
+    """A host is a name or an address in brackets, in any case, with or without a valid port."""
+    assert split_host("[::1]:80") == ("[::1]", 80)
+    assert split_host("A") == ("a", None)
+    assert split_host("a:b") is None
+    assert split_host("a:65536") is None

@@ -1,4 +1,4 @@
-"""Settings: names, limits, and one clear line for a mistake."""
+"""Settings: names, limits, and error messages."""
 
 import os
 import traceback
@@ -11,7 +11,7 @@ from flag_pipeline.settings import Settings, dagster_home, load_settings, projec
 
 
 def test_defaults_need_nothing() -> None:
-    """Without any setting the embedded source is stored in `data/`."""
+    """By default the embedded source is stored in `data/`."""
     settings = load_settings()
 
     assert settings.source == "embedded"
@@ -19,7 +19,7 @@ def test_defaults_need_nothing() -> None:
 
 
 def test_environment_sets_and_arguments_win(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`FLAG_*` variables are read, a given value goes before them, and None is not given."""
+    """`FLAG_*` variables are read, and arguments that are not None override them."""
     monkeypatch.setenv("FLAG_MAX_REQUESTS", "7")
     monkeypatch.setenv("FLAG_ATTEMPTS", "3")
     monkeypatch.setenv("FLAG_EXTRA_CODES", "xk, EU,")
@@ -68,7 +68,7 @@ SECRET = "hunter2"  # noqa: S105 - made up
 def test_secret_in_an_address_is_refused_and_not_shown(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, given_as: str
 ) -> None:
-    """The line names the setting and says why; neither it nor any error behind it shows the secret."""
+    """The message names the setting and the reason; neither it nor a chained error shows the secret."""
     if given_as == "variable":
         monkeypatch.setenv(f"FLAG_{name.upper()}", value)
     with pytest.raises(ConfigurationError, match=f"FLAG_{name.upper()}: .*not shown.*secret") as caught:
@@ -78,7 +78,7 @@ def test_secret_in_an_address_is_refused_and_not_shown(
 
 
 def test_secret_in_the_address_of_a_bucket_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the store is, because run configuration may name another one."""
+    """It is refused for any store, because run configuration may name another one."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:{SECRET}@127.0.0.1:8333")
 
     with pytest.raises(ConfigurationError, match=r"AWS_ENDPOINT_URL: .*not shown.*secret") as caught:
@@ -89,7 +89,7 @@ def test_secret_in_the_address_of_a_bucket_server_is_refused(monkeypatch: pytest
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Each setting keeps its default, which is what a template with an empty value wants."""
+    """Each setting keeps its default if its variable is empty, as in a template."""
     unset = load_settings()
     monkeypatch.setenv(f"FLAG_{name.upper()}", "")
 
@@ -98,13 +98,13 @@ def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, name: s
 
 @pytest.mark.parametrize("store", ["", " ", "a\0b", "~no-such-user/flags"])
 def test_store_that_names_no_place_is_one_line(store: str) -> None:
-    """An empty option, which would be the checkout, a null character, and the home of a user that there is not."""
+    """An empty option, a null character and the home folder of a missing user are refused."""
     with pytest.raises(ConfigurationError, match=r"FLAG_STORE: .*name a"):
         load_settings(store=store)
 
 
 def test_empty_dagster_home_counts_as_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The instance is in `dagster_home/` of the current folder, where there is no checkout."""
+    """Without a checkout the instance is in `dagster_home/` of the current folder."""
     monkeypatch.setattr("flag_pipeline.settings.project_root", lambda: tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", "")
 
@@ -124,7 +124,7 @@ def test_empty_dagster_home_counts_as_unset(monkeypatch: pytest.MonkeyPatch, tmp
 def test_mistyped_variable_is_an_error_that_names_the_setting(
     monkeypatch: pytest.MonkeyPatch, name: str, meant: str
 ) -> None:
-    """Ignored, it would fetch from another source or store somewhere else than its user wants."""
+    """If it were ignored, another source or store than the user's would be used."""
     monkeypatch.setenv(name, "x")
 
     with pytest.raises(ConfigurationError, match=f"{name} is not a setting; did you mean {meant}[?]"):
@@ -132,7 +132,7 @@ def test_mistyped_variable_is_an_error_that_names_the_setting(
 
 
 def test_unknown_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """It may be another program's; its value is not shown, and an empty one counts as unset."""
+    """It may belong to another program; its value is not shown, and an empty one counts as unset."""
     monkeypatch.setenv("FLAG_POLE_HEIGHT", SECRET)
     monkeypatch.setenv("FLAG_POLE_WIDTH", "")
     monkeypatch.setenv("FLAG_SORCE", "")
@@ -143,7 +143,7 @@ def test_unknown_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: 
 
 
 def test_settings_know_what_was_given_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arguments are given, variables are not."""
+    """Arguments are listed as given, and variables are not."""
     monkeypatch.setenv("FLAG_ATTEMPTS", "3")
 
     assert load_settings(source="flagcdn", store=None).given == {"source"}
@@ -151,13 +151,13 @@ def test_settings_know_what_was_given_to_them(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_store_may_be_a_url_or_a_folder_of_the_user() -> None:
-    """A URL stays as it is, `~` is the home folder."""
+    """A URL stays unchanged, and `~` is the home folder."""
     assert load_settings(store="memory://flags").store == "memory://flags"
     assert load_settings(store="~/flags").store == str(Path.home() / "flags")
 
 
 def test_dagster_home_is_made_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """`DAGSTER_HOME` wins, and the folder exists afterwards."""
+    """`DAGSTER_HOME` names the folder, which exists afterwards."""
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
 
     assert dagster_home() == tmp_path / "home"
@@ -165,7 +165,7 @@ def test_dagster_home_is_made_where_the_environment_says(monkeypatch: pytest.Mon
 
 
 def test_dagster_home_may_be_below_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With a `~`, which is expanded for whoever reads the variable afterwards."""
+    """A `~` is expanded in the variable too."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DAGSTER_HOME", "~/home")
 
@@ -174,7 +174,7 @@ def test_dagster_home_may_be_below_the_users_own(monkeypatch: pytest.MonkeyPatch
 
 
 def test_dagster_home_is_an_absolute_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative one, which Dagster refuses, is one line to the user."""
+    """A relative path, which Dagster refuses, is reported in one line."""
     monkeypatch.setenv("DAGSTER_HOME", "home")
 
     with pytest.raises(ConfigurationError, match="DAGSTER_HOME must be an absolute path: home"):
@@ -183,7 +183,7 @@ def test_dagster_home_is_an_absolute_path(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("hosts", ["cdn.example", "cdn.example:8080, other.example", "[::1]:80", "::1", "10.0.0.1:1"])
 def test_redirect_hosts_are_hosts_with_or_without_a_port(hosts: str) -> None:
-    """A name, an address of either kind, and a list of them."""
+    """Names, IPv4 and IPv6 addresses and lists of them are accepted."""
     assert len(load_settings(redirect_hosts=hosts).redirect_hosts) == hosts.count(",") + 1
 
 
@@ -192,6 +192,6 @@ def test_redirect_hosts_are_hosts_with_or_without_a_port(hosts: str) -> None:
     ["https://cdn.example", "cdn.example/x", "cdn.example:http", "cdn.example:99999", ":80", "[::1", "a:", "u@a"],
 )
 def test_redirect_host_that_is_none_is_refused(entry: str) -> None:
-    """It would never match."""
+    """An entry that can never match is refused."""
     with pytest.raises(ConfigurationError, match="FLAG_REDIRECT_HOSTS: an entry is not a host, or host:port"):
         load_settings(redirect_hosts=entry)

@@ -41,21 +41,21 @@ def test_body_is_decoded_as_its_header_says(body: bytes, coding: str) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "identity, gzip"])
 @pytest.mark.parametrize("body", [BODY, b"", b"\x1f\x8b", b"{}", b"<html>"])
 def test_body_that_is_not_what_its_header_says_is_refused(body: bytes, coding: str) -> None:
-    """An empty body is no compressed one either."""
+    """The body does not match its header; this includes an empty body."""
     with pytest.raises(EncodingError, match=r"Content-Encoding|cut short"):
         decode(body, coding, max_bytes=1000)
 
 
 @pytest.mark.parametrize(("body", "coding"), [(GZIP, "gzip"), (DEFLATE, "deflate"), (RAW_DEFLATE, "deflate")])
 def test_compressed_body_without_its_end_is_refused(body: bytes, coding: str) -> None:
-    """Wherever it is cut."""
+    """A compressed body that was cut anywhere is refused."""
     for end in range(1, len(body)):
         with pytest.raises(EncodingError):
             decode(body[:end], coding, max_bytes=1000)
 
 
 def test_payload_behind_the_compressed_body_is_refused() -> None:
-    """It is no further member of the gzip file."""
+    """Bytes after the compressed data that are not another gzip member are refused."""
     with pytest.raises(EncodingError, match="not gzip"):
         decode(GZIP + b"<script>", "gzip", max_bytes=1000)
 

@@ -16,13 +16,13 @@ PUBLIC, PRIVATE = "93.184.215.14", "10.0.0.5"
 
 
 async def resolve(resolver: HostPolicyResolver, host: str) -> list[str]:
-    """The addresses of *host*."""
+    """Return the addresses of *host*."""
     return [result["host"] for result in await resolver.resolve(host)]
 
 
 @pytest.mark.parametrize("address", [PUBLIC, "1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"])
 def test_public_addresses(address: str) -> None:
-    """What the internet routes."""
+    """These are addresses that the internet routes."""
     assert is_public_address(address)
 
 
@@ -43,12 +43,12 @@ def test_public_addresses(address: str) -> None:
     ],
 )  # fmt: skip
 def test_private_addresses(address: str) -> None:
-    """Everything else, and what IPv6 hides."""
+    """All other addresses are private, including IPv4 addresses inside IPv6."""
     assert not is_public_address(address)
 
 
 async def test_public_source_is_not_led_to_private_addresses() -> None:
-    """Neither its own name nor that of a redirect host; private ones among others are left out."""
+    """Private addresses of the source and of redirect hosts are left out; a host with no others is refused."""
     names = Names({"flags.example": [PUBLIC], "cdn.example": [PRIVATE], "mixed.example": [PRIVATE, PUBLIC]})
     resolver = HostPolicyResolver(HostPolicy("https://flags.example/x"), names)
 
@@ -62,7 +62,7 @@ async def test_public_source_is_not_led_to_private_addresses() -> None:
 
 
 async def test_declared_public_source_is_not_private_from_the_start() -> None:
-    """A preset that is known to be public is refused when DNS says otherwise."""
+    """A public preset is refused if DNS has only private addresses."""
     resolver = HostPolicyResolver(
         HostPolicy("https://flags.example", is_public=True), Names({"flags.example": [PRIVATE]})
     )
@@ -84,7 +84,7 @@ async def test_private_source_may_be_talked_to() -> None:
 
 @pytest.mark.parametrize(("origin", "is_public"), [(f"http://{PUBLIC}", True), ("http://[::1]:80", False)])
 def test_address_in_the_url_says_what_the_source_is(origin: str, *, is_public: bool) -> None:
-    """No name has to be looked up for that."""
+    """An address in the URL needs no lookup."""
     assert HostPolicy(origin).is_public is is_public
 
 
@@ -103,7 +103,7 @@ def test_address_in_the_url_says_what_the_source_is(origin: str, *, is_public: b
     ],
 )
 async def test_redirects_stay_with_the_source(origin: str, url: str, problem: str) -> None:
-    """Its host at its port, HTTPS there, and the listed hosts unless they lead a public source inside."""
+    """Allowed are its host at its port and at 443, and the listed hosts unless they are private."""
     host_policy = HostPolicy(origin, ["cdn.example", PRIVATE])
     request = aiohttp.ClientRequest("GET", yarl.URL(url), loop=asyncio.get_running_loop())
 
@@ -142,18 +142,18 @@ async def test_listed_host_or_host_and_port(listed: str, url: str, *, is_allowed
 
 @pytest.mark.parametrize("own_port", ["http://a.example:8080/x", "http://a.example:22/x", "https://a.example:8443/x"])
 async def test_other_port_of_the_own_host_has_to_be_listed(own_port: str) -> None:
-    """Another port is another service."""
+    """Another port may be another service."""
     assert not await is_sent(HostPolicy("http://a.example"), own_port)
 
 
 @pytest.mark.parametrize("url", ["http://a.example/x", "http://a.example:443/x", "http://cdn.example/x"])
 async def test_https_source_is_never_asked_without_tls(url: str) -> None:
-    """Listed or not."""
+    """An https source is never requested over http, not even at listed hosts."""
     assert not await is_sent(HostPolicy("https://a.example", ["a.example", "cdn.example"]), url)
 
 
 async def is_sent(host_policy: HostPolicy, url: str) -> bool:
-    """Whether the host_policy lets a request for *url* through."""
+    """Return whether the host policy allows a request for *url*."""
     request = aiohttp.ClientRequest("GET", yarl.URL(url), loop=asyncio.get_running_loop())
 
     async def send(_request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
@@ -181,7 +181,7 @@ async def is_sent(host_policy: HostPolicy, url: str) -> bool:
     ],
 )
 async def test_https_does_not_fall_back_to_http(url: str, status: int, location: str, *, is_refused: bool) -> None:
-    """Not even where a source without TLS has led to one with it; aiohttp itself says what is no address."""
+    """A redirect from https to http is refused, even if the source is http; aiohttp reports invalid addresses."""
     request = aiohttp.ClientRequest("GET", yarl.URL(url), loop=asyncio.get_running_loop())
     closings: list[None] = []
     reply: Any = SimpleNamespace(status=status, headers={"Location": location}, close=lambda: closings.append(None))
@@ -197,7 +197,7 @@ async def test_https_does_not_fall_back_to_http(url: str, status: int, location:
 
 @pytest.mark.parametrize("own", ["flags.example", "bücher.example"])
 async def test_only_its_own_name_says_whether_a_source_is_public(own: str) -> None:
-    """Behind a proxy it is not looked up here, and another name may be the first one."""
+    """Behind a proxy the source's name is not looked up, and another name may be the first one."""
     host_policy = HostPolicy(f"http://{own}", ["cdn.example"])
     names = Names({"cdn.example": [PRIVATE], "flags.example": [PUBLIC], "xn--bcher-kva.example": [PUBLIC]})
     resolver = HostPolicyResolver(host_policy, names)
@@ -209,7 +209,7 @@ async def test_only_its_own_name_says_whether_a_source_is_public(own: str) -> No
 
 
 async def test_proxy_may_have_a_private_address() -> None:
-    """Its name is neither the source's, which is looked up first, nor one that a redirect leads to."""
+    """A proxy's name is checked neither as the source's nor as a redirect host."""
     names = Names({"proxy": [PRIVATE], "flags.example": [PRIVATE]})
     host_policy = HostPolicy("http://flags.example", is_public=True, proxy_hosts={"proxy"})
     resolver = HostPolicyResolver(host_policy, names)

@@ -8,7 +8,7 @@ import sys
 import aiohttp
 import pytest
 
-from flag_pipeline.fetching.open_files import is_local_trouble, limit_requests
+from flag_pipeline.fetching.open_files import is_local_error, limit_requests
 from flag_pipeline_tests.samples import picture
 
 LIMITS = list[tuple[int, int]]
@@ -16,7 +16,7 @@ LIMITS = list[tuple[int, int]]
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> LIMITS:
-    """The limits of open files, of which the last pair counts; setting them adds one."""
+    """The limits of open files: the last pair is in force, and setting them adds a pair."""
     limits: LIMITS = []
     monkeypatch.setattr(resource, "getrlimit", lambda _what: limits[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _what, pair: limits.append(pair))
@@ -25,7 +25,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> LIMITS:
 
 @pytest.mark.parametrize("limit", [100_000, resource.RLIM_INFINITY])
 def test_high_limit_allows_all_requests(limits: LIMITS, limit: int) -> None:
-    """And stays as it is."""
+    """A sufficient limit is not changed."""
     limits.append((limit, limit))
 
     assert limit_requests(32, files_per_request=3) == 32
@@ -34,7 +34,7 @@ def test_high_limit_allows_all_requests(limits: LIMITS, limit: int) -> None:
 
 @pytest.mark.parametrize("hard", [100_000, resource.RLIM_INFINITY])
 def test_low_soft_limit_is_raised(limits: LIMITS, hard: int) -> None:
-    """By as much as the requests need, and the hard one stays."""
+    """The soft limit is raised to what the requests need, and the hard limit stays."""
     limits.append((1, hard))
 
     assert limit_requests(512, files_per_request=3) == 512
@@ -43,7 +43,7 @@ def test_low_soft_limit_is_raised(limits: LIMITS, hard: int) -> None:
 
 
 def test_low_hard_limit_allows_fewer_requests(limits: LIMITS, caplog: pytest.LogCaptureFixture) -> None:
-    """As many as fit, and a warning names the command that allows more."""
+    """The requests that fit are allowed, and a warning names the command that allows more."""
     limits.append((10, 400))
 
     n_requests = limit_requests(10_000, files_per_request=3)
@@ -54,7 +54,7 @@ def test_low_hard_limit_allows_fewer_requests(limits: LIMITS, caplog: pytest.Log
 
 
 def test_limit_that_cannot_be_raised_holds(limits: LIMITS, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the hard limit says."""
+    """On macOS the soft limit may not be raised although the hard limit allows it."""
 
     def refuse(_what: int, _pair: tuple[int, int]) -> None:
         raise ValueError("current limit exceeds maximum limit")
@@ -66,7 +66,7 @@ def test_limit_that_cannot_be_raised_holds(limits: LIMITS, monkeypatch: pytest.M
 
 
 def test_one_request_is_always_allowed(limits: LIMITS) -> None:
-    """However low the limit is: nothing would ever be fetched otherwise."""
+    """One request is allowed at any limit, because otherwise nothing is fetched."""
     limits.append((8, 8))
 
     assert limit_requests(32, files_per_request=1) == 1
@@ -74,24 +74,24 @@ def test_one_request_is_always_allowed(limits: LIMITS) -> None:
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO])
 def test_what_the_machine_lacks_is_local_trouble(number: int) -> None:
-    """The number decides, also where aiohttp has put the error into one of its own."""
+    """The error number decides, also inside an error of aiohttp."""
     error = OSError(number, "x")
 
-    assert is_local_trouble(error)
-    assert is_local_trouble(aiohttp.ClientOSError(*error.args))
+    assert is_local_error(error)
+    assert is_local_error(aiohttp.ClientOSError(*error.args))
 
 
 @pytest.mark.parametrize(
     "error", [OSError("image file is truncated"), OSError(errno.ECONNREFUSED, "x"), ValueError("x")]
 )
 def test_other_errors_are_no_local_trouble(error: Exception) -> None:
-    """Such as Pillow's own, which have no number."""
-    assert not is_local_trouble(error)
+    """Other errors, such as Pillow's without a number, are not local."""
+    assert not is_local_error(error)
 
 
 @pytest.mark.parametrize(("kind", "form"), [("gif", "GIF"), ("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP")])
 def test_decoder_opens_no_file(kind: str, form: str) -> None:
-    """A process that may open none any more still decodes each format and makes its thumbnail."""
+    """A process that may open no more files still decodes each format and makes its thumbnail."""
     content = picture(form, size=(400, 300))
     program = (
         "import resource, sys\n"

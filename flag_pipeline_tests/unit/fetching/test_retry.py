@@ -1,4 +1,4 @@
-"""The back-off policy, with time in hand: the waits are recorded, nobody sleeps."""
+"""The retry policy, tested with a clock that does not wait."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,22 +7,22 @@ from contextlib import asynccontextmanager
 import pytest
 
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceError, TransientSourceError
-from flag_pipeline.fetching.retry import RetryPolicy, Try
+from flag_pipeline.fetching.retry import Attempt, RetryPolicy
 from flag_pipeline.settings import load_settings
 
 POLICY = RetryPolicy(attempts=4, initial_s=1.0, max_s=3.0, total_s=60.0, retry_after_max_s=30.0)
 
 
 class Attempts:
-    """Fails with each of *errors* in turn, then gives 42; records the waits in between."""
+    """Fails with each of *errors* in turn, then returns 42; records the waits between calls."""
 
     def __init__(self, *errors: SourceError) -> None:
         self.errors = list(errors)
         self.calls = 0
         self.waits: list[float] = []
-        self.tries: list[Try] = []
+        self.tries: list[Attempt] = []
 
-    async def __call__(self, this: Try) -> int:
+    async def __call__(self, this: Attempt) -> int:
         """Fail or succeed once."""
         self.calls += 1
         self.tries.append(this)
@@ -31,17 +31,17 @@ class Attempts:
         return 42
 
     async def sleep(self, wait_s: float) -> None:
-        """Note the wait instead of waiting."""
+        """Record the wait instead of waiting."""
         self.waits.append(wait_s)
 
 
 def busy(retry_after_s: float | None = None) -> TransientSourceError:
-    """A failure that may heal."""
+    """Return a transient error."""
     return TransientSourceError("busy", code="CN", url="u", kind=ErrorKind.THROTTLED, retry_after_s=retry_after_s)
 
 
 async def test_transient_failures_are_tried_again() -> None:
-    """Waits grow up to 1, 2 and then at most 3 seconds, each a random part of that."""
+    """The waits are random, up to 1, 2 and then 3 seconds."""
     attempts = Attempts(busy(), busy(), busy())
 
     assert await POLICY.call(attempts, sleep=attempts.sleep) == 42
@@ -51,7 +51,7 @@ async def test_transient_failures_are_tried_again() -> None:
 
 
 async def test_last_failure_leaves_with_the_number_of_attempts() -> None:
-    """After four it gives up."""
+    """After four attempts the error is raised."""
     attempts = Attempts(*[busy() for _ in range(9)])
 
     with pytest.raises(TransientSourceError) as caught:
@@ -61,7 +61,7 @@ async def test_last_failure_leaves_with_the_number_of_attempts() -> None:
 
 
 async def test_lasting_failure_is_not_retried_but_counted() -> None:
-    """A 404 after a busy answer ends it, and both requests count."""
+    """A 404 after a transient error ends the retries, and both requests count."""
     attempts = Attempts(busy(), FlagNotFoundError("none", code="CN", url="u"))
 
     with pytest.raises(FlagNotFoundError) as caught:
@@ -71,7 +71,7 @@ async def test_lasting_failure_is_not_retried_but_counted() -> None:
 
 
 async def test_a_bug_is_not_retried() -> None:
-    """What is no SourceError leaves as it is."""
+    """An exception that is no SourceError is raised unchanged."""
     attempts = Attempts()
     attempts.errors = [ValueError("bug")]  # type: ignore[list-item]
 
@@ -92,7 +92,7 @@ async def test_server_hint_replaces_the_back_off(asked_s: float, waited_s: float
 
 
 async def test_total_time_ends_it_too() -> None:
-    """A wait that would end after the total is not begun."""
+    """A wait that would end after the total time does not begin."""
     policy = RetryPolicy(attempts=9, initial_s=1, max_s=3, total_s=20, retry_after_max_s=30)
     attempts = Attempts(busy(25))
 
@@ -117,7 +117,7 @@ async def test_waits_are_taken_off_the_time_of_the_next_attempt() -> None:
 
 
 async def test_waiting_for_a_turn_costs_no_time() -> None:
-    """The clock stands still in the tests' waits, so that only a turn could make the time shorter."""
+    """The clock stands still in the tests' waits, so only waiting for a turn could reduce the time."""
     attempts = Attempts(busy(0))
 
     @asynccontextmanager
@@ -131,7 +131,7 @@ async def test_waiting_for_a_turn_costs_no_time() -> None:
 
 
 async def test_each_attempt_has_a_turn_of_its_own() -> None:
-    """And gives it back before the wait, so that others may go meanwhile."""
+    """Each attempt releases its turn before the wait, so that other requests can be sent."""
     attempts, turns = Attempts(busy(), busy()), list[str]()
 
     @asynccontextmanager
@@ -151,7 +151,7 @@ async def test_each_attempt_has_a_turn_of_its_own() -> None:
 
 
 def test_policy_is_what_the_settings_say() -> None:
-    """Each bound has its setting."""
+    """Each limit has a setting."""
     policy = RetryPolicy.from_settings(load_settings(attempts=2, retry_initial_s=0.5, retry_max_s=4, retry_total_s=9))
 
     assert policy == RetryPolicy(2, 0.5, 4, 9, 30)

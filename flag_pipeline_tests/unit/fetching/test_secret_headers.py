@@ -1,57 +1,18 @@
-"""FLAG_HEADERS: what it may say, whom it is for, and that no message shows a part of it."""
-
-import json
+"""FLAG_HEADERS: what it may contain, and that no message quotes it."""
 
 import pytest
 
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.fetching.secret_headers import headers_for, read_headers
+from flag_pipeline.fetching.secret_headers import read_headers
 from flag_pipeline.settings import load_settings
-
-SOURCE = "https://flags.example"
-HEADERS = {"Authorization": "Bearer hunter2", "X-Api-Key": "a;b,c: d"}
 
 
 @pytest.mark.parametrize("text", ["", " ", "{}"])
 def test_no_headers(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """An empty variable is as good as none."""
+    """An empty variable and an empty object set no headers."""
     monkeypatch.setenv("FLAG_HEADERS", text)
 
-    assert headers_for(SOURCE) == {}
-
-
-@pytest.mark.parametrize("named", [None, SOURCE, f"{SOURCE}/"])
-def test_headers_are_for_the_source_of_the_environment(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, named: str | None
-) -> None:
-    """Or for the one of the launch, where the environment names none."""
-    monkeypatch.setenv("FLAG_HEADERS", json.dumps(HEADERS))
-    if named:
-        monkeypatch.setenv("FLAG_SOURCE", named)
-
-    assert headers_for(SOURCE) == HEADERS
-    assert caplog.text == ""
-
-
-@pytest.mark.parametrize("source", ["https://other.example", "http://flags.example", "flagcdn", "embedded"])
-def test_headers_are_for_no_other_source(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, source: str
-) -> None:
-    """A launch may name another source than the environment; a warning says why that one gets none."""
-    monkeypatch.setenv("FLAG_HEADERS", json.dumps(HEADERS))
-    monkeypatch.setenv("FLAG_SOURCE", SOURCE)
-
-    assert headers_for(source) == {}
-    assert "FLAG_HEADERS is not sent" in caplog.text
-    assert "hunter2" not in caplog.text
-
-
-def test_headers_are_never_for_a_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where the environment names it: the public sources need none."""
-    monkeypatch.setenv("FLAG_HEADERS", json.dumps(HEADERS))
-    monkeypatch.setenv("FLAG_SOURCE", "flagcdn")
-
-    assert headers_for("flagcdn") == {}
+    assert read_headers() == {}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +36,7 @@ def test_headers_are_never_for_a_preset(monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_mistake_is_one_line_without_the_secret(monkeypatch: pytest.MonkeyPatch, text: str, problem: str) -> None:
-    """It is reported with the settings, before anything is fetched, and the cause is not chained: it would quote."""
+    """It is reported with the settings, before anything is fetched; the cause is not chained, because it quotes."""
     monkeypatch.setenv("FLAG_HEADERS", text)
 
     for check in (read_headers, load_settings):
@@ -91,6 +52,6 @@ def test_mistake_is_one_line_without_the_secret(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("agent", ["", "a\r\nHost: b", "ü", "x" * 201])
 def test_user_agent_is_one_printable_line(agent: str) -> None:
-    """It goes into a header as it is."""
+    """The setting is sent as a header without escaping."""
     with pytest.raises(ConfigurationError, match="FLAG_USER_AGENT"):
         load_settings(user_agent=agent)

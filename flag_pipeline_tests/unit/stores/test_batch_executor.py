@@ -1,4 +1,4 @@
-"""Work that is handed to threads many pieces at a time."""
+"""Items that threads do in batches."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flag_pipeline.stores.batch_executor import BatchExecutor, Piece, one_by_one
+from flag_pipeline.stores.batch_executor import BatchExecutor, Failed, for_each
 
 
 @pytest.fixture
@@ -27,19 +27,19 @@ async def two_threads() -> AsyncIterator[ThreadPoolExecutor]:
 
 
 class Workshop:
-    """Work that notes its batches, and does not start before the limiter is open."""
+    """Work that notes its batches, and does not end before the event `limiter` is set."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.is_busy = threading.Event()
         self.limiter = threading.Event()
 
-    def __call__(self, pieces: Sequence[Piece[int, int]]) -> None:
-        """Double what is given."""
-        self.batches.append([piece.given for piece in pieces])
+    def __call__(self, items: Sequence[int]) -> list[int | Failed]:
+        """Double each item."""
+        self.batches.append(list(items))
         self.is_busy.set()
         self.limiter.wait()
-        one_by_one(double)(pieces)
+        return for_each(double)(items)
 
 
 def double(number: int) -> int:
@@ -53,7 +53,7 @@ def six_by(divisor: int) -> int:
 
 
 async def started(batch_executor: BatchExecutor[int, int], *given: int) -> list[asyncio.Task[int]]:
-    """Tasks that wait for these pieces, each of which has been handed in."""
+    """Tasks that wait for the results of the items, all of which have been handed over."""
     tasks = [asyncio.create_task(batch_executor.do(number)) for number in given]
     await asyncio.sleep(0)
     return tasks
@@ -74,7 +74,7 @@ async def test_what_comes_while_a_thread_is_busy_is_done_together(executor: Thre
 
 
 async def test_threads_share_what_waits(two_threads: ThreadPoolExecutor) -> None:
-    """The first that is free takes half, and leaves the rest to the other."""
+    """The first free thread takes half of the items and leaves the rest to the other thread."""
     workshop = Workshop()
     for _ in range(2):
         two_threads.submit(workshop.limiter.wait)
@@ -87,9 +87,9 @@ async def test_threads_share_what_waits(two_threads: ThreadPoolExecutor) -> None
     assert sorted(workshop.batches) == [[1, 2, 3], [4, 5]]
 
 
-async def test_failure_of_a_piece_is_its_own(executor: ThreadPoolExecutor) -> None:
-    """Those of the same batch have their results."""
-    batch_executor: BatchExecutor[int, int] = BatchExecutor(one_by_one(six_by), executor)
+async def test_failure_of_an_item_is_its_own(executor: ThreadPoolExecutor) -> None:
+    """The other items of the batch have their results."""
+    batch_executor: BatchExecutor[int, int] = BatchExecutor(for_each(six_by), executor)
 
     results = await asyncio.gather(batch_executor.do(0), batch_executor.do(2), return_exceptions=True)
 
@@ -97,14 +97,14 @@ async def test_failure_of_a_piece_is_its_own(executor: ThreadPoolExecutor) -> No
     assert results[1] == 3
 
 
-async def test_failure_of_a_batch_is_everybodys(executor: ThreadPoolExecutor) -> None:
-    """And the next batch is another one's."""
+async def test_failure_of_a_batch_fails_all_its_items(executor: ThreadPoolExecutor) -> None:
+    """The next batch is not affected."""
     is_broken = True
 
-    def work(pieces: Sequence[Piece[int, int]]) -> None:
+    def work(items: Sequence[int]) -> Sequence[int]:
         if is_broken:
             raise OSError("no disk")
-        one_by_one(lambda given: given)(pieces)
+        return items
 
     batch_executor = BatchExecutor(work, executor)
 
@@ -115,8 +115,8 @@ async def test_failure_of_a_batch_is_everybodys(executor: ThreadPoolExecutor) ->
     assert await batch_executor.do(3) == 3
 
 
-async def test_cancelled_caller_leaves_its_piece_to_be_done(executor: ThreadPoolExecutor) -> None:
-    """A save cannot be stopped half-way; who waits for another piece of the batch gets it."""
+async def test_item_of_a_cancelled_caller_is_done(executor: ThreadPoolExecutor) -> None:
+    """A save cannot be interrupted, and the callers of the other items get their results."""
     workshop = Workshop()
     batch_executor = BatchExecutor(workshop, executor)
     given_up, kept = await started(batch_executor, 1, 2)
@@ -129,10 +129,10 @@ async def test_cancelled_caller_leaves_its_piece_to_be_done(executor: ThreadPool
     assert sorted(number for batch in workshop.batches for number in batch) == [1, 2]
 
 
-async def test_thread_that_cannot_be_started_costs_one_piece(
+async def test_thread_that_cannot_be_started_fails_one_item(
     executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its caller learns why, and those behind find a thread again; what the executor kept finds nothing to do."""
+    """Its caller gets the error. The next items get a thread, and the call that the executor kept has no item."""
     workshop = Workshop()
     workshop.limiter.set()
     batch_executor = BatchExecutor(workshop, executor)

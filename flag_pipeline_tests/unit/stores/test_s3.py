@@ -81,7 +81,7 @@ def test_objects_are_kept_by_folder(bucket: Bucket) -> None:
     """Each under its path; what is gone, or never was, is absent and no error to delete."""
     bucket.prepare(["flags"])
     for path in ("flags/CN-China.gif", "flags/deeper/x.gif", "records/CN.json"):
-        with bucket.alone("CN"):
+        with bucket.lock("CN"):
             bucket.write(path, path.encode())
     bucket.delete("records/CN.json")
     bucket.delete("records/CN.json")
@@ -96,9 +96,9 @@ def test_objects_are_kept_by_folder(bucket: Bucket) -> None:
 
 def test_objects_that_are_put_together_are_there_one_by_one(bucket: Bucket) -> None:
     """Each put lasts at once: there is nothing to push afterwards."""
-    with bucket.together(), bucket.alone("CN"):
+    with bucket.batch(), bucket.lock("CN"):
         bucket.write("flags/CN-China.gif", b"GIF")
-        bucket.push("flags")
+        bucket.sync("flags")
 
         assert bucket.read("flags/CN-China.gif") == b"GIF"
 

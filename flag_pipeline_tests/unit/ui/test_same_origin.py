@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flag_pipeline.ui.same_origin import SameOriginMiddleware, split_host
+from flag_pipeline.ui.same_origin import SameOriginMiddleware
 
 Headers = dict[str, str]
 
@@ -189,10 +189,3 @@ async def test_probes_are_served_by_any_name() -> None:
 async def test_what_is_no_request_passes() -> None:
     """The server's own messages about its start and end concern nobody else."""
     assert await status_of([], kind="lifespan") == 200
-
-
-def test_host_with_port() -> None:
-    """A Host header is a name, in whatever case, and perhaps a port."""
-    assert split_host("[::1]:80") == ("[::1]", 80)
-    assert split_host("A") == ("a", None)
-    assert split_host("a:b") is None

@@ -1,6 +1,5 @@
-"""What is added to each single request, redirected ones included: the source's own headers, and the proxy."""
+"""Proxies of HTTP_PROXY and HTTPS_PROXY."""
 
-from collections.abc import Mapping
 from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
@@ -10,26 +9,8 @@ from aiohttp.helpers import strip_auth_from_url
 from flag_pipeline.errors import ConfigurationError
 
 
-class OwnHeaders:
-    """Adds *headers* to requests for *origin*: to no other host, port or scheme, wherever a redirect leads."""
-
-    def __init__(self, origin: str, headers: Mapping[str, str]) -> None:
-        self._origin = yarl.URL(origin).origin()
-        self._headers = headers
-
-    async def __call__(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        """Send *request* with the headers, if they are for its origin."""
-        if request.url.origin() == self._origin:
-            request.headers.update(self._headers)
-        return await handler(request)
-
-
 class EnvironmentProxies:
-    """Sends requests through the proxies of HTTP_PROXY and HTTPS_PROXY, unless NO_PROXY has the host.
-
-    aiohttp would take passwords from `.netrc` too (`trust_env`).
+    """Sends requests through a proxy, unless NO_PROXY has the host. aiohttp's `trust_env` would also read `.netrc`.
 
     Attributes:
         hosts: the proxies' names or addresses.
@@ -43,7 +24,7 @@ class EnvironmentProxies:
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Send *request* through its proxy, if it has one."""
+        """Send *request* through the proxy of its scheme."""
         url = request.url
         proxy = self._proxies.get(url.scheme)
         if proxy and not proxy_bypass(f"{url.host}:{url.port}"):
@@ -60,6 +41,6 @@ def _proxy(scheme: str, text: str) -> tuple[yarl.URL, aiohttp.BasicAuth | None] 
     except ValueError:
         url, authentication = yarl.URL(), None
     if url.scheme not in {"http", "https"} or not url.host:
-        # It may have a password, so that it is not shown.
+        # Not shown, because it may contain a password.
         raise ConfigurationError(f"{scheme.upper()}_PROXY is not the http(s) address of a proxy")
     return url, authentication

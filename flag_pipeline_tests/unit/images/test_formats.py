@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from flag_pipeline.errors import ImageError
-from flag_pipeline.images.blocks import check_end, read_structure
+from flag_pipeline.images.formats import check_end, read_structure
 from flag_pipeline.images.structure import Limits, Structure
 from flag_pipeline.settings import load_settings
 from flag_pipeline_tests.pictures import (

@@ -1,0 +1,22 @@
+"""Types of the image formats and image paths in records and tables, checked by pydantic like those of `bounds`."""
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from flag_pipeline.bounds import CODE_PATTERN, SHA256_PATTERN
+from flag_pipeline.images.formats import FORMATS
+
+_FORMAT = "|".join(FORMATS)
+_EXTENSION = f"(?:{'|'.join(image_format.extension for image_format in FORMATS.values())})"
+_FLAG_FILE = rf'flags/{CODE_PATTERN}-[^<>:"/\\|?*\x00-\x1f\x7f]*\.{_EXTENSION}'
+
+FlagFile = Annotated[str, StringConstraints(max_length=300, pattern=f"^{_FLAG_FILE}$")]
+HistoryFile = Annotated[
+    str, StringConstraints(pattern=rf"^(?:history/{CODE_PATTERN}/{SHA256_PATTERN}\.{_EXTENSION})?$")
+]
+ImageFormat = Annotated[str, StringConstraints(pattern=f"^(?:{_FORMAT})$")]
+
+# Cells of the catalog are empty where the value is unknown.
+FlagFileOrEmpty = Annotated[str, StringConstraints(max_length=300, pattern=f"^(?:{_FLAG_FILE})?$")]
+ImageFormatOrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{_FORMAT})?$")]

@@ -1,0 +1,70 @@
+"""The HTTP session of a run: time-outs, connections, request headers, proxies, and where requests may go."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+
+from flag_pipeline.fetching.config import HttpSettings
+from flag_pipeline.fetching.connection_reuse import ClosingResponse
+from flag_pipeline.fetching.desync import CheckedConnector
+from flag_pipeline.fetching.encoding import ACCEPTED
+from flag_pipeline.fetching.host_policy import HostPolicy, HostPolicyResolver
+from flag_pipeline.fetching.proxies import EnvironmentProxies
+from flag_pipeline.fetching.secret_headers import SecretHeaders
+
+USER_AGENT = f"flag-pipeline/{version('flag-pipeline')}"
+
+
+@asynccontextmanager
+async def open_session(
+    origin: str,
+    settings: HttpSettings,
+    *,
+    headers: Mapping[str, str],
+    is_public: bool = False,
+    is_local: bool = False,
+    resolver: AbstractResolver | None = None,
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open the session on the running loop.
+
+    Only *origin* gets *headers*. *is_public* means that the source is on the internet, *is_local* that it is in this
+    process, so that no proxy is used. *resolver* replaces the system's.
+    """
+    proxies = EnvironmentProxies() if settings.trust_proxy and not is_local else None
+    host_policy = HostPolicy(
+        origin,
+        settings.redirect_hosts,
+        is_public=is_public or settings.source_is_public,
+        proxy_hosts=proxies.hosts if proxies else (),
+    )
+    middlewares: list[aiohttp.ClientMiddlewareType] = [host_policy, SecretHeaders(origin, headers)]
+    if proxies:
+        middlewares.append(proxies)
+    policy_resolver = HostPolicyResolver(host_policy, resolver or aiohttp.DefaultResolver())
+    async with aiohttp.ClientSession(
+        # The limiter bounds requests. With a limit here, waiting for a connection would count towards time-outs.
+        connector=CheckedConnector(limit=0, resolver=policy_resolver),
+        response_class=ClosingResponse,
+        timeout=_timeouts(settings),
+        headers={"User-Agent": settings.user_agent or USER_AGENT, "Accept-Encoding": ACCEPTED},
+        # aiohttp does not know x-gzip, and reports an invalid body and a cut one alike.
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=middlewares,
+    ) as session:
+        try:
+            yield session
+        finally:
+            await policy_resolver.close()
+
+
+def _timeouts(settings: HttpSettings) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(
+        total=settings.timeout_s,
+        connect=settings.connect_timeout_s,
+        sock_connect=settings.connect_timeout_s,
+        sock_read=settings.read_timeout_s,
+    )

@@ -1,0 +1,72 @@
+"""The accepted image formats. Add one here, with a function that reads its structure."""
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flag_pipeline.errors import ImageError
+from flag_pipeline.images.byte_ranges import skip_padding
+from flag_pipeline.images.gif import read_gif
+from flag_pipeline.images.jpeg import read_jpeg
+from flag_pipeline.images.png import read_png
+from flag_pipeline.images.structure import Structure
+from flag_pipeline.images.webp import read_webp
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFormat:
+    """One image format.
+
+    Attributes:
+        name: as in records and the catalog.
+        extension: without the dot.
+        signature: regular expression for the first bytes.
+        read: returns the structure; raises ImageError, or `struct.error` or IndexError if the file is cut short.
+        pillow_class: `module:class` in Pillow, which many commands do not import.
+    """
+
+    name: str
+    extension: str
+    media_type: str
+    signature: bytes
+    read: Callable[[bytes], Structure]
+    pillow_class: str
+
+
+_ALL = (
+    ImageFormat("gif", "gif", "image/gif", rb"GIF8[79]a", read_gif, "GifImagePlugin:GifImageFile"),
+    ImageFormat("png", "png", "image/png", rb"\x89PNG\r\n\x1a\n", read_png, "PngImagePlugin:PngImageFile"),
+    ImageFormat("jpeg", "jpg", "image/jpeg", rb"\xff\xd8\xff", read_jpeg, "JpegImagePlugin:JpegImageFile"),
+    ImageFormat("webp", "webp", "image/webp", rb"RIFF....WEBP", read_webp, "WebPImagePlugin:WebPImageFile"),
+)
+FORMATS = {one.name: one for one in _ALL}
+
+
+def format_of_file(path: str) -> ImageFormat:
+    """Return the format with the extension of *path*. Raises KeyError if there is none."""
+    return {one.extension: one for one in _ALL}[path.rpartition(".")[2]]
+
+
+def read_structure(content: bytes) -> Structure:
+    """Return the structure of an image without decoding, in time proportional to its size.
+
+    Raises ImageError for another format, a cut file or inconsistent blocks.
+    """
+    found = next((one for one in _ALL if re.match(one.signature, content, re.DOTALL)), None)
+    if found is None:
+        raise ImageError(f"not a whole image ({', '.join(sorted(FORMATS))})")
+    try:
+        structure = found.read(content)
+    except (struct.error, IndexError) as exc:
+        raise ImageError(f"the {found.name} is cut short") from exc
+    if not all(structure.size):
+        raise ImageError(f"the {found.name} has no pixels")
+    return structure
+
+
+def check_end(content: bytes, structure: Structure) -> None:
+    """Raise ImageError if more than padding follows the image, where scripts and archives can be hidden."""
+    if skip_padding(content, structure.size_bytes) < len(content):
+        n_bytes = len(content) - structure.size_bytes
+        raise ImageError(f"{n_bytes:,} bytes after the end of the picture")
