@@ -1,4 +1,4 @@
-"""The catalog asset: one row a country, from what is stored."""
+"""The catalog asset: one row for each country, made from what is stored."""
 
 import asyncio
 import time

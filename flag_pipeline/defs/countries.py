@@ -72,7 +72,7 @@ class Countries:
         return await self.refresher.take_back()
 
     async def note_failure(self, failed: MissedPartition) -> MissedPartition:
-        """Note a failure in the country's record, for the catalog."""
+        """Note a failure in the country's record, which the catalog reads."""
         return self._missed(await self.refresher.remember(self._doubted.get(failed.key) or _given_up(failed)))
 
     async def judge(self, absent: Sequence[MissedPartition], n_delivered: int) -> Verdict:

@@ -23,7 +23,7 @@ from flag_pipeline.isolation import Hooks, Limits, Missed, Reporting, Summary, f
 
 STEP = "fetch_flags"
 POOL = "flag_source"
-# The schedule fetches daily: one missed night is worth a look, three are an outage.
+# The schedule fetches daily: one missed night is a warning, three are a failure.
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3), warn_window=timedelta(hours=36))
 # Countries in progress for each request that may be: while some are asked for, others are checked and stored.
 IN_PROGRESS = 2

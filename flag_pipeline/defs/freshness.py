@@ -24,8 +24,8 @@ def fetched_before(
 ) -> list[str]:
     """Return those of *codes* whose latest successful fetch was before *moment* (aware), sorted.
 
-    To read every country's event takes six times as long as to ask for their times; so only those of re-executed runs
-    are read, which may stand for an earlier fetch.
+    Reading every event takes six times as long as asking for their times. So only events of re-executed runs are read,
+    because those may be copies with an earlier fetch time.
     """
     storage = instance.event_log_storage
     latest = storage.get_latest_storage_id_by_partition(asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION)
@@ -42,7 +42,7 @@ def fetched_before(
 
 
 def _reexecuted(instance: dg.DagsterInstance, run_ids: Collection[str]) -> set[str]:
-    """Those of the runs that retry another one."""
+    """Return those of the runs that re-execute another run."""
     if not run_ids:
         return set()
     runs = instance.get_runs(dg.RunsFilter(run_ids=sorted(run_ids)))

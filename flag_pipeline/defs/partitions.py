@@ -6,7 +6,7 @@ from flag_pipeline.settings import Settings, partition_codes
 
 
 def country_partitions(settings: Settings) -> dg.StaticPartitionsDefinition:
-    """One partition a country, keyed by its code."""
+    """Return one partition for each country, keyed by its code."""
     return dg.StaticPartitionsDefinition(partition_codes(settings))
 
 

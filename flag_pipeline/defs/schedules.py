@@ -8,7 +8,7 @@ from flag_pipeline.defs.partitions import partition_stretches
 
 
 def daily_refresh(codes: list[str], *, max_per_run: int | None) -> dg.ScheduleDefinition:
-    """Request one ranged run over all countries, or as many as *max_per_run* countries a run take."""
+    """Request one ranged run over all countries, or several runs of *max_per_run* countries."""
 
     @dg.schedule(
         name="daily_refresh",

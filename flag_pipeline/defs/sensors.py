@@ -1,4 +1,4 @@
-"""The sensors: what happens by itself."""
+"""The sensors that rebuild the catalog."""
 
 import dagster as dg
 
@@ -18,10 +18,10 @@ catalog_automation = dg.AutomationConditionSensorDefinition(
 
 
 def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
-    """Rebuild the catalog after runs that ended with *status* and changed rows of it, but no data version.
+    """Rebuild the catalog after runs that ended with *status* and changed its rows, but no data version.
 
-    Such are a country's new failure, and its recovery with the same flag; where a data version changed in the same
-    run, the automation condition sees to it.
+    A new failure of a country does that, and its recovery with the same flag. If a data version changed in the same
+    run, the automation condition rebuilds the catalog.
     """
 
     @dg.run_status_sensor(
@@ -47,9 +47,9 @@ def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
 
 
 def has_new_content(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether a country that the run recorded has another data version than before: what Dagster's condition asks.
+    """Whether the run recorded another data version than before for any country, as Dagster's condition asks.
 
-    That a file was written says less: it may have been damaged, and be as it was.
+    The outcome `saved` does not tell: a damaged file that was written again has the data version of before.
     """
     storage = instance.event_log_storage
     recorded = storage.get_asset_event_summary_records(dg.DagsterEventType.ASSET_MATERIALIZATION, run_id=run_id)

@@ -59,7 +59,7 @@ def run_partitions(
     partitions = _Partitions(step, function, writer, summary)
     try:
         _run_on_loop(step, lambda: partitions.run(todo, limits, hooks))
-    except (dg.Failure, KeyboardInterrupt):  # of `hooks.prepare`; of the user
+    except (dg.Failure, KeyboardInterrupt):  # `hooks.prepare` refused, or the user interrupted
         record_again(writer, carried)
         raise
     summary.blocked = writer.checks.blocking()
