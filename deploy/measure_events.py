@@ -25,7 +25,7 @@ THUMBNAIL = "![CN](data:image/gif;base64," + "R0lGODlhEAALAPIAAN4pEA==" * 100 + 
 
 
 def make_events(n_events: int) -> list[dg.EventLogEntry]:
-    """Return events of one asset, as `defs/recording.py` hands them over."""
+    """Return events of one asset, as `isolation/recording.py` hands them over."""
     events = []
     for number in range(n_events):
         said = dg.AssetMaterialization(

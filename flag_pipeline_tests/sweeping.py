@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from flag_pipeline.core.absence import Verdict
 from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Missed, Outcome
 from flag_pipeline.defs.countries import Countries, Judging, Refreshing
-from flag_pipeline.defs.flags import IN_PROGRESS
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.fetching.models import FetchStatistics
 from flag_pipeline.isolation import Hooks, Limits
@@ -105,7 +104,8 @@ async def sweep(
         summary.outcomes[partition.key] = outcome
         await record(outcome)
 
-    limits = Limits(IN_PROGRESS * max_requests, step_timeout_s=timeout_s)
+    # `for_each` runs twice as many partitions: as many as `fetch_flags` has in progress.
+    limits = Limits(max_requests, step_timeout_s=timeout_s)
     hooks = Hooks(revoke=countries.revoke, note_failure=countries.note_failure, judge=countries.judge)
     summary.problem = await for_each(codes, fetch, settle, limits, hooks)
     return summary
