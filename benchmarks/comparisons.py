@@ -1,4 +1,4 @@
-"""The measurements, each with what it has to show. Alternatives take turns, so that a busy machine hits all alike."""
+"""The measurements and their targets. Alternatives take turns, so that a busy machine slows all equally."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from flag_pipeline.settings import Settings
 HERE = Path(__file__).parent
 MAX_REQUESTS = Settings.model_fields["max_requests"].default
 RUN = [*FLAG_PIPELINE, "run", "--json"]
-# What any command pays that uses Dagster, on this instance, whatever it does then.
+# What every command that uses Dagster pays on this instance.
 BARE = [sys.executable, "-c", "import dagster; dagster.DagsterInstance.get().dispose()"]
 IDIOM = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "benchmarks.idioms", "--select", "*"]
 
@@ -68,7 +68,7 @@ class Result:
 
 
 class Samples:
-    """Repeated measurements by name, in the order in which they first came."""
+    """Repeated measurements by name, in the order of the first of each."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -87,13 +87,13 @@ class Samples:
         return [Result(name, unit, spread.median, spread) for name, unit, spread in spreads]
 
     def at_most(self, name: str, value: float, limit: float | None, unit: str = "times") -> Result:
-        """A line that has to be *limit* or less, or of which None only says what it is."""
+        """A line whose target is *limit* or less; None means no target."""
         if limit is None:
             return Result(name, unit, value)
         return Result(name, unit, value, target=f"<= {limit:g}", is_met=value <= limit)
 
     def at_least(self, name: str, value: float, limit: float) -> Result:
-        """A line that has to be *limit* or more."""
+        """A line whose target is *limit* or more."""
         return Result(name, "times", value, target=f">= {limit:g}", is_met=value >= limit)
 
 
@@ -137,7 +137,7 @@ def plain_script(extent: Extent) -> Iterator[Result]:
 
 
 def idioms(extent: Extent) -> Iterator[Result]:
-    """Compare with Dagster's two idioms on its own event log; one run a country is measured on a few countries."""
+    """Compare with Dagster's two idioms on its own event log; one run per country is measured on a few countries."""
     samples, n_all = Samples(), extent.n_codes
     with new_place() as place, server([*FLAG_PIPELINE, "mirror", "--port", "0"], place) as url:
         for _ in range(extent.repeats):
@@ -160,7 +160,7 @@ def idioms(extent: Extent) -> Iterator[Result]:
 
 
 def event_logs(extent: Extent) -> Iterator[Result]:
-    """Compare the event logs, an event at a time."""
+    """Compare the event logs, one event at a time."""
     samples = Samples()
     for _ in range(extent.repeats):
         for name in ("stock", "ours"):
@@ -175,7 +175,7 @@ def event_logs(extent: Extent) -> Iterator[Result]:
 
 
 def partitions(extent: Extent) -> Iterator[Result]:
-    """Measure sweeps of growing size; what starting costs is no partition's, so the fetching step counts."""
+    """Measure sweeps of growing size, by the fetching step, because start-up belongs to no partition."""
     samples = Samples()
     most = max(extent.sizes)
     with new_place() as place, server(_provider(most, 0), place) as url:

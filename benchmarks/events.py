@@ -1,4 +1,4 @@
-"""Milliseconds an event, with one of the event logs: `python -m benchmarks.events ours|stock FOLDER N`."""
+"""Milliseconds per event with one of the event logs: `python -m benchmarks.events ours|stock FOLDER N`."""
 
 import json
 import sys
@@ -38,7 +38,7 @@ def country_event(number: int, run_id: str) -> dg.EventLogEntry:
 
 
 def main() -> None:
-    """Store events one at a time and print what one took, start-up aside."""
+    """Store events one at a time and print the time of one, without start-up."""
     name, folder, n_events = sys.argv[1:]
     storage = CLASSES[name](folder)
     run_id = "00000000-0000-4000-8000-000000000000"

@@ -1,6 +1,6 @@
-"""The same work in the two idioms that Dagster's own guide describes, to be run with its own event log.
+"""The same work in the two idioms that Dagster's own guide describes, run with Dagster's event log.
 
-Neither isolates failures within a run: what one country costs is a run of its own, or the run of all.
+Neither isolates failures within a run: one country's failure costs the run of all, or each country needs its own run.
 Source: https://docs.dagster.io/guides/build/partitions-and-backfills, read 2026-11-23.
 """
 

@@ -28,7 +28,7 @@ FLAG_PIPELINE = [sys.executable, "-m", "flag_pipeline"]
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What came of repeating a measurement."""
+    """The values of a repeated measurement."""
 
     median: float
     least: float
@@ -62,9 +62,9 @@ class Measured:
 
 
 def measure(command: Sequence[str], environment: dict[str, str]) -> Measured:
-    """Run *command* to its end, which has to be a success.
+    """Run *command* and measure it. Raises if it fails.
 
-    A process starts with the memory of the one that forks it, and Linux counts that too: so this one has to stay small.
+    This process must stay small, because Linux counts the memory of the forking process as the child's peak too.
     """
     with tempfile.TemporaryFile("w+") as output:
         started_at = time.perf_counter()
@@ -81,7 +81,7 @@ def measure(command: Sequence[str], environment: dict[str, str]) -> Measured:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A folder of its own for one measurement: a Dagster home and a store."""
+    """The folder of one measurement: a Dagster home and a store."""
 
     root: Path
 
@@ -110,8 +110,8 @@ def new_place(*, stock: bool = False) -> Iterator[Place]:
 
 @cache
 def _all_places() -> Path:
-    # Deleted at the end only: some file systems (ext4 without a journal) take ten times as long to make a file where
-    # others were deleted minutes ago, and each measurement would pay for the one before.
+    # Deleted only at the end: some file systems (ext4 without a journal) take ten times as long to make a file where
+    # files were deleted minutes ago, so a measurement would slow down the next one.
     folder = Path(tempfile.mkdtemp(prefix="flag-benchmark-"))
     atexit.register(shutil.rmtree, folder)
     return folder
@@ -159,7 +159,7 @@ def facts_of(place: Place, run_id: str) -> RunFacts:
     storage = EmbeddedEventLogStorage(str(place.home / "history" / "runs"))
     at: dict[DagsterEventType, float] = {}
     longest_s, cursor, has_more = 0.0, None, True
-    # Some at a time: see `measure`.
+    # In batches, because this process must stay small.
     while has_more:
         page = storage.get_records_for_run(run_id, cursor, of_type=_TELLING, limit=500)
         cursor, has_more = page.cursor, page.has_more

@@ -1,9 +1,9 @@
-"""The same work without Dagster: aiohttp, `gather` and `run_in_executor`, as one would write it in an afternoon.
+"""The same work without Dagster: aiohttp, `gather` and `run_in_executor`, as a script of an afternoon.
 
-For each country it fetches metadata and flag, checks that the one is JSON of that country and that Pillow can decode
-all of the other, and saves both and a record of them, each pushed to the disk with its folder. It knows no retries, no
-limits, no conditional requests and no history. With `--catalog`, which takes more than an afternoon, it goes on to make
-the files of our derived assets, with the same functions of `core/`, from what it has in memory.
+For each country it fetches metadata and flag, checks that the metadata is JSON of that country and that Pillow can
+decode the flag, and saves both and a record, each synced to the disk with its folder. It has no retries, no limits, no
+conditional requests and no history. With `--catalog` it also makes the files of our derived assets, with the same
+functions of `core/`, from what it has in memory.
 
     python plain_script.py [--catalog] URL FOLDER MAX_REQUESTS CODE...
 
@@ -28,7 +28,7 @@ from PIL import Image, ImageSequence
 
 
 def save(target: Path, content: bytes) -> None:
-    """Write *content* beside *target*, push it to the disk, and put it in place in one step."""
+    """Write *content* beside *target*, sync it to the disk, and rename it to *target*."""
     descriptor, temporary = tempfile.mkstemp(dir=target.parent)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
@@ -63,7 +63,7 @@ class Fetched:
 
 
 async def fetch_all(url: str, folder: Path, max_requests: int, codes: list[str]) -> list[Fetched]:
-    """Fetch and save every country; the first error ends it all."""
+    """Fetch and save every country; the first error ends the script."""
     for part in ("metadata", "flags", "records"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     limiter = asyncio.Semaphore(max_requests)
@@ -90,33 +90,33 @@ async def fetch_all(url: str, folder: Path, max_requests: int, codes: list[str])
 
 def build_catalog(folder: Path, countries: list[Fetched]) -> None:
     """Make tables, contact sheet and page of what was fetched."""
-    # A script that only fetches has no need of any of these.
+    # A script that only fetches does not import these.
     from flag_pipeline.catalog import contact_sheet, gallery
     from flag_pipeline.catalog.history import CHANGES_SCHEMA
-    from flag_pipeline.catalog.rows import CATALOG_FOLDER, CATALOG_SCHEMA, catalog_rows
+    from flag_pipeline.catalog.rows import CATALOG_SCHEMA, catalog_rows
     from flag_pipeline.catalog.tables import render_table
     from flag_pipeline.core.countries import iso_country
-    from flag_pipeline.core.layout import HISTORY
+    from flag_pipeline.core.layout import CATALOG, CONTACT_SHEET_PATH, GALLERY_PATH, HISTORY
     from flag_pipeline.core.models import FlagRecord, StoredImage
     from flag_pipeline.fetching.models import Validators
     from flag_pipeline.images.features import describe_features
 
     now = datetime.now(UTC)
-    records, looks, content = {}, {}, {}
+    records, features, content = {}, {}, {}
     for country in countries:
         code, flag, (width, height) = country.code, country.flag, country.size
         sha256, file = hashlib.sha256(flag).hexdigest(), f"flags/{code}.gif"
         image = StoredImage(file, "gif", width, height, len(flag), sha256, "", now, now, Validators())
         records[code] = FlagRecord(code, image=image, country=iso_country(code))
-        looks[sha256], content[code] = describe_features(flag), flag
-    rows = catalog_rows(records, records, looks)
+        features[sha256], content[code] = describe_features(flag), flag
+    rows = catalog_rows(records, records, features)
     tiles = {code: contact_sheet.sheet_tile(flag) for code, flag in content.items()}
     cards = {row.code: gallery.card_thumbnail(row, content[row.code], n_flags=len(rows)) for row in rows}
     files = {
-        **render_table(CATALOG_SCHEMA, CATALOG_FOLDER, rows),
+        **render_table(CATALOG_SCHEMA, CATALOG, rows),
         **render_table(CHANGES_SCHEMA, HISTORY, []),
-        contact_sheet.PATH: contact_sheet.render_contact_sheet(rows, tiles),
-        gallery.PATH: gallery.render_page(gallery.Gallery(rows, flags=cards)),
+        CONTACT_SHEET_PATH: contact_sheet.render_contact_sheet(rows, tiles),
+        GALLERY_PATH: gallery.render_page(gallery.Gallery(rows, flags=cards)),
     }
     for path, rendered in files.items():
         (folder / path).parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""A source for the benchmarks: any number of synthetic countries, each with a GIF of its own, of any size.
+"""A source for the benchmarks: any number of synthetic countries, each with a different GIF, of any size.
 
 `python -m benchmarks.provider --countries 1000` serves them on 127.0.0.1 and prints the base URL, as
 `flag-pipeline mirror` does for the packaged flags.
@@ -26,9 +26,9 @@ def synthetic_codes(n_countries: int) -> list[str]:
 
 
 class SyntheticFlags:
-    """A packaged GIF for every code, made unique, and padded to *size_bytes*, by a block that readers skip.
+    """A packaged GIF for every code, made unique, and padded to *size_bytes* with a block that readers skip.
 
-    All are made beforehand: a source that has to make what it is asked for would be what is measured.
+    All are made before the server starts, because otherwise making them would be measured.
     """
 
     def __init__(self, codes: list[str], *, size_bytes: int = 0) -> None:

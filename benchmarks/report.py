@@ -13,7 +13,7 @@ import pygal
 from benchmarks.comparisons import Result
 
 SHOWN = ("dagster", "aiohttp", "SQLAlchemy", "pillow", "pydantic")
-# In place of pygal's style sheet and script: its code is under a licence of its own, and a picture needs none.
+# Replaces pygal's style sheet and script, which have another licence.
 CSS = """
 text { font: 11px sans-serif; fill: #1d1d1f } .title { font-size: 14px; text-anchor: middle }
 .background, .plot_background { fill: #fff } .axis path { stroke: #c9c9c7 } .axis path, path.line { fill: none }
@@ -40,13 +40,12 @@ def markdown(results: Mapping[str, Sequence[Result]], *, plot: str) -> str:
     """All sections as a page."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in SHOWN)
     method = (
-        f"`uv run python -m benchmarks`, {datetime.now(UTC):%Y-%m-%d}. Times are wall-clock medians. Each line is of "
-        "processes of their own, on an instance that exists and has no runs yet, with an empty store; alternatives "
-        "take turns, so compare lines of one section, not of two. Our whole command is `flag-pipeline run --json`, "
-        "which makes a catalog too: its target is set against the script that does the same work, catalog included. "
-        "Until 2026-11-24 there was only the script without one, and the target stood there. Seconds also depend on "
-        "how the interpreter was built: one without Python's own optimisations, as pyenv builds it by default, took a "
-        "quarter longer for our whole command in the same minutes."
+        f"`uv run python -m benchmarks`, {datetime.now(UTC):%Y-%m-%d}. Times are wall-clock medians. Each line "
+        "measures new processes, on an existing instance without runs, with an empty store. Alternatives take "
+        "turns, so compare lines within a section only. Our whole command is `flag-pipeline run --json`, which "
+        "makes a catalog too, so its target compares it with the script that also makes one. Seconds also depend "
+        "on how the interpreter was built: our whole command took a quarter longer on one built without "
+        "optimisations, which is pyenv's default."
     )
     parts = [
         "# Benchmark results",

@@ -2,8 +2,9 @@
 
     uv run --all-groups --extra fleet python deploy/measure_events.py
 
-A Postgres of its own on loopback, with fsync; each class on a database of its own, the two in turn; the median of five
-rounds, after one that does not count. An event is a materialization of 3.5 kB with six tags, as the pipeline writes it.
+It starts Postgres on loopback, with fsync, and gives each class its database. The classes take turns; the result is the
+median of five rounds, after one that does not count. An event is a materialization of 3.5 kB with six tags, as the
+pipeline writes it.
 """
 
 import statistics
@@ -25,7 +26,7 @@ THUMBNAIL = "![CN](data:image/gif;base64," + "R0lGODlhEAALAPIAAN4pEA==" * 100 + 
 
 
 def make_events(n_events: int) -> list[dg.EventLogEntry]:
-    """Return events of one asset, as `isolation/recording.py` hands them over."""
+    """Return events of one asset, as the pipeline records them."""
     events = []
     for number in range(n_events):
         said = dg.AssetMaterialization(

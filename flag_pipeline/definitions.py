@@ -1,4 +1,4 @@
-"""The front door: everything that Dagster sees, merged from `defs/`. Nothing is read or opened here."""
+"""The definitions that Dagster loads, merged from `defs/`. Nothing is read or opened here."""
 
 import dagster as dg
 
@@ -12,6 +12,7 @@ from flag_pipeline.defs.healing import healing
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.partitions import country_partitions
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY, FileSinkResource, FlagSourceResource
+from flag_pipeline.defs.scaffolded import scaffolded_definitions
 from flag_pipeline.defs.schedules import daily_refresh
 from flag_pipeline.defs.sensors import catalog_automation, catalog_follows
 from flag_pipeline.settings import Settings, load_settings, partition_codes
@@ -48,5 +49,5 @@ def build_definitions(settings: Settings) -> dg.Definitions:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What Dagster loads: everything as the environment's settings want it."""
-    return build_definitions(load_settings())
+    """What Dagster loads: everything as the environment's settings want it, and what `dg scaffold defs` added."""
+    return dg.Definitions.merge(build_definitions(load_settings()), scaffolded_definitions())

@@ -2,21 +2,21 @@
 
 FlagPipelineError
 ├── ConfigurationError           a setting, an argument or a launch that cannot work
-├── ProcessEndedError            a process of `flag-pipeline ui` has ended by itself
-├── SourceError                  something about one country's answer; carries code and url
-│   ├── TransientSourceError     may heal by itself: the only one that is retried
-│   ├── SourceDownError          the host cannot be reached: nothing more is asked of it
-│   ├── FlagNotFoundError        the source has no such country (404, 410)
-│   └── SourceContractError      an answer that breaks the source's contract
-├── ImageError                   bytes that are no acceptable picture, wherever they come from
-├── LocalError                   this computer has no files, no memory or no working disk left
-└── SinkError                    the store refused: disk full, a bad path
-    └── UnusableFileError        one file of the store, not the others: no permission, a folder in its place
-        └── ForeignFileError     it is a folder or too large, so it gives way to the next file that is saved
+├── ProcessEndedError            a process of `flag-pipeline ui` exited
+├── SourceError                  one country could not be fetched; has code and url
+│   ├── TransientSourceError     a retry may succeed; no other error is retried
+│   ├── SourceDownError          the host is unreachable, so no more requests are sent to it
+│   ├── FlagNotFoundError        the source does not have the country (404, 410)
+│   └── SourceContractError      the response is invalid
+├── ImageError                   the bytes are not an acceptable image
+├── LocalError                   this machine is out of open files or memory, or its disk fails
+└── SinkError                    the store failed: disk full, bad path
+    └── UnusableFileError        one file of the store failed: no permission
+        └── ForeignFileError     the file is a folder or too large; the next save replaces it
 
-Every error has a `kind`, the word that reports count by. Errors of aiohttp, Pillow and the
-operating system are translated into these where they enter, with the cause chained. A message
-is one printable line: it may quote what came from the network, and it reaches logs and terminals.
+Every error has a `kind`, by which reports count. Errors of aiohttp, Pillow and the operating system are converted
+where they are raised, with the cause chained. A message is one printable line, because it can quote a response and is
+written to logs and terminals.
 """
 
 from enum import StrEnum
@@ -24,7 +24,7 @@ from typing import Any, Self
 
 
 class ErrorKind(StrEnum):
-    """Why a country failed, in one word."""
+    """The reason of a failure, in one word."""
 
     CONFIGURATION = "configuration"
     TIMEOUT = "timeout"
@@ -41,7 +41,7 @@ class ErrorKind(StrEnum):
 
     @property
     def is_transient(self) -> bool:
-        """Whether asking again later can help without anybody changing anything."""
+        """Whether a later attempt can succeed although nothing was changed."""
         return self in _TRANSIENT
 
 
@@ -59,12 +59,12 @@ _TRANSIENT = frozenset(
 
 
 def printable(text: str) -> str:
-    """Return *text* with escapes for whatever would steer a terminal, break a line or hide."""
+    """Return *text* with escapes for control characters, line breaks and invisible characters."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class FlagPipelineError(Exception):
-    """Base of every error that flag_pipeline raises on purpose."""
+    """Base class of the errors that flag_pipeline raises."""
 
     kind: ErrorKind = ErrorKind.UNEXPECTED
 
@@ -72,28 +72,37 @@ class FlagPipelineError(Exception):
         super().__init__(printable(message))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pickling by arguments would call the subclass without what it requires.
-        return (_revive, (type(self), str(self)), self.__dict__.copy())
+        # By default, unpickling calls the class with the message only, and some classes require more.
+        return (_unpickle, (type(self), str(self)), self.__dict__.copy())
 
 
-def _revive(cls: type[FlagPipelineError], message: str) -> FlagPipelineError:
+def _unpickle(cls: type[FlagPipelineError], message: str) -> FlagPipelineError:
     error = cls.__new__(cls)
     error.args = (message,)
     return error
 
 
+def error_class(name: str) -> type[FlagPipelineError] | None:
+    """Return the error class called *name*, None if there is none.
+
+    Dagster serialises only an exception's class name and message; with the class, `issubclass` works again.
+    """
+    found = globals().get(name)
+    return found if isinstance(found, type) and issubclass(found, FlagPipelineError) else None
+
+
 class ConfigurationError(FlagPipelineError):
-    """A setting, an argument or a launch that cannot work; nothing was asked or written."""
+    """A setting, an argument or a launch that cannot work. Nothing was fetched or written."""
 
     kind = ErrorKind.CONFIGURATION
 
 
 class ProcessEndedError(FlagPipelineError):
-    """A process that should run until it is stopped has ended by itself."""
+    """A process exited that should run until it is stopped."""
 
 
 class SourceError(FlagPipelineError):
-    """A country's answer that cannot be used."""
+    """A country that could not be fetched."""
 
     def __init__(self, message: str, *, code: str, url: str) -> None:
         super().__init__(message)
@@ -102,16 +111,16 @@ class SourceError(FlagPipelineError):
         self.attempts = 1
 
     def after(self, attempts: int) -> Self:
-        """Note how many requests were made before giving up, and return the error."""
+        """Set the number of attempts, and return the error."""
         self.attempts = attempts
         return self
 
 
 class TransientSourceError(SourceError):
-    """A failure that may heal by itself: a timeout, a cut connection, 429 or 5xx, or too few open files here.
+    """A failure that a retry may fix: a timeout, a dropped connection, 429, 5xx, or too many open files.
 
     Attributes:
-        retry_after_s: how long the server asks to be left alone, if it said so.
+        retry_after_s: seconds to wait, as the server's `Retry-After` says; None without that header.
     """
 
     def __init__(
@@ -123,40 +132,40 @@ class TransientSourceError(SourceError):
 
 
 class SourceDownError(SourceError):
-    """No connection to the source's host could be opened for so long that it is given up for this run."""
+    """The source's host was unreachable for so long that this run sends it no more requests."""
 
     kind = ErrorKind.SOURCE_DOWN
 
 
 class FlagNotFoundError(SourceError):
-    """The source says that it does not have this country (404 or 410)."""
+    """The source does not have this country (404 or 410)."""
 
     kind = ErrorKind.NOT_FOUND
 
 
 class SourceContractError(SourceError):
-    """An answer that no retry will mend: other 4xx, not an image, bad metadata, too big."""
+    """An invalid response, which is not retried: other 4xx, not an image, bad metadata, too large."""
 
     kind = ErrorKind.CONTRACT
 
 
 class ImageError(FlagPipelineError):
-    """Bytes that are no picture, a damaged one, or one that is too much work to decode."""
+    """Bytes that are not an image, or an image that is damaged or takes too long to decode."""
 
     kind = ErrorKind.CONTRACT
 
 
 class LocalError(FlagPipelineError):
-    """The computer has run out of open files or memory, or its disk fails."""
+    """The machine is out of open files or memory, or its disk fails."""
 
     kind = ErrorKind.LOCAL
 
 
 class SinkError(FlagPipelineError):
-    """The store refused to read or write.
+    """The store failed to read or write.
 
     Attributes:
-        path: what could not be read or written.
+        path: the file that could not be read or written.
     """
 
     kind = ErrorKind.SINK
@@ -167,8 +176,8 @@ class SinkError(FlagPipelineError):
 
 
 class UnusableFileError(SinkError):
-    """One file of the store cannot be read or replaced; that says nothing about the other files."""
+    """One file of the store cannot be read or replaced. Other files are not affected."""
 
 
 class ForeignFileError(UnusableFileError):
-    """What is in the file's place is a folder, or larger than the file can be: the next save puts it right."""
+    """The file is a folder or too large. The next save replaces it."""

@@ -7,6 +7,7 @@ classes as configuration.
 import difflib
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -170,11 +171,12 @@ def workspace_file() -> Path:
     return in_project if in_project.is_file() else Path(__file__).with_name("workspace.yaml")
 
 
-def dagster_home() -> Path:
-    """Return the folder of the persistent instance, made if need be, and have this process and its children use it.
+def dagster_home(*, make: bool = True) -> Path:
+    """Return the folder of the persistent instance, and have this process and its children use it.
 
-    It is `DAGSTER_HOME` where that is set, else `dagster_home/`. The events by which a run announces its partitions
-    are stored in batches, unless the environment says otherwise: one by one, they would cost as much as the fetching.
+    It is `DAGSTER_HOME` where that is set, else `dagster_home/`; it is made if need be, unless *make* is False. The
+    events by which a run announces its partitions are stored in batches, unless the environment says otherwise: one by
+    one, they would cost as much as the fetching.
 
     Raises ConfigurationError where it is a relative path, which Dagster would not take, or no folder.
     """
@@ -183,7 +185,11 @@ def dagster_home() -> Path:
     if not home.is_absolute():
         raise ConfigurationError(f"DAGSTER_HOME must be an absolute path: {home}")
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        if make:
+            home.mkdir(parents=True, exist_ok=True)
+        else:
+            with suppress(FileNotFoundError):
+                os.scandir(home).close()
     except OSError as exc:
         raise ConfigurationError(f"DAGSTER_HOME must be a folder: {home} cannot be made ({exc.strerror})") from exc
     # Dagster expands `~`; what else reads the variable, our event log too, need not.

@@ -97,22 +97,22 @@ class FakeRefresher:
     """Refreshes by a function.
 
     Attributes:
-        remembered: what a store would know about countries that brought nothing.
+        failures: what a store would know about countries that brought nothing.
         doubtful: what is taken back each time that it is asked for; nothing when it is empty.
     """
 
     def __init__(self, refresh: Callable[[str], Coroutine[Any, Any, Outcome]]) -> None:
         self._refresh = refresh
-        self.remembered: list[Missed] = []
+        self.failures: list[Missed] = []
         self.doubtful: list[set[str]] = []
 
     async def refresh(self, code: str) -> Outcome:
         """What the function says."""
         return await self._refresh(code)
 
-    async def remember(self, missed: Missed) -> Missed:
+    async def record_failure(self, missed: Missed) -> Missed:
         """Note the miss, as one that the store knew already."""
-        self.remembered.append(missed)
+        self.failures.append(missed)
         return replace(missed, only_row_changed=False)
 
     async def quiet(self) -> None:

@@ -15,6 +15,7 @@ from flag_pipeline.core.layout import flag_path, metadata_path, record_path
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.flag_server import Answer, Ending, answer, head, raw
+from flag_pipeline_tests.pictures import scans
 from flag_pipeline_tests.samples import gif, picture
 
 README = Path(__file__).with_name("README.md")
@@ -97,6 +98,7 @@ def _frames(n_frames: int) -> bytes:
 
 
 OK = answer(200, GIF)
+JPEG = picture("JPEG")
 BOMB = GIF[:6] + b"\xff\xff\xff\xff" + GIF[10:]
 CHUNKED = head(Transfer_Encoding="chunked")
 A_LENGTH = head(Content_Length=str(len(GIF)))
@@ -174,6 +176,14 @@ IMAGES = (
     Fault("empty body", CONTRACT, flag=(answer(200),)),
     Fault("GIF cut short", CONTRACT, flag=(answer(200, GIF[:-30]),)),
     Fault("GIF with a script behind it", CONTRACT, flag=(answer(200, GIF[:-1] + b"<script>"),)),
+    Fault("JPEG of too many scans", CONTRACT, flag=(answer(200, scans(Limits().max_scans + 1)),)),
+    Fault("JPEG of as many scans as allowed", None, flag=(answer(200, scans(Limits().max_scans)),)),
+    Fault("JPEG with further pictures (MPO)", None, flag=(answer(200, picture("MPO", frames=2)),)),
+    Fault("JPEG with an undeclared picture behind it", CONTRACT, flag=(answer(200, JPEG + JPEG),)),
+    Fault("GIF with a line feed behind it", None, flag=(answer(200, GIF + b"\n"),)),
+    Fault("GIF with 2 kB of zeros behind it", None, flag=(answer(200, GIF + bytes(2_000)),)),
+    Fault("GIF with an archive behind it", CONTRACT, flag=(answer(200, GIF + b"PK\3\4" + bytes(60)),)),
+    Fault("PNG of 16 bits", None, flag=(answer(200, picture("PNG", mode="I;16")),)),
     Fault("BMP", CONTRACT, flag=(answer(200, picture("BMP")),)),
     Fault("PNG called GIF", None, flag=(answer(200, picture("PNG")),)),
 )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from PIL import Image
 
 from flag_pipeline.core.countries import iso_country
-from flag_pipeline.core.models import FlagChange, FlagRecord, Miss, StoredImage
+from flag_pipeline.core.models import FlagChange, FlagRecord, LastFailure, StoredImage
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.features import describe_features
 from flag_pipeline.images.models import ImageFeatures
@@ -26,12 +26,15 @@ def striped(*colours: str, kind: str = "PNG", size: tuple[int, int] = (30, 20)) 
     return buffer.getvalue()
 
 
-def record_of(code: str, content: bytes | None = None, *, miss: Miss | None = None, name: str = "") -> FlagRecord:
+def record_of(
+    code: str, content: bytes | None = None, *, last_failure: LastFailure | None = None, name: str = ""
+) -> FlagRecord:
     """A stored country with that PNG as its flag, or with none."""
     country = iso_country(code)
     if name:
         country = type(country)(code, name, country.official_name, country.alpha_3, country.numeric, country.tld)
-    return FlagRecord(code, image=stored(code, content) if content else None, country=country, miss=miss)
+    image = stored(code, content) if content else None
+    return FlagRecord(code, image=image, country=country, last_failure=last_failure)
 
 
 def stored(code: str, content: bytes) -> StoredImage:
@@ -53,8 +56,8 @@ def stored(code: str, content: bytes) -> StoredImage:
     )
 
 
-def looks_of_flags(*contents: bytes) -> dict[str, ImageFeatures]:
-    """What these flags look like, by their SHA-256."""
+def features_by_sha256(*contents: bytes) -> dict[str, ImageFeatures]:
+    """Return the features of these flags by their SHA-256."""
     return {hashlib.sha256(content).hexdigest(): describe_features(content) for content in contents}
 
 

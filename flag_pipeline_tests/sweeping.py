@@ -75,10 +75,10 @@ class Watched:
         self.outcomes[code] = await self._refresher.refresh(code)
         return self.outcomes[code]
 
-    async def remember(self, missed: Missed) -> Missed:
+    async def record_failure(self, missed: Missed) -> Missed:
         """Remember, and keep the outcome."""
         self.outcomes[missed.code] = missed
-        self.outcomes[missed.code] = remembered = await self._refresher.remember(missed)
+        self.outcomes[missed.code] = remembered = await self._refresher.record_failure(missed)
         return remembered
 
 

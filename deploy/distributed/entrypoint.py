@@ -1,7 +1,7 @@
-"""Starts a process of the fleet with the addresses of Postgres and Redis, made of the passwords in the environment.
+"""Starts a process of the fleet with the addresses of Postgres and Redis, built from the passwords in the environment.
 
 A password may have any characters, which an address must escape; Compose cannot do that. A process that has its
-addresses already, as on Kubernetes, is started as it is.
+addresses already, as on Kubernetes, is started unchanged.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""What is derived from the store: rows, tables, history, audit, gallery, contact sheet. Knows nothing of Dagster."""
+"""The catalog derived from the stored records: rows, tables, history, audit, gallery page, contact sheet."""

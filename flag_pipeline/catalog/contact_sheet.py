@@ -1,4 +1,4 @@
-"""All flags on one picture: the labelled contact sheet, and a mosaic small enough for an event."""
+"""Draws the contact sheet, a PNG of all flags with labels, and the mosaic, a small version for Dagster events."""
 
 import io
 import math
@@ -13,8 +13,7 @@ from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.models import RowStatus
 from flag_pipeline.images.thumbnails import Size, enlarge, reduce
 
-PATH = "catalog/contact_sheet.png"
-# Pictures of many more would be of a size that few programs open.
+# Few programs open a picture that is much larger.
 MAX_FLAGS = 400
 
 _COLUMNS, _CELL, _FLAG_BOX, _MARGIN = 16, (124, 122), (104, 70), 20
@@ -26,25 +25,25 @@ _MOSAIC_QUALITY = 15
 
 
 def sheet_tile(content: bytes) -> Image.Image:
-    """Return the flag no larger than it is on the contact sheet; a mosaic takes it as well."""
+    """Return the flag, reduced to its size on the contact sheet. The mosaic accepts it too."""
     return reduce(content, _FLAG_BOX)
 
 
 def mosaic_tile(content: bytes) -> Image.Image:
-    """Return the flag no larger than it is in a mosaic."""
+    """Return the flag, reduced to its size in the mosaic."""
     return reduce(content, _MOSAIC_BOX)
 
 
 def render_contact_sheet(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image]) -> bytes:
-    """Return a PNG of every row's flag in a grid, labelled with code and name; what is not `ok` says so in red.
+    """Return a PNG with the flag, code and name of each row; a status other than `ok` is shown in red.
 
-    *tiles* has the flags by code. Of more than `MAX_FLAGS` rows the first are shown, and the rest are counted.
+    *tiles* has the flags by code. The first `MAX_FLAGS` rows are shown, and the rest are counted.
     """
     rows, n_more = rows[:MAX_FLAGS], max(0, len(rows) - MAX_FLAGS)
     n_cells = len(rows) + bool(n_more)
     sheet = Image.new("RGB", _grid_size(n_cells, _COLUMNS, _CELL, margin=_MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    # Contours that differ with the platform's hinting would make the sheet differ too.
+    # Without antialiasing by Pillow, the result would depend on the platform's hinting.
     draw.fontmode = "L"
     for number, row in enumerate(rows):
         left, top = _corner(number)
@@ -54,13 +53,13 @@ def render_contact_sheet(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.I
         left, top = _corner(len(rows))
         draw.text((left + _CELL[0] // 2, top), f"and {n_more} more", font=_font(13), fill=_INK, anchor="ma")
     buffer = io.BytesIO()
-    # A fifth larger than at level 6, Pillow's own, in half the time.
+    # Measured against Pillow's default, level 6: a fifth larger in half the time.
     sheet.save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 
 
 def render_mosaic(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image]) -> bytes:
-    """Return a WebP of a few kilobytes with the flags of the first `MAX_FLAGS` rows; a missing one is a gap."""
+    """Return a WebP of a few kilobytes with the first `MAX_FLAGS` flags; a missing flag leaves a gap."""
     rows = rows[:MAX_FLAGS]
     mosaic = Image.new("RGB", _grid_size(len(rows), _MOSAIC_COLUMNS, _MOSAIC_CELL), "#808080")
     for number, row in enumerate(rows):
@@ -94,7 +93,7 @@ def _draw_flag(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: Size, tile
     flag = enlarge(tile, _FLAG_BOX)
     left, top = left + (width - flag.width) // 2, top + (height - flag.height) // 2
     sheet.paste(flag, (left, top), flag)
-    # A white field would fade into the paper.
+    # A white flag needs an edge on the light background.
     draw.rectangle((left - 1, top - 1, left + flag.width, top + flag.height), outline="#c9c9c7")
 
 
@@ -106,7 +105,7 @@ def _draw_label(draw: ImageDraw.ImageDraw, top_middle: Size, row: CatalogRow) ->
 
 
 def _writable_name(row: CatalogRow) -> str:
-    """The row's name, or that of ISO 3166-1 if the font lacks one of its letters."""
+    """Return the row's name, or the name in ISO 3166-1 if the font lacks a letter of it."""
     return row.name if all(_has_letter(character) for character in row.name) else iso_country(row.code).name
 
 
@@ -121,20 +120,20 @@ def _shortened(name: str) -> str:
 
 @cache
 def _width(character: str) -> float:
-    # Basic layout does not kern this font, and to measure each name as a whole takes half as long as to draw it.
+    # Widths add up, because the basic layout does not kern. Measuring whole names takes half as long as drawing them.
     return _font(11).getlength(character)
 
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Pillow's own font has no accented letters; Åland, Réunion and Türkiye need them.
+    # Pillow's default font has no accented letters, which Åland, Réunion and Türkiye need.
     path = files("font_roboto").joinpath("files", "Roboto-Regular.ttf")
     return ImageFont.truetype(io.BytesIO(path.read_bytes()), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @cache
 def _has_letter(character: str) -> bool:
-    # What a font lacks, it draws as the same box as this code point, which is no character.
+    # A font draws each letter that it lacks as the same box, also this code point, which is not a character.
     return character.isspace() or _drawn(character) != _drawn("\uffff")
 
 

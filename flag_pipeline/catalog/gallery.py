@@ -1,7 +1,7 @@
-"""The catalog as one self-contained web page: rows, history and small pictures in, HTML out. Pure.
+"""Renders the gallery, one HTML page with all flags, filters, details and history, without other files.
 
-Names come from outside. They reach the page as escaped text, and as JSON in a script element that is data and not
-code; the script puts them back as text only. A content security policy allows nothing but what the page carries.
+Names are untrusted. The page has them as escaped text and as JSON data, which the script inserts as text only. The
+content security policy allows only the page's own style, script and images.
 """
 
 import base64
@@ -32,15 +32,13 @@ from flag_pipeline.core.models import FlagChange, RowStatus
 from flag_pipeline.images.colours import ColourFamily
 from flag_pipeline.images.thumbnails import thumbnail_uri
 
-PATH = "catalog/index.html"
-
-# Together with the rest these keep the page of all countries below 2 MB; of thousands, each still shows something.
+# They keep the page with all countries below 2 MB. With thousands of countries, each still has a thumbnail.
 THUMBNAILS_BYTES, MAX_THUMBNAIL_BYTES, MIN_THUMBNAIL_BYTES, THUMBNAIL_PX = 800_000, 3000, 500, (176, 120)
 MAX_HISTORY_PICTURES, HISTORY_THUMBNAIL_BYTES = 100, 1500
-# An image this narrow is enlarged; unblurred it is at least clear.
+# Narrower images are enlarged without smoothing.
 TINY_PX = 64
 
-_STANDINGS = {
+_STATUS_LABELS = {
     RowStatus.OK: "ok",
     RowStatus.STALE: "failed",
     RowStatus.NOT_FOUND: "not found",
@@ -50,11 +48,11 @@ _STANDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """All that the page shows.
+    """The content of the page.
 
     Attributes:
-        flags: thumbnails of the current flags, as `data:` URIs, by code.
-        replaced: likewise of replaced flags, by their path in the history.
+        flags: thumbnails of the current flags as `data:` URIs, by code.
+        replaced: thumbnails of replaced flags as `data:` URIs, by their path in the history.
     """
 
     rows: Sequence[CatalogRow]
@@ -63,24 +61,24 @@ class Gallery:
     replaced: Mapping[str, str] = field(default_factory=dict)
 
 
-def standing(row: CatalogRow) -> str:
-    """Return how the row stands, in the word that the page filters by: a country never asked for is `missing`."""
-    return "failed" if row.has_failed else _STANDINGS[row.status]
+def status_label(row: CatalogRow) -> str:
+    """Return the status that the page shows and filters by; a country that was never fetched is `missing`."""
+    return "failed" if row.has_failed else _STATUS_LABELS[row.status]
 
 
 def card_thumbnail(row: CatalogRow, content: bytes, *, n_flags: int) -> str:
-    """Return the flag of *row*, one of so many, as the `data:` URI that its card shows."""
-    most = min(MAX_THUMBNAIL_BYTES, max(MIN_THUMBNAIL_BYTES, THUMBNAILS_BYTES // n_flags))
-    return thumbnail_uri(content, row.file, box=THUMBNAIL_PX, max_bytes=most, n_frames=row.n_frames)
+    """Return the thumbnail of the row's flag as a `data:` URI; with more flags, each gets fewer bytes."""
+    max_bytes = min(MAX_THUMBNAIL_BYTES, max(MIN_THUMBNAIL_BYTES, THUMBNAILS_BYTES // n_flags))
+    return thumbnail_uri(content, row.file, box=THUMBNAIL_PX, max_bytes=max_bytes, n_frames=row.n_frames)
 
 
 def history_thumbnail(file: str, content: bytes) -> str:
-    """Return the replaced flag that is kept at *file* as the `data:` URI that the history shows."""
+    """Return the thumbnail of a replaced flag as a `data:` URI."""
     return thumbnail_uri(content, file, box=THUMBNAIL_PX, max_bytes=HISTORY_THUMBNAIL_BYTES)
 
 
 def pictured_changes(changes: Sequence[FlagChange]) -> dict[str, tuple[str, str]]:
-    """Return path and SHA-256, by path, of the replaced flags that the page shows: the latest that are kept."""
+    """Return the path and SHA-256, by path, of the latest replaced flags, which the page shows."""
     return {
         change.old_file: (change.old_file, change.old_sha256)
         for change in changes[:MAX_HISTORY_PICTURES]
@@ -89,14 +87,14 @@ def pictured_changes(changes: Sequence[FlagChange]) -> dict[str, tuple[str, str]
 
 
 def render_page(gallery: Gallery) -> bytes:
-    """Return the page: one HTML file that needs no other and no network."""
+    """Return the HTML page."""
     style, script = _asset("page.css"), _asset("page.js")
     small = {
         "style": style,
         "script": script,
         "policy": f"default-src 'none'; img-src data:; style-src {_csp_hash(style)}; script-src {_csp_hash(script)}",
         "summary": _summary(gallery),
-        "standings": _options(Counter(standing(row) for row in gallery.rows)),
+        "statuses": _options(Counter(status_label(row) for row in gallery.rows)),
         "ratios": _options(Counter({bar.label: bar.count for bar in ratio_bars(gallery.rows)})),
         "colours": _colour_boxes(gallery),
         "plot_colours": render_bars("Flags with each colour", colour_bars(gallery.rows)),
@@ -104,17 +102,17 @@ def render_page(gallery: Gallery) -> bytes:
         "plot_sizes": render_bars("Flags by file size", size_bars(gallery.rows)),
         "n_rows": len(gallery.rows),
     }
-    # What grows with the number of countries is put together once, as bytes.
+    # The parts that grow with the number of countries are encoded piece by piece, to save memory.
     large = {"cards": _cards, "data": _details}
     parts = re.split(r"\$(cards|data)\b", _asset("page.html"))
     pieces = (large[part](gallery) if part in large else [Template(part).substitute(small)] for part in parts)
     page = io.BytesIO()
-    page.writelines(piece.encode() for some in pieces for piece in some)
+    page.writelines(piece.encode() for part in pieces for piece in part)
     return page.getvalue()
 
 
 def script_json(document: object) -> str:
-    """Return *document* as JSON that may stand in a script element, whatever text is in it."""
+    """Return *document* as JSON with escapes that make it safe inside a script element."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -131,8 +129,8 @@ def _csp_hash(content: str) -> str:
 
 
 def _summary(gallery: Gallery) -> str:
-    counts = Counter(standing(row) for row in gallery.rows)
-    parts = [f"{counts[word]} {word}" for word in ("ok", "failed", "not found", "missing") if counts[word]]
+    counts = Counter(status_label(row) for row in gallery.rows)
+    parts = [f"{counts[status]} {status}" for status in _STATUS_LABELS.values() if counts[status]]
     newest = max((row.changed_at for row in gallery.rows if row.changed_at), default=None)
     when = f" Newest flag: {newest:%d %B %Y}." if newest else ""
     return escape(f"{len(gallery.rows)} countries: {', '.join(parts) or 'none'}.{when}")
@@ -160,11 +158,11 @@ def _cards(gallery: Gallery) -> Iterator[str]:
 
 
 def _card(row: CatalogRow, uri: str) -> str:
-    word = standing(row)
+    status = status_label(row)
     code, name = escape(row.code), escape(row.name)
     tiny = ' class="tiny"' if row.width_px and row.width_px <= TINY_PX else ""
     picture = f'<img src="{uri}" alt=""{tiny}>' if uri else '<span class="no-flag" aria-hidden="true">no flag</span>'
-    mark = "" if word == "ok" else f'<span class="mark {word.replace(" ", "-")}">{word}</span>'
+    mark = "" if status == "ok" else f'<span class="mark {status.replace(" ", "-")}">{status}</span>'
     return (
         f'<li data-code="{code}"><button type="button" class="card" aria-haspopup="dialog">'
         f'<span class="picture">{picture}</span>'
@@ -174,7 +172,7 @@ def _card(row: CatalogRow, uri: str) -> str:
 
 
 def _details(gallery: Gallery) -> Iterator[str]:
-    """Yield what the script knows of each country, by code, as JSON that may stand in a script element."""
+    """Yield the details of all countries by code as JSON, which the page's script reads."""
     histories = _histories(gallery)
     yield "{"
     for number, row in enumerate(gallery.rows):
@@ -189,7 +187,7 @@ def _detail(row: CatalogRow, history: list[dict[str, object]]) -> dict[str, obje
         "alpha3": row.alpha_3,
         "numeric": row.numeric,
         "tld": row.tld,
-        "standing": standing(row),
+        "status": status_label(row),
         "reason": row.reason,
         "file": row.file,
         "width": row.width_px,

@@ -1,4 +1,4 @@
-"""The history of changes: what is kept of a flag that another has replaced."""
+"""The table of changes, one row per replaced flag: its columns and its rows."""
 
 from collections.abc import Mapping
 
@@ -6,8 +6,6 @@ from pydantic import TypeAdapter
 
 from flag_pipeline.catalog.tables import Column, ColumnType, TableSchema
 from flag_pipeline.core.models import FlagChange, FlagRecord
-
-JSON_PATH = "history/changes.json"
 
 CHANGES_SCHEMA = TableSchema(
     "changes",
@@ -36,35 +34,35 @@ _CHANGES = TypeAdapter(list[FlagChange])
 
 
 def change_rows(records: Mapping[str, FlagRecord]) -> list[FlagChange]:
-    """Return every kept change of every record, newest first; those of one moment by code."""
+    """Return the changes of all records, sorted newest first, then by code."""
     changes = [change for record in records.values() for change in record.changes]
     return sorted(sorted(changes, key=lambda change: change.code), key=lambda change: change.changed_at, reverse=True)
 
 
 def load_changes(content: bytes) -> list[FlagChange]:
-    """Return the rows that the JSON file of changes holds.
+    """Return the rows in the table's JSON file.
 
-    Raises ValueError when *content* is no such file.
+    Raises ValueError if *content* is not such a file.
     """
     return _CHANGES.validate_json(content)
 
 
-def changes_since(changes: list[FlagChange], known: bytes | None) -> list[FlagChange]:
-    """Return those of *changes* that the stored JSON file *known* does not have yet; None is no file."""
+def changes_since(changes: list[FlagChange], stored: bytes | None) -> list[FlagChange]:
+    """Return those of *changes* that are not in the JSON file *stored*; None means that there is no file."""
     try:
-        before = set(load_changes(known)) if known else set()
+        before = set(load_changes(stored)) if stored else set()
     except ValueError:
         before = set()
     return [change for change in changes if change not in before]
 
 
 def picture_paths(records: Mapping[str, FlagRecord]) -> dict[tuple[str, str], str]:
-    """Return where each flag that is kept lies, the current and the replaced ones, by code and SHA-256."""
-    kept = {
+    """Return the paths of the current and the replaced flags by code and SHA-256."""
+    replaced = {
         (change.code, change.old_sha256): change.old_file
         for record in records.values()
         for change in record.changes
         if change.old_file
     }
     current = {(code, record.image.sha256): record.image.file for code, record in records.items() if record.image}
-    return {**kept, **current}
+    return {**replaced, **current}

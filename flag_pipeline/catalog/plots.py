@@ -1,4 +1,4 @@
-"""Bar charts as inline SVG, for the page. Colours and letters come from the page's style sheet."""
+"""Draws the gallery's bar charts as inline SVG; page.css has their colours and fonts."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from html import escape
 from flag_pipeline.catalog.rows import CatalogRow
 from flag_pipeline.images.colours import ColourFamily, colour_family, rgb_of
 
-# Ends of the groups of aspect ratios, width divided by height.
+# The upper limits of the groups of aspect ratios, width divided by height.
 _RATIO_GROUPS = (
     (1.1, "square or tall"),
     (1.42, "about 4:3"),
@@ -44,7 +44,7 @@ _LINE_PX, _BAR_PX, _WIDTH_PX, _LABEL_PX, _COUNT_PX = 24, 16, 380, 110, 36
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar: how many flags, and its own colour if it has one."""
+    """One bar: its label, the number of flags, and its colour, empty for the default."""
 
     label: str
     count: int
@@ -52,48 +52,48 @@ class Bar:
 
 
 def ratio_group(aspect_decimal: float) -> str:
-    """Return the group of aspect ratios, in words."""
+    """Return the label of the aspect ratio's group."""
     return next(label for end, label in _RATIO_GROUPS if aspect_decimal <= end)
 
 
 def colour_families(row: CatalogRow) -> list[ColourFamily]:
-    """Return the families of the row's dominant colours, most of it first, each once."""
+    """Return the families of the row's main colours, the largest share first."""
     return list(dict.fromkeys(colour_family(rgb_of(colour.hex)) for colour in row.colours))
 
 
 def ratio_bars(rows: Iterable[CatalogRow]) -> list[Bar]:
-    """How many flags have which aspect ratio; groups without a flag are left out."""
+    """Return the number of flags per group of aspect ratios; empty groups are left out."""
     counts = Counter(ratio_group(row.aspect_decimal) for row in rows if row.aspect_decimal)
     return [Bar(label, counts[label]) for _, label in _RATIO_GROUPS if counts[label]]
 
 
 def size_bars(rows: Iterable[CatalogRow]) -> list[Bar]:
-    """How many files have which size."""
+    """Return the number of flags per group of file sizes; empty groups are left out."""
     sizes = [row.size_bytes for row in rows if row.size_bytes]
     counts = Counter(next(label for end, label in _SIZE_GROUPS if size <= end) for size in sizes)
     return [Bar(label, counts[label]) for _, label in _SIZE_GROUPS if counts[label]]
 
 
 def colour_bars(rows: Iterable[CatalogRow]) -> list[Bar]:
-    """How many flags have which colour among their dominant ones."""
+    """Return the number of flags with each colour."""
     counts = Counter(family for row in rows for family in colour_families(row))
     return [Bar(family, counts[family], SWATCHES[family]) for family in ColourFamily if counts[family]]
 
 
 def render_bars(title: str, bars: Sequence[Bar]) -> str:
-    """Return the bars as an SVG element whose text alternative has all the numbers."""
-    most = max((bar.count for bar in bars), default=1)
+    """Return the bars as an SVG element; its text alternative has all the numbers."""
+    max_count = max((bar.count for bar in bars), default=1)
     summary = ", ".join(f"{bar.label} {bar.count}" for bar in bars) or "nothing to show"
-    lines = "".join(_render_bar(number, bar, most) for number, bar in enumerate(bars))
+    lines = "".join(_render_bar(number, bar, max_count) for number, bar in enumerate(bars))
     return (
         f'<svg class="plot" viewBox="0 0 {_WIDTH_PX} {_LINE_PX * max(1, len(bars))}" role="img" '
         f'aria-label="{escape(f"{title}: {summary}")}">{lines}</svg>'
     )
 
 
-def _render_bar(number: int, bar: Bar, most: int) -> str:
+def _render_bar(number: int, bar: Bar, max_count: int) -> str:
     top = number * _LINE_PX
-    length = max(1, (_WIDTH_PX - _LABEL_PX - _COUNT_PX) * bar.count // most)
+    length = max(1, (_WIDTH_PX - _LABEL_PX - _COUNT_PX) * bar.count // max_count)
     fill = f' fill="{bar.fill}"' if bar.fill else ""
     return (
         f'<text x="{_LABEL_PX - 8}" y="{top + 16}" text-anchor="end">{escape(bar.label)}</text>'

@@ -1,4 +1,7 @@
-"""From stored records to the catalog's rows and files. Pure: the same records give the same bytes."""
+"""The catalog's columns, and its rows, made from the stored records.
+
+To add a column, add it to `CATALOG_SCHEMA`, raise its version, and add the field to `CatalogRow` and `_row`.
+"""
 
 import json
 import math
@@ -12,12 +15,9 @@ from flag_pipeline import bounds
 from flag_pipeline.catalog.tables import Column, ColumnType, TableSchema
 from flag_pipeline.core.bounds import FlagFileOrEmpty, ImageFormatOrEmpty
 from flag_pipeline.core.countries import iso_country
-from flag_pipeline.core.models import FlagRecord, Miss, RowStatus, StoredImage
+from flag_pipeline.core.models import FlagRecord, LastFailure, RowStatus, StoredImage
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.models import ColourShare, ImageFeatures
-
-CATALOG_FOLDER = "catalog"
-JSON_PATH = "catalog/catalog.json"
 
 TEXT, INTEGER, DECIMAL = ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DECIMAL
 MOMENT, COLOURS = ColumnType.MOMENT, ColumnType.COLOURS
@@ -62,7 +62,7 @@ CATALOG_SCHEMA = TableSchema(
 
 @dataclass(frozen=True, slots=True)
 class CatalogRow:
-    """One country's row, as `CATALOG_SCHEMA` describes it; None and empty text where nothing is known."""
+    """One country's row; `CATALOG_SCHEMA` describes the fields. Unknown values are None or empty."""
 
     code: bounds.Code
     alpha_3: bounds.Alpha3
@@ -92,7 +92,7 @@ class CatalogRow:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the latest attempt failed; that the source has no such country is no failure."""
+        """Whether the latest attempt failed. A country that the source does not have is not a failure."""
         return self.status in {RowStatus.STALE, RowStatus.MISSING} and bool(self.reason)
 
 
@@ -100,14 +100,14 @@ _COLOUR, _ROW = TypeAdapter(ColourShare), TypeAdapter(CatalogRow)
 
 
 def catalog_rows(
-    codes: Iterable[str], records: Mapping[str, FlagRecord], looks: Mapping[str, ImageFeatures]
+    codes: Iterable[str], records: Mapping[str, FlagRecord], features: Mapping[str, ImageFeatures]
 ) -> list[CatalogRow]:
-    """Return one row for every code and every stored record, sorted by code; *looks* are by the flags' SHA-256."""
-    return [_row(code, records.get(code), looks) for code in sorted({*codes, *records})]
+    """Return one row per code and per stored record, sorted by code; *features* are by the flag's SHA-256."""
+    return [_row(code, records.get(code), features) for code in sorted({*codes, *records})]
 
 
 def features_of(rows: Iterable[CatalogRow]) -> dict[str, ImageFeatures]:
-    """Return what the flags of a catalog look like, by their SHA-256: the same bytes look the same."""
+    """Return the features of a catalog's flags by their SHA-256."""
     return {
         row.sha256: ImageFeatures(row.mode, row.n_frames, row.colours, row.phash)
         for row in rows
@@ -116,9 +116,9 @@ def features_of(rows: Iterable[CatalogRow]) -> dict[str, ImageFeatures]:
 
 
 def load_rows(content: bytes) -> list[CatalogRow]:
-    """Return the rows that the catalog's JSON file holds.
+    """Return the rows in the catalog's JSON file.
 
-    Raises ValueError when *content* is no catalog of this schema.
+    Raises ValueError if *content* is not a catalog of this schema.
     """
     try:
         rows = json.loads(content, object_hook=_load_object)
@@ -130,11 +130,11 @@ def load_rows(content: bytes) -> list[CatalogRow]:
 
 
 def _load_object(cells: dict[str, Any]) -> CatalogRow | ColourShare:
-    # Object by object, so that thousands of rows are not in memory twice.
+    # Converted one at a time, so that thousands of rows are not in memory twice.
     return _COLOUR.validate_python(cells) if "hex" in cells else _ROW.validate_python(cells)
 
 
-def _row(code: str, record: FlagRecord | None, looks: Mapping[str, ImageFeatures]) -> CatalogRow:
+def _row(code: str, record: FlagRecord | None, features: Mapping[str, ImageFeatures]) -> CatalogRow:
     record = record or FlagRecord(code)
     country = record.country or iso_country(code)
     return CatalogRow(
@@ -144,13 +144,13 @@ def _row(code: str, record: FlagRecord | None, looks: Mapping[str, ImageFeatures
         name=country.name,
         official_name=country.official_name,
         tld=country.tld,
-        status=_status(record.image, record.miss),
-        reason=f"{record.miss.kind}: {record.miss.reason}" if record.miss else "",
-        **(_image_cells(record.image, looks.get(record.image.sha256)) if record.image else {}),
+        status=_status(record.image, record.last_failure),
+        reason=f"{record.last_failure.kind}: {record.last_failure.reason}" if record.last_failure else "",
+        **(_image_cells(record.image, features.get(record.image.sha256)) if record.image else {}),
     )
 
 
-def _image_cells(image: StoredImage, look: ImageFeatures | None) -> dict[str, Any]:
+def _image_cells(image: StoredImage, features: ImageFeatures | None) -> dict[str, Any]:
     divisor = math.gcd(image.width_px, image.height_px)
     cells = {
         "file": image.file,
@@ -167,14 +167,20 @@ def _image_cells(image: StoredImage, look: ImageFeatures | None) -> dict[str, An
         "changed_at": image.changed_at,
         "n_changes": image.n_changes,
     }
-    if look is None:
+    if features is None:
         return cells
-    return {**cells, "mode": look.mode, "n_frames": look.n_frames, "colours": look.colours, "phash": look.phash}
+    return {
+        **cells,
+        "mode": features.mode,
+        "n_frames": features.n_frames,
+        "colours": features.colours,
+        "phash": features.phash,
+    }
 
 
-def _status(image: StoredImage | None, miss: Miss | None) -> RowStatus:
-    if miss is not None and miss.kind is ErrorKind.NOT_FOUND:
+def _status(image: StoredImage | None, failure: LastFailure | None) -> RowStatus:
+    if failure is not None and failure.kind is ErrorKind.NOT_FOUND:
         return RowStatus.NOT_FOUND
     if image is None:
         return RowStatus.MISSING
-    return RowStatus.STALE if miss else RowStatus.OK
+    return RowStatus.STALE if failure else RowStatus.OK

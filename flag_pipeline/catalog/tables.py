@@ -1,6 +1,6 @@
-"""Typed tables, and the files they become: JSON, CSV and Parquet with the same rows.
+"""Writes a table as JSON, CSV and Parquet with the same rows, and describes its columns.
 
-Absent numbers and moments are null (an empty cell in CSV), absent text is empty. The same rows give the same bytes.
+Unknown numbers and moments are null, or an empty cell in CSV; unknown text is empty. Equal rows give equal bytes.
 """
 
 import csv
@@ -12,15 +12,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from flag_pipeline.core.layout import schema_path, table_path
 from flag_pipeline.core.records import dump_json, dump_json_array
 from flag_pipeline.images.models import ColourShare
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# A spreadsheet takes text for a formula that starts with one of these (OWASP, CSV injection), or with one of their
-# full-width or small forms. Programs that split lines at another separator than ours, as spreadsheets in much of Europe
-# do at semicolons, and that ignore quotes, see the start of a cell behind each separator and each line end.
+# A spreadsheet evaluates text that starts with one of these characters, or with their full-width or small forms, as a
+# formula (OWASP, CSV injection). In much of Europe, spreadsheets split lines at semicolons. A program that ignores
+# quotes can start a cell after any separator and line end.
 _FORMULA = re.compile(
     r"(^|\r\n|[,;\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029])"
     r"""(?=[\s"\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]|[\t\r])"""
@@ -29,7 +30,7 @@ VERSION_KEY = "flag_pipeline.schema_version"
 
 
 class ColumnType(StrEnum):
-    """What a column holds, and how each file says it."""
+    """The type of a column's values."""
 
     TEXT = "text"
     INTEGER = "integer"
@@ -40,7 +41,7 @@ class ColumnType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name, type and meaning."""
+    """The name, type and meaning of a column."""
 
     name: str
     type: ColumnType
@@ -49,10 +50,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """What a table promises.
+    """The name and columns of a table.
 
     Attributes:
-        version: goes up by one whenever a column is added, removed or given another meaning.
+        version: raised by one when a column is added, removed or changed in meaning.
     """
 
     name: str
@@ -61,12 +62,12 @@ class TableSchema:
 
 
 def render_table(schema: TableSchema, folder: str, rows: Sequence[object]) -> dict[str, bytes]:
-    """Return the files that a table becomes by their paths, `catalog/catalog.json` and so on, and `schema.json`."""
+    """Return the table's files by path: JSON, CSV, Parquet and `schema.json`."""
     return {
-        f"{folder}/{schema.name}.json": render_json(schema, rows),
-        f"{folder}/{schema.name}.csv": render_csv(schema, rows),
-        f"{folder}/{schema.name}.parquet": render_parquet(schema, rows),
-        f"{folder}/schema.json": render_schema(schema),
+        table_path(folder, schema.name, "json"): render_json(schema, rows),
+        table_path(folder, schema.name, "csv"): render_csv(schema, rows),
+        table_path(folder, schema.name, "parquet"): render_parquet(schema, rows),
+        schema_path(folder): render_schema(schema),
     }
 
 
@@ -80,7 +81,7 @@ def render_json(schema: TableSchema, rows: Iterable[object]) -> bytes:
 def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
     """Return the rows as RFC 4180 CSV in UTF-8, with a header.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe before it. Colours are `#rrggbb:share`,
+    Text that a spreadsheet would evaluate as a formula is prefixed with an apostrophe. Colours are `#rrggbb:share`,
     separated by spaces.
     """
     content = io.BytesIO()
@@ -94,8 +95,8 @@ def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
 
 
 def render_parquet(schema: TableSchema, rows: Sequence[object]) -> bytes:
-    """Return the rows as Parquet; the file's metadata has the schema's version, each field its description."""
-    # Of a tenth of a second to import, and only a build of the catalog needs it.
+    """Return the rows as Parquet, with the schema's version and the columns' descriptions as metadata."""
+    # Importing it takes a tenth of a second, and only a build of the catalog needs it.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -105,13 +106,13 @@ def render_parquet(schema: TableSchema, rows: Sequence[object]) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     del table, columns
-    # Arrow would keep the memory for its next table.
+    # Arrow keeps freed memory by default.
     pa.default_memory_pool().release_unused()
     return buffer.getvalue()
 
 
 def render_schema(schema: TableSchema) -> bytes:
-    """Return the table's own description as JSON: name, version, and each column's name, type and meaning."""
+    """Return the description of the table as JSON: name, version, and name, type and meaning of each column."""
     columns = [
         {"name": column.name, "type": column.type, "description": column.description} for column in schema.columns
     ]

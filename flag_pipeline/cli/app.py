@@ -1,22 +1,24 @@
-"""The command line: parses, prints and chooses the exit code. The work is done elsewhere."""
+"""The commands `run`, `retry`, `status`, `mirror` and `ui`: options, output and exit codes. Add a command here."""
 
 import gc
+import importlib.metadata
 import json
 import os
 import sys
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flag_pipeline.cli.catalog_commands import commands
+from flag_pipeline.cli.catalog_commands import below_current_folder, commands
+from flag_pipeline.cli.environment import read_env_file
 from flag_pipeline.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of, own_stderr
 from flag_pipeline.errors import ConfigurationError, SinkError
 
-# Each command imports what it uses: `--help` needs nothing, and only what has passed all checks of the arguments waits
-# for Dagster, which takes most of a second.
+# Each command imports what it uses, so that `--help` and wrong arguments do not wait for Dagster, which takes 0.7 s.
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from contextlib import AbstractContextManager
@@ -34,6 +36,7 @@ app = typer.Typer(
     name="flag-pipeline",
     help="Fetch every country's flag in one Dagster run in which each country succeeds or fails on its own.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -41,14 +44,28 @@ app = typer.Typer(
 
 app.add_typer(commands)
 
+Codes = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CODE",
+        help="Codes such as CN, CHN or 156, a letter for all that start with it, or POP20. None means all.",
+    ),
+]
 Source = Annotated[
     str | None,
-    typer.Option("--source", help="A preset (embedded, fluentpython, flagcdn) or a base URL. [env: FLAG_SOURCE]"),
+    typer.Option(
+        "--source",
+        metavar="SOURCE",
+        help="A preset (embedded, fluentpython, flagcdn) or a base URL. [env: FLAG_SOURCE]",
+    ),
 ]
-Store = Annotated[str | None, typer.Option("--store", help="A folder or a URL to store to. [env: FLAG_STORE]")]
+Store = Annotated[
+    str | None,
+    typer.Option("--store", callback=below_current_folder, help="A folder or a URL to store to. [env: FLAG_STORE]"),
+]
 MaxRequests = Annotated[
     int | None,
-    typer.Option("--max-requests", "-m", min=1, help="Requests under way at once. [env: FLAG_MAX_REQUESTS]"),
+    typer.Option("--max-requests", "-m", min=1, metavar="N", help="Requests at once. [env: FLAG_MAX_REQUESTS]"),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the run's log instead of a progress bar.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -56,19 +73,36 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 
 def main() -> None:
     """Run the command line; an error is one line on stderr."""
-    sys.exit(exit_code_of(app))
+    sys.exit(exit_code_of(_run_app))
 
 
-@app.command()
+def _run_app() -> None:
+    read_env_file()
+    app()
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - Typer's callback
+    if value:
+        print(f"flag-pipeline {importlib.metadata.version('flag-pipeline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+@app.command(epilog="Examples: flag-pipeline run; flag-pipeline run FR,DE; flag-pipeline run POP20 --store flags")
 def run(
-    codes: Annotated[
-        list[str] | None,
-        typer.Argument(help="Codes such as CN, a letter for all that start with it, or POP20. None means all."),
-    ] = None,
+    codes: Codes = None,
     source: Source = None,
     store: Store = None,
     max_requests: MaxRequests = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-l", min=1, help="Fetch at most so many.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-l", min=1, metavar="N", help="Fetch at most N.")] = None,
     refetch: Annotated[
         bool, typer.Option("--refetch", help="Fetch every file in full, although the source says it is unchanged.")
     ] = False,
@@ -76,11 +110,13 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Fetch countries in one Dagster run, then rebuild the catalog."""
+    from flag_pipeline.cli.instance import prepare
     from flag_pipeline.core.countries import select_codes
-    from flag_pipeline.settings import load_settings, partition_codes
+    from flag_pipeline.settings import dagster_home, load_settings, partition_codes
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
     wanted = select_codes(codes or [], partition_codes(settings))[:limit]
+    prepare(dagster_home(), settings.store, is_verbose=verbose)
     with _open_instance() as instance:
         from flag_pipeline.cli.runs import FetchRequest
 
@@ -90,34 +126,52 @@ def run(
 
 @app.command()
 def retry(
+    codes: Codes = None,
     source: Source = None,
     store: Store = None,
     max_requests: MaxRequests = None,
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch again what is not materialized, not in the store or was not asked for, from where it was asked for last."""
-    from flag_pipeline.settings import load_settings
+    """Fetch again what failed, is missing or was not found.
+
+    Each country is fetched from the source that it was asked for at last. Countries that an interrupted run did not
+    ask for count as missing.
+    """
+    from flag_pipeline.cli.instance import prepare
+    from flag_pipeline.core.countries import select_codes
+    from flag_pipeline.settings import dagster_home, load_settings, partition_codes
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
+    prepare(dagster_home(), settings.store, is_verbose=verbose)
     with _open_instance() as instance:
         from flag_pipeline.cli.retrying import codes_by_source
         from flag_pipeline.cli.runs import FetchRequest
 
+        missing = codes_by_source(instance, settings, _list_store(settings), source=source)
+        selected = select_codes(codes or [], sorted({*partition_codes(settings), *chain(*missing.values())}))
         requests = []
-        for name, codes in codes_by_source(instance, settings, _list_store(settings), source=source).items():
+        for name, group in missing.items():
             chosen = load_settings(source=name, store=store, max_requests=max_requests)
-            requests.append(FetchRequest(chosen, codes))
+            if wanted := [code for code in group if code in selected]:
+                requests.append(FetchRequest(chosen, wanted))
         _fetch(instance, requests, settings, verbose=verbose, as_json=as_json)
 
 
 @app.command()
 def status(store: Store = None, as_json: AsJson = False) -> None:
-    """Show how each country stands, by its latest recorded outcome and by what the store has."""
-    from flag_pipeline.settings import load_settings
+    """Show the status of the countries, and why they failed.
+
+    The status is the latest recorded outcome, compared with what is in the store.
+    """
+    from flag_pipeline.cli.instance import is_new, say_that_there_is_none
+    from flag_pipeline.settings import dagster_home, load_settings
 
     settings = load_settings(store=store)
-    with _open_instance() as instance:
+    home = dagster_home(make=False)
+    if not (exists := not is_new(home)):
+        say_that_there_is_none(home)
+    with _open_instance(is_persistent=exists) as instance:
         from flag_pipeline.cli.retrying import read_statuses
 
         statuses = read_statuses(instance, settings, _list_store(settings))
@@ -133,16 +187,19 @@ def status(store: Store = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def mirror(
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 means any free one.")] = 8765,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 means any free port.")] = 8765,
     directory: Annotated[
         Path | None,
-        typer.Option("--directory", exists=True, file_okay=False, help="A folder of the book's layout."),
+        typer.Option("--directory", exists=True, file_okay=False, help="A folder with fr/fr.gif and so on."),
     ] = None,
     delay: Annotated[float, typer.Option("--delay", min=0, help="Seconds before each answer.")] = 0.0,
     error_rate: Annotated[float, typer.Option("--error-rate", min=0, max=1, help="Share of 503 answers.")] = 0.0,
     seed: Annotated[int | None, typer.Option("--seed", help="Makes the errors repeatable.")] = None,
 ) -> None:
-    """Serve the embedded flags, or a folder of them, on 127.0.0.1, with delays and errors to practise on."""
+    """Serve flags on 127.0.0.1, with delays and errors.
+
+    It serves the embedded flags, or a folder in the layout of docs/sources.md.
+    """
     import asyncio
 
     from flag_pipeline.core.mirror import FolderOfFlags, Mirror, PackagedFlags, serving
@@ -164,13 +221,14 @@ def ui(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the web UI.")] = 3000,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what webserver and daemon do.")] = False,
 ) -> None:
-    """Start the Dagster UI and daemon on the persistent instance, on 127.0.0.1."""
+    """Start the Dagster UI and daemon on 127.0.0.1."""
     from filelock import FileLock, Timeout
 
+    from flag_pipeline.cli.instance import prepare
     from flag_pipeline.settings import dagster_home, load_settings, workspace_file
     from flag_pipeline.ui.supervisor import check_port, supervise
 
-    load_settings()  # A mistake in them is one line here, and a traceback in the code server.
+    settings = load_settings()  # A wrong setting is one line here, and a traceback in the code server.
     url = f"http://127.0.0.1:{port}"
     level = "info" if verbose else "warning"
     target = ["--workspace", str(workspace_file())]
@@ -180,11 +238,18 @@ def ui(
     home = dagster_home()
     check_port("127.0.0.1", port)
     if not verbose:
-        # Dagster's warnings about its own interfaces tell a user nothing.
+        # Dagster warns about its own interfaces, which users cannot change.
         os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    folder = None
+    if Path(".env").exists():
+        # Dagster's processes would prefer the `.env` of their folder to the environment, which has its values by now.
+        folder = home
+        os.environ |= {"FLAG_STORE": settings.store, "FLAG_ALLOWED_STORES": ",".join(settings.allowed_stores)}
     try:
         with FileLock(home / "ui.lock", timeout=0):
-            supervise(commands, f"{url}/server_info", lambda: print(f"{url}  (Ctrl-C stops)", flush=True))
+            prepare(home, settings.store, is_verbose=verbose)
+            announce = partial(print, f"{url}  (Ctrl-C stops)", flush=True)
+            supervise(commands, f"{url}/server_info", announce, folder=folder)
     except Timeout as exc:
         raise ConfigurationError(f"flag-pipeline ui is running on {home} already: stop it first") from exc
 
@@ -197,7 +262,7 @@ def _fetch(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Fetch, rebuild the catalog, print, and exit with the code that says how it went."""
+    """Fetch, rebuild the catalog, print the report, and exit."""
     from flag_pipeline.cli import runs
     from flag_pipeline.cli.reports import CatalogReport, RunReport
 
@@ -219,7 +284,8 @@ def _fetch(
         from flag_pipeline.cli.rendering_json import errors_of, report_json, warnings_of
 
         print(json.dumps(report_json(report, catalog, settings)))
-        print(*warnings_of(report), *errors_of(report, catalog), sep="\n", end="", file=sys.stderr)
+        for line in (*warnings_of(report), *errors_of(report, catalog)):
+            print(line, file=sys.stderr)
     else:
         from flag_pipeline.cli.rendering import print_report
 
@@ -228,25 +294,25 @@ def _fetch(
 
 
 def _list_store(settings: "Settings") -> "StoreListing | None":
-    """Return what the store has; None, and a line on stderr, if it cannot be listed."""
+    """Return what is in the store; None, with a line on stderr, if it cannot be listed."""
     from flag_pipeline.core.listing import list_store
 
     try:
         return list_store(settings.store)
     except SinkError as exc:
-        print(f"flag-pipeline: {exc}; what the store has is not taken into account", file=sys.stderr)
+        print(f"flag-pipeline: {exc}; the files in the store are not checked", file=sys.stderr)
         return None
 
 
 @contextmanager
-def _open_instance() -> "Iterator[DagsterInstance]":
-    """Import Dagster and open its instance, without the garbage collector: a million objects are made, and all stay."""
+def _open_instance(*, is_persistent: bool = True) -> "Iterator[DagsterInstance]":
+    """Import Dagster and open its instance, with the garbage collector off: the million new objects all stay."""
     with ExitStack() as opened:
         gc.disable()
         try:
-            from flag_pipeline.cli.runs import open_instance
+            from flag_pipeline.cli.runs import open_instance, open_no_instance
 
-            instance = opened.enter_context(open_instance())
+            instance = opened.enter_context(open_instance() if is_persistent else open_no_instance())
             gc.freeze()
         finally:
             gc.enable()
@@ -256,7 +322,7 @@ def _open_instance() -> "Iterator[DagsterInstance]":
 def _progress(
     total: int, terminal: "TextIO", *, shown: bool
 ) -> "AbstractContextManager[Callable[[RecordedOutcome], None]]":
-    """Give what is to hear of each country: a bar, or nothing."""
+    """Return the callback for each recorded country: it moves a progress bar, or does nothing."""
     if not shown:
         return nullcontext(lambda _country: None)
     from flag_pipeline.cli.rendering import progress_bar
@@ -265,8 +331,8 @@ def _progress(
 
 
 def _say_wait(terminal: "TextIO", run_ids: "Collection[str]") -> None:
-    runs = f"run {' '.join(sorted(run_ids))} is" if run_ids else "others are"
-    print(f"flag-pipeline: waiting, for {runs} fetching (Ctrl-C stops)", file=terminal, flush=True)
+    runs = f"run {' '.join(sorted(run_ids))}" if run_ids else "other runs"
+    print(f"flag-pipeline: waiting for {runs} to finish fetching (Ctrl-C stops)", file=terminal, flush=True)
 
 
 def _exit_code(report: "RunReport", catalog: "CatalogReport") -> int:

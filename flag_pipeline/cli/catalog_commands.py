@@ -1,14 +1,16 @@
-"""The commands around the catalog: parse, print and choose the exit code, as in `cli`."""
+"""The commands `catalog`, `changes`, `open` and `coverage`: options, output and exit codes."""
 
 import asyncio
 import json
 import sys
 import webbrowser
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flag_pipeline.addresses import store_may_hold_secret
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.settings import load_settings
 
@@ -16,9 +18,24 @@ commands = typer.Typer()
 
 Codes = Annotated[
     list[str] | None,
-    typer.Argument(help="Codes such as CN, a letter for all that start with it, or POP20. None means all."),
+    typer.Argument(
+        metavar="CODE",
+        help="Codes such as CN, CHN or 156, a letter for all that start with it, or POP20. None means all.",
+    ),
 ]
-Store = Annotated[str | None, typer.Option("--store", help="The folder or URL stored to. [env: FLAG_STORE]")]
+
+
+def below_current_folder(store: str | None) -> str | None:
+    """Return the value of `--store`, a relative folder as an absolute one; the checks of the setting come later."""
+    if not store or not store.strip() or store.startswith("~") or "\0" in store or store_may_hold_secret(store):
+        return store
+    return store if "://" in store else str(Path.cwd() / store)
+
+
+Store = Annotated[
+    str | None,
+    typer.Option("--store", callback=below_current_folder, help="A folder or a URL of a store. [env: FLAG_STORE]"),
+]
 Source = Annotated[str | None, typer.Option("--source", help="A preset or a base URL. [env: FLAG_SOURCE]")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")]
@@ -29,7 +46,7 @@ EXIT_FAILED = 1
 @commands.command()
 def catalog(codes: Codes = None, store: Store = None, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Print the catalog's rows."""
-    # Pillow and the standard's tables are not needed to print `--help`.
+    # `--help` does not need Pillow and the tables of ISO 3166-1.
     from flag_pipeline.catalog.published import read_catalog
     from flag_pipeline.catalog.rows import CATALOG_SCHEMA
     from flag_pipeline.cli.rendering_catalog import print_catalog, print_table
@@ -73,7 +90,7 @@ def open_page(store: Store = None) -> None:
     address = page_address(load_settings(store=store).store)
     print(address)
     if not webbrowser.open(address):
-        print("flag-pipeline: there is no browser to open it with", file=sys.stderr)
+        print("flag-pipeline: no browser was found; open the address above in one", file=sys.stderr)
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -83,7 +100,10 @@ def coverage(
     every: Annotated[bool, typer.Option("--every", help="Ask for all pairs of letters from AA to ZZ.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the source which countries it lacks; exit code 1 if it did not answer for all."""
+    """Ask the source which countries it lacks.
+
+    The exit code is 1 if it did not answer for all of them.
+    """
     from flag_pipeline.cli.rendering_catalog import coverage_json, print_coverage
     from flag_pipeline.core.coverage import Coverage, codes_to_ask, survey
     from flag_pipeline.core.flag_source import open_source

@@ -1,4 +1,4 @@
-"""The command line's edge: an error is one line on stderr that says what to do, and an exit code."""
+"""Errors of the command line: one line on stderr that says what to do, and an exit code."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from flag_pipeline.errors import ConfigurationError, FlagPipelineError, printabl
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 _LOCKED = "is locked"
-# What SQLite says about a file whose content is not what it was.
+# Words in SQLite's messages about damaged files.
 _DAMAGED = ("not a database", "malformed", "unsupported file format")
 
 
@@ -27,7 +27,7 @@ def exit_code_of(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         _say("interrupted")
         return EXIT_INTERRUPTED
-    except Exception as exc:  # a user must see what to do, whatever library raised it; a bug is named as one
+    except Exception as exc:  # any library can raise here; the user sees one line, and a bug is called one
         if _is_debugging():
             raise
         _say(printable(explain(exc)))
@@ -38,9 +38,9 @@ def exit_code_of(command: Callable[[], object]) -> int:
 
 @contextmanager
 def own_stderr(*, is_shared: bool) -> Iterator[TextIO]:
-    """Give standard error, on which nothing else can write inside the block, unless it is shared or `FLAG_DEBUG=1`.
+    """Yield standard error and discard what other code writes to it, unless it is shared or `FLAG_DEBUG=1`.
 
-    Dagster writes there about each error that it then raises, and libraries about what a user can do nothing about.
+    Dagster writes each error there before it raises it.
     """
     terminal = sys.stderr
     if is_shared or _is_debugging():
@@ -63,7 +63,7 @@ def _run(command: Callable[[], object]) -> int:
 
 
 def explain(error: BaseException) -> str:
-    """Return what happened, to what, and what to do, by the error or what caused it."""
+    """Return what happened, to what, and what to do, from the error or its causes."""
     causes = [*_causes(error)]
     ours = next((cause for cause in causes if isinstance(cause, FlagPipelineError)), None)
     if ours is not None:
@@ -77,7 +77,7 @@ def explain(error: BaseException) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Give the error, then what caused it, and so on."""
+    """Yield the error and its causes, outermost first."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -111,7 +111,7 @@ def _explain_system(error: OSError) -> str:
 
 
 def _accept_all_characters() -> None:
-    """Have characters that the terminal cannot show printed as escapes."""
+    """Print characters that the terminal cannot show as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -123,7 +123,7 @@ def _say(line: str) -> None:
 
 
 def _drop_output() -> None:
-    """Forget what could not be written, or Python would try again, and complain, at its end."""
+    """Discard output that could not be written, because Python would try to write it again when it exits."""
     try:
         sys.stdout.flush()
     except OSError:

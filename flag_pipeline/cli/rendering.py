@@ -1,6 +1,5 @@
-"""What the command line shows to people: tables and bars."""
+"""The output of `run`, `retry` and `status` on a terminal: progress bar, report, table."""
 
-from collections import Counter, defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,25 +8,25 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from flag_pipeline.cli.failures import failure_lines, some_codes
 from flag_pipeline.cli.rendering_json import errors_of, warnings_of
-from flag_pipeline.defs.commands import command_for, fetch_command, status_command, unconfigured_store
-from flag_pipeline.errors import ErrorKind
+from flag_pipeline.defs.commands import command_for, fetch_command, unconfigured_store
 from flag_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from typing import TextIO
 
     from flag_pipeline.cli.reports import CatalogReport, RunReport
     from flag_pipeline.defs.statuses import CountryStatuses
     from flag_pipeline.isolation import RecordedOutcome
 
-SHOWN_REASONS, SHOWN_CODES = 20, 12
+SHOWN_NOT_FOUND = 60
 
 
 @contextmanager
 def progress_bar(total: int, terminal: "TextIO") -> "Iterator[Callable[[RecordedOutcome], None]]":
-    """Show a bar, if it is a terminal, and give what moves it on by one country."""
+    """Show a bar if it is a terminal, and yield the callback that advances it by one country."""
     console = Console(file=terminal)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -44,27 +43,33 @@ def progress_bar(total: int, terminal: "TextIO") -> "Iterator[Callable[[Recorded
 
 
 def print_report(report: "RunReport", catalog: "CatalogReport", settings: Settings) -> None:
-    """Print what a run did, what failed and why, and where the files are."""
+    """Print counts, failures with their reasons, and where the files are."""
     console = Console(highlight=False)
     for warning in warnings_of(report):
         console.print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True)
     console.print(*_summary_of(report), sep="\n", soft_wrap=True)
-    for (kind, reason), codes in sorted(_by_reason(report.failed).items(), key=lambda group: group[1])[:SHOWN_REASONS]:
-        console.print(f"[red]{_some(codes)}[/red] {kind}: {escape(reason)}", soft_wrap=True)
-    if len(_by_reason(report.failed)) > SHOWN_REASONS:
-        console.print(f"and others: {escape(status_command(settings))}", soft_wrap=True)
-    if report.not_found:
-        console.print(f"The source does not have {' '.join(sorted(report.not_found))}.", soft_wrap=True)
+    _print_failures(console, {code: (miss["kind"], miss["reason"]) for code, miss in report.failed.items()})
+    _print_not_found(console, report.not_found)
     for error in errors_of(report, catalog):
         console.print(f"[red]{escape(error)}[/red]", soft_wrap=True)
-    # A run that was refused asked for nothing: its message has the commands.
+    # A refused run sent no request, and its message has the commands.
     if report.failed or report.is_canceled or (report.recorded and report.n_not_asked):
         command = escape(command_for("retry", settings))
-        console.print(f"What was recorded stays. The rest again: [bold]{command}[/bold]", soft_wrap=True)
+        console.print(f"What was recorded stays. Fetch the rest: [bold]{command}[/bold]", soft_wrap=True)
     if catalog.n_rows:
         store = escape(settings.store)
         console.print(f"Flags are in {store}/flags", soft_wrap=True)
         console.print(f"The catalog is {store}/catalog/catalog.csv, {catalog.n_rows} rows", soft_wrap=True)
+
+
+def _print_failures(console: Console, failed: "Mapping[str, tuple[str, str]]") -> None:
+    for codes, reason in failure_lines(failed):
+        console.print(f"[red]{codes}[/red] {escape(reason)}", soft_wrap=True)
+
+
+def _print_not_found(console: Console, codes: "Collection[str]") -> None:
+    if codes:
+        console.print(f"The source does not have {some_codes(sorted(codes), SHOWN_NOT_FOUND)}.", soft_wrap=True)
 
 
 def _summary_of(report: "RunReport") -> list[str]:
@@ -85,23 +90,8 @@ def _summary_of(report: "RunReport") -> list[str]:
     ]
 
 
-def _by_reason(failed: "Mapping[str, Mapping[str, str]]") -> dict[tuple[str, str], list[str]]:
-    # When a host is down, that is one line to read, not 249; the few countries that found out say it each in its words.
-    down = Counter(miss["reason"] for miss in failed.values() if miss["kind"] == ErrorKind.SOURCE_DOWN)
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for code, miss in sorted(failed.items()):
-        reason = down.most_common(1)[0][0] if miss["kind"] == ErrorKind.SOURCE_DOWN else miss["reason"]
-        groups[miss["kind"], reason].append(code)
-    return groups
-
-
-def _some(codes: list[str]) -> str:
-    more = f" and {len(codes) - SHOWN_CODES} more" if len(codes) > SHOWN_CODES else ""
-    return f"{' '.join(codes[:SHOWN_CODES])}{more}"
-
-
 def print_statuses(statuses: "Mapping[str, CountryStatuses]", settings: Settings) -> None:
-    """Print how many countries stand how for each asset, why the failed ones failed, and what `retry` would fetch."""
+    """Print the status counts of each asset, the failures with their reasons, and what `retry` would fetch."""
     console = Console(highlight=False)
     table = Table("asset", "materialized", "failed", "not found", "missing")
     for name, each in statuses.items():
@@ -109,15 +99,15 @@ def print_statuses(statuses: "Mapping[str, CountryStatuses]", settings: Settings
         table.add_row(name, *(str(len(group)) for group in counts))
     console.print(table)
     reasons = {code: miss for each in statuses.values() for code, miss in each.failed.items()}
-    for code, miss in sorted(reasons.items()):
-        console.print(f"[red]{code}[/red] {miss.kind}: {escape(miss.reason)}", soft_wrap=True)
+    _print_failures(console, {code: (miss.kind, miss.reason) for code, miss in reasons.items()})
+    _print_not_found(console, {code for each in statuses.values() for code in each.absent})
     lacking = sorted({code for each in statuses.values() for code in each.lacking})
     not_asked = sorted({code for each in statuses.values() for code in each.not_asked})
     store = escape(settings.store)
     if lacking:
-        console.print(f"{store} lacks files that Dagster has as materialized: {_some(lacking)}", soft_wrap=True)
+        console.print(f"{store} lacks files that Dagster has as materialized: {some_codes(lacking)}", soft_wrap=True)
     if not_asked:
-        console.print(f"A run was ended before it asked for {_some(not_asked)}", soft_wrap=True)
+        console.print(f"A run was ended before it asked for {some_codes(not_asked)}", soft_wrap=True)
     if lacking or not_asked:
         command = escape(fetch_command("retry", store=unconfigured_store(settings.store)))
         console.print(f"Fetch them: [bold]{command}[/bold]", soft_wrap=True)

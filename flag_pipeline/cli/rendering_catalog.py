@@ -1,4 +1,4 @@
-"""What the commands around the catalog show: tables for people, JSON and CSV for programs."""
+"""The output of `catalog`, `changes` and `coverage`: tables for terminals, JSON and CSV for programs."""
 
 import sys
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ SHOWN_UNKNOWN = 10
 def print_table(schema: TableSchema, rows: Sequence[object], kind: str) -> None:
     """Print the rows as the file of that kind would have them, `json` or `csv`."""
     render = render_json if kind == "json" else render_csv
-    # As bytes: the line ends of CSV are not to be translated.
+    # Bytes, because text mode would translate the line ends of CSV.
     sys.stdout.buffer.write(render(schema, rows))
 
 
 def print_catalog(rows: Sequence[CatalogRow]) -> None:
-    """Print one line a country, its dominant colours as blocks."""
+    """Print one line per country, with its main colours as blocks."""
     table = Table("code", "name", "status", "pixels", "ratio", "bytes", "colours", "changed", box=None, pad_edge=False)
     for row in rows:
         table.add_row(
@@ -47,7 +47,7 @@ def print_catalog(rows: Sequence[CatalogRow]) -> None:
 
 
 def print_changes(changes: Sequence[FlagChange]) -> None:
-    """Print one line a change."""
+    """Print one line per change."""
     console = Console(highlight=False)
     if not changes:
         console.print("No flag has changed.")

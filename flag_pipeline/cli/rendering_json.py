@@ -1,11 +1,15 @@
-"""What the command line prints for programs: objects, without loading what draws tables."""
+"""The output of `--json`, built without importing Rich."""
 
 from typing import TYPE_CHECKING
+
+from flag_pipeline.errors import printable
 
 if TYPE_CHECKING:
     from flag_pipeline.cli.reports import CatalogReport, RunReport
     from flag_pipeline.defs.statuses import CountryStatuses
     from flag_pipeline.settings import Settings
+
+SHOWN_WARNINGS = 10
 
 
 def report_json(report: "RunReport", catalog: "CatalogReport", settings: "Settings") -> dict[str, object]:
@@ -29,14 +33,17 @@ def report_json(report: "RunReport", catalog: "CatalogReport", settings: "Settin
 
 
 def errors_of(report: "RunReport", catalog: "CatalogReport") -> list[str]:
-    """Return what went wrong beyond the countries, a line each."""
+    """Return the errors of the run and the catalog, one line each."""
     said = [("The run failed", report.error), ("The catalog was not rebuilt", catalog.error)]
     return [f"{what}: {error}" for what, error in said if error]
 
 
 def warnings_of(report: "RunReport") -> list[str]:
-    """Return what the run warned of, a line each."""
-    return [f"Warning: {warning}" for warning in report.warnings]
+    """Return the run's warnings, one line each; of many, which have one cause, the first ones."""
+    warnings = list(dict.fromkeys(report.warnings))
+    more = len(warnings) - SHOWN_WARNINGS
+    lines = [f"Warning: {printable(warning)}" for warning in warnings[:SHOWN_WARNINGS]]
+    return [*lines, f"Warning: and {more} more"] if more > 0 else lines
 
 
 def statuses_json(statuses: "CountryStatuses") -> dict[str, object]:

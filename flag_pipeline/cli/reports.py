@@ -1,4 +1,4 @@
-"""What came of the command line's runs, for those who print it."""
+"""The results of the command line's runs, as the rendering modules print them."""
 
 from dataclasses import dataclass, field
 
@@ -7,12 +7,12 @@ from flag_pipeline.isolation import Outcome, RecordedOutcome
 
 @dataclass(slots=True)
 class RunReport:
-    """What one fetching run did, or several, gathered from its events as they were stored.
+    """The result of one or more fetching runs, collected from their events.
 
     Attributes:
         body_bytes: decoded body bytes received.
-        error: why the run failed where no country is to blame, else empty.
-        warnings: what the run's log warned of.
+        error: why the run failed, if not because of a country, else empty.
+        warnings: the warnings of the run's log.
         recorded: the latest outcome of each country, by the events of the asset that was recorded first.
     """
 
@@ -29,12 +29,12 @@ class RunReport:
 
     @property
     def saved(self) -> int:
-        """How many countries have new content."""
+        """The number of countries with new content."""
         return len(self._with(Outcome.SUCCEEDED))
 
     @property
     def unchanged(self) -> int:
-        """How many countries are as they were stored."""
+        """The number of countries whose files did not change."""
         return len(self._with(Outcome.UNCHANGED))
 
     @property
@@ -50,19 +50,18 @@ class RunReport:
 
     @property
     def n_not_asked(self) -> int:
-        """How many countries the run ended without recording."""
+        """The number of countries that the run did not record."""
         return self.requested - len(self.recorded)
 
     @property
     def all_fetched(self) -> bool:
-        """Whether the run did what it was asked to; a country that the source does not have counts as done."""
+        """Whether nothing failed; a country that the source does not have counts as fetched."""
         return not (self.failed or self.error or self.is_canceled)
 
     def add(self, country: RecordedOutcome) -> bool:
-        """Take a country's event, and return whether it is the first of that country.
+        """Count a country's event, and return whether it is the country's first.
 
-        A country has an event for each of the run's assets, and another one for each if it was fetched again. The
-        latest outcome counts; the costs of all fetches add up.
+        A country has one event per asset and fetch. The latest outcome counts; the costs of all fetches add up.
         """
         code, costs = country.partition_key, country.metadata
         is_first = code not in self.recorded
@@ -74,7 +73,7 @@ class RunReport:
         return is_first
 
     def include(self, other: "RunReport") -> None:
-        """Add what another run did."""
+        """Add the result of another run."""
         self.run_id = other.run_id
         for name in ("requested", "body_bytes", "requests", "retries", "elapsed_s"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -89,11 +88,11 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class CatalogReport:
-    """What came of rebuilding the catalog.
+    """The result of rebuilding the catalog.
 
     Attributes:
-        n_rows: of the new catalog; 0 when it was not rebuilt.
-        is_canceled: whether somebody interrupted it.
+        n_rows: rows of the new catalog; 0 when it was not rebuilt.
+        is_canceled: whether it was interrupted.
         error: why it was not rebuilt, else empty.
     """
 

@@ -1,4 +1,4 @@
-"""What `retry` fetches, and from which source: the one that each country was asked for at last."""
+"""Which countries `retry` fetches, and from which source: the one that each was last asked for at."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from flag_pipeline.defs.statuses import CountryStatuses, read_country_statuses, 
 from flag_pipeline.isolation.status import latest_materializations
 from flag_pipeline.settings import Settings, load_settings, partition_codes
 
-# Among so many runs the latest that fetched is looked for.
+# The latest run that fetched is searched in so many runs.
 RECENT_RUNS = 50
 
 
 def read_statuses(
     instance: DagsterInstance, settings: Settings, stored: StoreListing | None
 ) -> dict[str, CountryStatuses]:
-    """Return by asset how each country stands; runs whose process was killed have ended."""
+    """Return the status of each country by asset. Orphaned runs are failed first."""
     fail_orphaned_runs(instance)
     codes = partition_codes(settings)
     return {key.to_user_string(): read_country_statuses(instance, key, codes, stored) for key in FETCHED_ASSETS}
@@ -31,7 +31,7 @@ def read_statuses(
 def codes_by_source(
     instance: DagsterInstance, settings: Settings, stored: StoreListing | None, *, source: str | None
 ) -> dict[str, list[str]]:
-    """Return what to fetch again by the source to fetch it from: *source*, if one is given.
+    """Return the countries to fetch by source; all from *source*, if it is given.
 
     A country that was never asked for is fetched from the source of the latest run.
     """
@@ -53,7 +53,7 @@ def _partitions_of(source: str) -> list[str]:
 
 
 def _latest_source(instance: DagsterInstance) -> str:
-    """Return the source that the latest run fetched from, an empty text if there is none."""
+    """Return the source of the latest run that fetched, or an empty string."""
     runs = instance.get_runs(limit=RECENT_RUNS)
     return next((_source_of_run(run) for run in runs if _has_fetched(run)), "")
 
@@ -63,7 +63,7 @@ def _has_fetched(run: DagsterRun) -> bool:
 
 
 def _latest_sources(instance: DagsterInstance, statuses: Mapping[dg.AssetKey, CountryStatuses]) -> dict[str, str]:
-    """Return for each country that is to be fetched again, if it is known, from which source it was to come last."""
+    """Return the source that each country was last asked for at, if it is known."""
     found: dict[str, str] = {}
     for key, each in statuses.items():
         found |= {code: source_of_miss(code, miss) for code, miss in (each.failed | each.absent).items()}
@@ -84,5 +84,5 @@ def _sources_of_lacking(instance: DagsterInstance, key: dg.AssetKey, codes: list
 
 
 def _source_of_run(run: DagsterRun) -> str:
-    """Return the source that the run fetches from, as it has noted or as its configuration says, else an empty text."""
+    """Return the source in the run's tag or configuration, or an empty string."""
     return run.tags.get(SOURCE_TAG) or configured_source(run)

@@ -1,6 +1,6 @@
-"""Which runs of the command line are alive: a process keeps a file locked for its run, and takes it away at the end.
+"""Detects orphaned runs of the command line: a process holds a file lock for its run, and deletes the file at the end.
 
-The lock of a process that is killed is free, and its file remains: that is how the next command knows.
+When a process is killed, its file remains without a lock. The next command then fails the run.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import dagster as dg
 from dagster import DagsterInstance
 from filelock import FileLock, Timeout
 
-# A re-execution inherits it from the run that it repeats, whoever executes it: only a lock file makes a run ours.
+# A re-execution inherits this tag from its parent run, so only a run with a lock file is one of the command line.
 LAUNCHED_BY_TAG, COMMAND_LINE = "flag_pipeline/launched_by", "command line"
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -23,7 +23,7 @@ UNFINISHED = [
 
 @contextmanager
 def run_lock(instance: DagsterInstance, run_id: str) -> Iterator[None]:
-    """Hold the lock of the run, which is stored inside the block; the file stays if it has not ended there."""
+    """Hold the lock of the run inside the block; the file stays if the run has not ended by then."""
     path = _path(instance, run_id)
     path.parent.mkdir(exist_ok=True)
     with FileLock(path):
@@ -35,14 +35,13 @@ def run_lock(instance: DagsterInstance, run_id: str) -> Iterator[None]:
 
 
 def fail_orphaned_runs(instance: DagsterInstance) -> None:
-    """Mark runs whose process was killed as ended, and free what they held: nobody else can know that they ended."""
+    """Fail runs whose process was killed, and free their pool slots."""
     ours = dg.RunsFilter(tags={LAUNCHED_BY_TAG: COMMAND_LINE}, statuses=UNFINISHED)
     for listed in instance.get_runs(ours):
         path = _path(instance, listed.run_id)
-        # Without a file it is another machine's, or a re-execution, which looks after itself.
+        # A run without a file is of another machine, or a re-execution by the daemon.
         if path.exists():
             with suppress(Timeout), FileLock(path, timeout=0):
-                # It may have ended since it was listed.
                 run = unfinished_run(instance, listed.run_id)
                 if run is not None:
                     _fail(instance, run)
@@ -54,14 +53,14 @@ def _path(instance: DagsterInstance, run_id: str) -> Path:
 
 
 def unfinished_run(instance: DagsterInstance, run_id: str) -> dg.DagsterRun | None:
-    """Return the run as it is stored now, unless it has ended or was not even stored."""
+    """Return the stored run, or None if it has ended or was never stored."""
     run = instance.get_run_by_id(run_id)
     return None if run is None or run.is_finished else run
 
 
 def _fail(instance: DagsterInstance, run: dg.DagsterRun) -> None:
-    message = "Its process was killed. What it had recorded stands."
-    # Somebody wanted the one to end, and got it; the daemon tries the other once more.
+    message = "Its process was killed. What it had recorded stays."
+    # A run that was being terminated is canceled; the daemon retries a failed one once.
     if run.status == dg.DagsterRunStatus.CANCELING:
         instance.report_run_canceled(run, message)
     else:

@@ -1,6 +1,6 @@
-"""Dagster runs in this process, on the persistent instance: what the command line is made of.
+"""Executes Dagster runs in this process, on the persistent instance.
 
-Such a run is like one that the daemon launches: it is stored, it shows in the UI, and it can be re-executed there.
+The UI shows such a run and can re-execute it.
 """
 
 import logging
@@ -32,6 +32,7 @@ from dagster._core.utils import make_new_run_id
 
 from flag_pipeline.cli.reports import CatalogReport, RunReport
 from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, fail_orphaned_runs, run_lock, unfinished_run
+from flag_pipeline.cli.run_warnings import collecting_warnings
 from flag_pipeline.core.config import SourceSettings
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.events import read_event
@@ -44,13 +45,13 @@ from flag_pipeline.isolation import RecordedOutcome, plan_partitions
 from flag_pipeline.settings import Settings, StoreSettings, dagster_home, partition_codes
 
 LOCATION = "flag_pipeline"
-# What is printed belongs on this terminal. To catch it for the UI, Dagster would start four more processes a run.
+# Output belongs on this terminal. Dagster would start four more processes per run to capture it for the UI.
 OVERRIDES: Any = {
     "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 }
-# What a run's own log prints while a progress bar is shown: nothing, for the report says it better.
+# Log levels of a run. Nothing is logged while a progress bar is shown.
 QUIET, VERBOSE = "CRITICAL", "INFO"
-# Between two looks whether the pool is free; Dagster asks the database every second at first, then less often.
+# The interval between checks of the pool.
 WAIT_S = 0.2
 
 
@@ -58,6 +59,13 @@ WAIT_S = 0.2
 def open_instance() -> Iterator[DagsterInstance]:
     """Open the persistent instance: `DAGSTER_HOME` where it is set, else `dagster_home/`."""
     with DagsterInstance.from_ref(InstanceRef.from_dir(str(dagster_home()), overrides=OVERRIDES)) as instance:
+        yield instance
+
+
+@contextmanager
+def open_no_instance() -> Iterator[DagsterInstance]:
+    """Open an instance without runs that is forgotten at the end, in place of a persistent one that was never made."""
+    with DagsterInstance.ephemeral() as instance:
         yield instance
 
 
@@ -82,15 +90,15 @@ def fetch(
     on_wait: Callable[[Collection[str]], None],
     log_level: str = QUIET,
 ) -> RunReport:
-    """Fetch what is requested in one run; *on_country* hears of each country as soon as it is recorded.
+    """Fetch the request in one run, and call *on_country* as soon as a country is recorded.
 
-    If others are fetching, *on_wait* hears once which runs these are. Raises KeyboardInterrupt if that comes before the
-    run's turn does; later, the report says so.
+    If other runs are fetching, *on_wait* is called once with their IDs. Raises KeyboardInterrupt while the run waits;
+    later, the report says that it was canceled.
     """
     started_at = time.monotonic()
     settings, codes = request.settings, request.codes
     tags, listed = _partition_request(codes, partition_codes(settings))
-    # An option or a variable of this very command is a choice, the default is none.
+    # An option or a variable of this command chooses a source, the default does not.
     tags[SOURCE_GIVEN_TAG] = str("source" in settings.model_fields_set).lower()
     config = _run_config(settings, log_level) | _op_config(listed, refetch=request.refetch)
     with _launched(instance, settings, refresh_flags.name, tags=tags, run_config=config) as (job, run):
@@ -107,7 +115,7 @@ def fetch(
                 on_country(country)
 
         instance.add_event_listener(run.run_id, listen)
-        with _turn_of(instance, run, on_wait):
+        with _turn_of(instance, run, on_wait), collecting_warnings(report.warnings):
             result = execute_run(InMemoryJob(job), run, instance)
     report.is_canceled = _is_canceled(instance, run)
     if not (result.success or report.is_canceled or _is_of_countries(result.all_events, report)):
@@ -117,7 +125,7 @@ def fetch(
 
 
 def rebuild(instance: DagsterInstance, settings: Settings) -> CatalogReport:
-    """Rebuild the catalog in a run of its own."""
+    """Rebuild the catalog in a second run."""
     config = _run_config(settings, QUIET)
     with _launched(instance, settings, rebuild_catalog.name, tags={}, run_config=config) as (job, run):
         result = execute_run(InMemoryJob(job), run, instance)
@@ -141,7 +149,7 @@ def _launched(
     tags: Mapping[str, str],
     run_config: Mapping[str, Any],
 ) -> Iterator[tuple[dg.JobDefinition, dg.DagsterRun]]:
-    """Create a run of the job and hold its lock, by which others see that it is alive, while it is executed."""
+    """Create a run of the job, and hold its lock while it is executed."""
     fail_orphaned_runs(instance)
     job = build_definitions(settings).resolve_job_def(job_name)
     run_id = make_new_run_id()
@@ -156,7 +164,7 @@ def _launched(
         try:
             yield job, run
         except KeyboardInterrupt:
-            # Dagster had not begun with it, or is done with it.
+            # Dagster had not started it, or has finished it.
             if (unfinished := unfinished_run(instance, run_id)) is not None:
                 instance.report_run_canceled(unfinished, "Interrupted before it was executed.")
             raise
@@ -166,26 +174,26 @@ def _launched(
 def _turn_of(
     instance: DagsterInstance, run: dg.DagsterRun, on_wait: Callable[[Collection[str]], None]
 ) -> Iterator[None]:
-    """Wait until the pool lets the run fetch; *on_wait* hears once by which runs it is held, if it is.
+    """Claim a slot of the pool; while it is taken, wait, after one call of *on_wait* with the runs that hold it.
 
-    Dagster's executor finds that the run has its place already. Where it waits itself, it is deaf to Ctrl-C and spins.
+    Dagster's executor then finds the slot claimed. If the executor waited, it would ignore Ctrl-C and use a core.
     """
     try:
         with InstanceConcurrencyContext(instance, run) as pools:
             if not pools.claim(POOL, STEP):
                 on_wait(instance.event_log_storage.get_concurrency_info(POOL).active_run_ids)
                 while not pools.claim(POOL, STEP):
-                    # The one that holds it may be killed meanwhile.
+                    # The process that holds it can be killed during the wait.
                     fail_orphaned_runs(instance)
                     time.sleep(WAIT_S)
         yield
     finally:
-        # Dagster does so after the step, but it may not have got there.
+        # Dagster frees it after the step, but the run can end earlier.
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _partition_request(codes: list[str], partitions: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the run tags that ask for *codes* where Dagster can say it by partition, else the codes to list."""
+    """Return the run tags for one partition or a range, or else the codes to list in the configuration."""
     if len(codes) == 1:
         return {PARTITION_NAME_TAG: codes[0]}, []
     first = partitions.index(codes[0])
@@ -202,10 +210,10 @@ def _op_config(listed: list[str], *, refetch: bool) -> dict[str, Any]:
 
 
 def _run_config(settings: Settings, log_level: str) -> dict[str, Any]:
-    """Write down what a re-execution from the UI must have in common with this run, whatever its environment says.
+    """Return the configuration that a re-execution from the UI must share with this run.
 
-    That is the source and the store, because what this run fetched is there already, and the command line's options.
-    The environment of the re-execution decides the rest, so that a limit that was lowered since then holds for it.
+    It has the source and the store, because they belong to what this run has fetched, and the command line's options.
+    The environment of the re-execution decides the rest.
     """
     repeated = settings.model_dump(include={"source", "store", *settings.given})
     groups = {SOURCE_KEY: SourceSettings.model_fields, SINK_KEY: StoreSettings.model_fields}
@@ -219,7 +227,7 @@ def _run_config(settings: Settings, log_level: str) -> dict[str, Any]:
 
 
 def _origin(job_name: str) -> RemoteJobOrigin:
-    """Name the code location of `workspace.yaml` as the run's, so that the UI can re-execute it."""
+    """Return the job's origin in the code location of `workspace.yaml`, so that the UI can re-execute the run."""
     location = ManagedGrpcPythonEnvCodeLocationOrigin(
         LoadableTargetOrigin(module_name="flag_pipeline.definitions"), location_name=LOCATION
     )
@@ -232,13 +240,13 @@ def _is_canceled(instance: DagsterInstance, run: dg.DagsterRun) -> bool:
 
 
 def _is_of_countries(events: Sequence[dg.DagsterEvent], report: RunReport) -> bool:
-    """Whether the run failed for nothing but its countries, which the step says with a `dg.Failure` after the last."""
+    """Whether the run failed only because of countries: the step then raises a `dg.Failure` after the last one."""
     steps = [event.step_failure_data for event in events if event.is_step_failure]
     return bool(report.failed and steps) and all(step.user_failure_data is not None for step in steps)
 
 
 def _error_of(events: Sequence[dg.DagsterEvent]) -> str:
-    """Return the reason of a run's failure: what the step says, else our own error, else the innermost cause."""
+    """Return why the run failed: the step's description, else our own error, else the innermost cause."""
     ours = {"ConfigurationError", "SinkError", "SourceError"}
     for event in events:
         if event.is_step_failure and (said := event.step_failure_data.user_failure_data) and said.description:

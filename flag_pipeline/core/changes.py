@@ -1,22 +1,51 @@
-"""What is recorded and kept of a flag that another one replaces."""
+"""What the record keeps when a flag is stored for the first time, replaced, or found unchanged."""
 
-from flag_pipeline.core.layout import HISTORY
+from dataclasses import replace
+from datetime import datetime
+
+from flag_pipeline.core.layout import history_path
 from flag_pipeline.core.models import FlagChange, StoredImage
-from flag_pipeline.images.formats import FORMATS
+from flag_pipeline.fetching.models import Validators
+from flag_pipeline.images.inspection import is_own_thumbnail
+from flag_pipeline.images.models import FlagImage
 
 
-def history_folder(code: str) -> str:
-    """Return where a country's replaced flags are kept, `history/CN`."""
-    return f"{HISTORY}/{code}"
+def first_flag(image: FlagImage, *, file: str, url: str, validators: Validators, now: datetime) -> StoredImage:
+    """Return the record of a country's first flag."""
+    return StoredImage(
+        file=file,
+        format=image.format,
+        width_px=image.width_px,
+        height_px=image.height_px,
+        size_bytes=len(image.content),
+        sha256=image.sha256,
+        source_url=url,
+        fetched_at=now,
+        changed_at=now,
+        validators=validators,
+        first_seen_at=now,
+        thumbnail="" if is_own_thumbnail(image.content) else image.thumbnail,
+    )
 
 
-def history_path(code: str, image: StoredImage) -> str:
-    """Return where *image* is kept once it is replaced, `history/CN/<sha256>.gif`: the same bytes, the same file."""
-    return f"{history_folder(code)}/{image.sha256}.{FORMATS[image.format].extension}"
+def replaced_flag(flag: StoredImage, before: StoredImage) -> StoredImage:
+    """Return the record of *flag* as the successor of *before*, which has other bytes."""
+    return replace(flag, first_seen_at=before.first_seen_at or before.changed_at, n_changes=before.n_changes + 1)
+
+
+def unchanged_flag(flag: StoredImage, before: StoredImage, *, was_lost: bool) -> StoredImage:
+    """Return the record of *flag*, which has the bytes of *before*; *was_lost* if its file had to be fetched again."""
+    return replace(
+        flag,
+        fetched_at=flag.fetched_at if was_lost or before.source_url != flag.source_url else before.fetched_at,
+        changed_at=before.changed_at,
+        first_seen_at=before.first_seen_at or before.changed_at,
+        n_changes=before.n_changes,
+    )
 
 
 def describe_change(code: str, before: StoredImage, after: StoredImage, *, distance_bits: int | None) -> FlagChange:
-    """Return the change from *before* to *after*; *distance_bits* is None when the old bytes had been lost."""
+    """Return the change from *before* to *after*; *distance_bits* is None if the old image is not kept."""
     return FlagChange(
         code=code,
         changed_at=after.changed_at,
@@ -27,10 +56,10 @@ def describe_change(code: str, before: StoredImage, after: StoredImage, *, dista
         distance_bits=distance_bits,
         old_source_url=before.source_url,
         source_url=after.source_url,
-        old_file="" if distance_bits is None else history_path(code, before),
+        old_file="" if distance_bits is None else history_path(code, before.sha256, before.format),
     )
 
 
 def latest_changes(changes: tuple[FlagChange, ...], *, keep: int) -> tuple[FlagChange, ...]:
-    """Return the newest *keep* of *changes*, which are oldest first; of a kept change its picture is kept too."""
+    """Return the last *keep* of *changes*, which are sorted oldest first."""
     return changes[-keep:] if keep else ()

@@ -1,5 +1,6 @@
-"""ISO 3166-1 codes, and the way from a source's raw metadata document to a checked `Country`."""
+"""ISO 3166-1 codes and names, and the parser of a source's metadata documents."""
 
+import difflib
 import json
 import re
 import unicodedata
@@ -10,19 +11,22 @@ from typing import Any
 from flag_pipeline.core.models import Country
 from flag_pipeline.errors import ConfigurationError, SourceContractError
 
-# The twenty most populous countries as "Fluent Python", second edition (2022), chapter 20, lists them.
+# The twenty most populous countries, from "Fluent Python", second edition (2022), chapter 20.
 POP20 = tuple("CN IN US ID BR PK NG BD RU JP MX PH VN ET EG DE IR TR CD FR".split())
 
 EXTRA_CODE = re.compile(r"[A-Z0-9]{2,8}")
 
 MAX_NAME_CHARS = 100
 
+# Codes in use for countries that have another one in ISO 3166-1.
+_OTHER_CODES = {"UK": "GB", "EL": "GR"}
+
 _TLD = re.compile(r"\.[a-z]{2,63}")
-# Unicode's separators of information, U+001C to U+001F, are white space for Python, but control characters to us.
+# Python counts U+001C to U+001F as white space; here they are control characters.
 _WHITE_SPACE = re.compile(r"[^\S\x1c-\x1f]+")
 # Cc control, Cs surrogates, Co private, Cn unassigned.
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
-# Arabic and Indic scripts and emoji are spelled with these two. All other format characters (Cf) only hide or reorder.
+# Arabic and Indic scripts and emoji need these two. All other format characters (Cf) are invisible or reorder text.
 _JOINERS = frozenset("\u200c\u200d")
 _STRAY_JOINERS = re.compile(r"(?<![^\x00-\xff])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\xff])")
 
@@ -41,9 +45,9 @@ def _iso_entries() -> dict[str, Any]:
 
 
 def iso_country(code: str) -> Country:
-    """What ISO 3166-1 itself says about *code*; a code outside the standard gets its own code as name.
+    """Return the country in ISO 3166-1; a code outside the standard is its own name.
 
-    Source: pycountry (Debian iso-codes); `common_name` where there is one: "Bolivia", not
+    Source: pycountry (Debian iso-codes). It uses `common_name` if there is one: "Bolivia", not
     "Bolivia, Plurinational State of".
     """
     entry = _iso_entries().get(code)
@@ -60,18 +64,18 @@ def iso_country(code: str) -> Country:
 
 
 def _tld(code: str) -> str:
-    # The one country whose domain is not its code (IANA root zone database).
+    # Only the United Kingdom's domain differs from its code (IANA root zone database).
     return ".uk" if code == "GB" else f".{code.lower()}"
 
 
 def parse_country(content: bytes, *, code: str, url: str) -> Country:
-    """Return the country that a metadata document describes, completed from ISO 3166-1.
+    """Return the country in a metadata document, completed from ISO 3166-1.
 
-    The document is a JSON object with `country` (the name), `iso_cc` and, if it likes, `tld_cc`; other keys
-    are ignored. The name is normalised first: one space for each run of white space, no format characters.
+    The document is a JSON object with `country` (the name), `iso_cc` and optionally `tld_cc`; other keys are ignored.
+    White space in the name is collapsed, and format characters are removed.
 
-    Raises SourceContractError when the document is not that, or when its name could do harm: control characters, a
-    path, or more than 100 characters.
+    Raises SourceContractError if the document is invalid, or if the name contains control characters or a path, or is
+    longer than 100 characters.
     """
     document = parse_json_object(content, code=code, url=url)
     iso_cc, raw_name, tld = document.get("iso_cc"), document.get("country"), document.get("tld_cc")
@@ -82,21 +86,21 @@ def parse_country(content: bytes, *, code: str, url: str) -> Country:
     name = _normalise(raw_name)
     if problem := _name_problem(name):
         raise SourceContractError(f"country name {ascii(raw_name)[:60]} {problem}", code=code, url=url)
-    known = iso_country(code)
+    iso = iso_country(code)
     return Country(
         code=code,
         name=name,
-        official_name=known.official_name,
-        alpha_3=known.alpha_3,
-        numeric=known.numeric,
-        tld=tld if isinstance(tld, str) and _TLD.fullmatch(tld) else known.tld,
+        official_name=iso.official_name,
+        alpha_3=iso.alpha_3,
+        numeric=iso.numeric,
+        tld=tld if isinstance(tld, str) and _TLD.fullmatch(tld) else iso.tld,
     )
 
 
 def parse_json_object(content: bytes, *, code: str, url: str) -> dict[str, Any]:
-    """Return the JSON object that *content* is, in UTF-8 with or without a byte order mark.
+    """Return the JSON object in *content*, which is UTF-8 with or without a byte order mark.
 
-    Raises SourceContractError for anything else: another type, the same key twice, NaN, nesting without end.
+    Raises SourceContractError for anything else, also for a duplicate key, NaN and very deep nesting.
     """
     try:
         document = json.loads(
@@ -122,10 +126,10 @@ def _refuse_constant(constant: str) -> None:
 
 
 def _normalise(text: str) -> str:
-    """Return *text* in NFC, without format characters, and with one space for each run of white space."""
+    """Return *text* in NFC, with format characters removed and white space collapsed."""
     kept = "".join(c for c in text if c in _JOINERS or unicodedata.category(c) != "Cf")
     composed = unicodedata.normalize("NFC", _WHITE_SPACE.sub(" ", kept))
-    # Without the joiner between them, a letter and its accent can become one character.
+    # Removing a joiner can put a letter beside its accent, which NFC composes.
     joined = unicodedata.normalize("NFC", _STRAY_JOINERS.sub("", composed))
     return _WHITE_SPACE.sub(" ", joined).strip(" ")
 
@@ -137,20 +141,21 @@ def _name_problem(name: str) -> str | None:
         return f"is longer than {MAX_NAME_CHARS} characters"
     if any(unicodedata.category(c) in _UNPRINTABLE for c in name):
         return "has control or invisible characters"
-    # "Myanmar/Burma" is a name; "../x" is a path.
+    # "Myanmar/Burma" is a valid name, "../x" is not.
     if "\\" in name or not {".", ".."}.isdisjoint(name.split("/")):
         return "has a path separator"
     return None
 
 
 def select_codes(wanted: Iterable[str], among: Iterable[str]) -> list[str]:
-    """Return the codes of *among* that the words of *wanted* name, each once, in the order of *among*.
+    """Return the codes of *among* that the words of *wanted* select, in the order of *among*.
 
-    A word is a code in any case, one letter for every code that starts with it, or `POP20`; no word at all
-    means every code. Raises ConfigurationError for a word that names nothing.
+    A word is an alpha-2, alpha-3 or numeric code in any case, one letter for every code that starts with it, or
+    `POP20`. Commas and spaces separate words. No word means every code. Raises ConfigurationError for a word that
+    names no code of *among*.
     """
     available = list(among)
-    words = [word.upper() for word in wanted]
+    words = [word.upper() for text in wanted for word in re.findall(r"[^\s,]+", text) or [text]]
     chosen = {code for word in words for code in _codes_of(word, available)}
     return [code for code in available if code in chosen] if words else available
 
@@ -158,10 +163,30 @@ def select_codes(wanted: Iterable[str], among: Iterable[str]) -> list[str]:
 def _codes_of(word: str, available: list[str]) -> list[str]:
     if word == "POP20":
         codes = [code for code in available if code in POP20]
-    elif len(word) == 1:
+    elif len(word) == 1 and word.isalpha():
         codes = [code for code in available if code.startswith(word)]
     else:
-        codes = [code for code in available if code == word]
+        meant = word if word in available else _alpha_2_codes().get(word.zfill(3), word)
+        codes = [code for code in available if code == meant]
     if not codes:
-        raise ConfigurationError(f"{word!r} names no country; use codes such as CN, a letter, or POP20")
+        raise ConfigurationError(f"{word!r} {_explain_unknown(word)}")
     return codes
+
+
+@cache
+def _alpha_2_codes() -> dict[str, str]:
+    """Alpha-2 codes by alpha-3 and by numeric code."""
+    entries = _iso_entries().values()
+    return {other: entry.alpha_2 for entry in entries for other in (entry.alpha_3, entry.numeric)}
+
+
+def _explain_unknown(word: str) -> str:
+    """Return why the word names no available country, and what was probably meant."""
+    code = _alpha_2_codes().get(word.zfill(3), word)
+    if entry := _iso_entries().get(code):
+        named = f"is {code} ({entry.name})" if code != word else f"is {entry.name}"
+        return f"{named}, which the source does not have"
+    names = {iso_country(code).name.upper(): code for code in iso_codes()} | _OTHER_CODES
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.8)
+    hint = f"; did you mean {names[near[0]]}?" if near else "; use codes such as CN, CHN or 156, a letter, or POP20"
+    return f"selects no country{hint}"

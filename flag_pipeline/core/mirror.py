@@ -1,7 +1,7 @@
-"""The embedded source: a real HTTP server on 127.0.0.1 that serves packaged flags in the layout of the book's site.
+"""The embedded source: an HTTP server on 127.0.0.1 that serves packaged flags.
 
-`/{cc}/{cc}.gif` and `/{cc}/metadata.json`, with knobs to practise on: a delay before each answer, and errors at
-a rate that a seed makes repeatable.
+The paths are `/{cc}/{cc}.gif` and `/{cc}/metadata.json`, as on the site of "Fluent Python". For practice, it can delay
+responses and answer with errors at a given rate, repeatable with a seed.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ FLAGS_DISTRIBUTION = "django-countries"
 
 
 class FlagProvider(Protocol):
-    """Where the mirror takes its files from. Both methods return None for a country that is not there."""
+    """Provides the mirror's files. Both methods return None for a country without one."""
 
     async def flag(self, cc: str) -> bytes | None:
         """The GIF of the country with the lower-case code *cc*."""
@@ -36,9 +36,9 @@ class FlagProvider(Protocol):
 
 
 class PackagedFlags:
-    """The GIF flags that the django-countries distribution ships, with names from ISO 3166-1.
+    """The GIF flags of the distribution django-countries, with names from ISO 3166-1.
 
-    Making one reads files: do it in a thread. Raises ConfigurationError when the distribution is not installed.
+    The constructor reads files, so call it in a thread. It raises ConfigurationError if the distribution is missing.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class PackagedFlags:
         return await _read(self._files[cc]) if cc in self._files else None
 
     async def metadata(self, cc: str) -> bytes | None:
-        """A metadata document in the book's layout."""
+        """The metadata document, made from ISO 3166-1."""
         if cc not in self._files:
             return None
         country = iso_country(cc.upper())
@@ -59,18 +59,18 @@ class PackagedFlags:
 
 
 def packaged_flags() -> dict[str, Path]:
-    """Where the distribution's flags lie, by lower-case code; found without importing it, for it imports Django."""
+    """Return the paths of the packaged flags by lower-case code. It does not import the package, which needs Django."""
     try:
         files = importlib.metadata.distribution(FLAGS_DISTRIBUTION).files or []
     except importlib.metadata.PackageNotFoundError as exc:
-        raise ConfigurationError(f"the embedded source needs the package {FLAGS_DISTRIBUTION}") from exc
+        raise ConfigurationError(f"the embedded source needs the package {FLAGS_DISTRIBUTION}; install it") from exc
     flags = (Path(str(file.locate())) for file in files if file.match("static/flags/*.gif"))
     return {path.stem: path for path in flags if path.stem.isalnum()}
 
 
 @dataclass(frozen=True, slots=True)
 class FolderOfFlags:
-    """A folder in the book's layout: `cn/cn.gif` and `cn/metadata.json`."""
+    """A folder with files such as `cn/cn.gif` and `cn/metadata.json`."""
 
     root: Path
 
@@ -96,8 +96,8 @@ class Mirror:
     """Serves the flags of a provider.
 
     Attributes:
-        delay_s: seconds to wait before each answer.
-        error_rate: share of requests, 0 to 1, that are answered with 503 instead.
+        delay_s: seconds to wait before each response.
+        error_rate: share of requests, 0 to 1, that are answered with 503.
     """
 
     provider: FlagProvider
@@ -110,9 +110,9 @@ class Mirror:
         self._random = random.Random(self.seed)  # noqa: S311 - practice errors, not secrets
 
     def application(self) -> web.Application:
-        """The mirror as an aiohttp application."""
+        """Return the mirror as an aiohttp application."""
         application = web.Application()
-        # The code is matched narrowly: nothing else from the URL ever reaches a path.
+        # The patterns allow no separators, because the matched text becomes part of a path.
         application.router.add_get(r"/{cc:[a-z0-9]{2,8}}/metadata.json", self._metadata)
         application.router.add_get(r"/{cc:[a-z0-9]{2,8}}/{file:[a-z0-9]{2,8}}.gif", self._flag)
         return application
@@ -126,7 +126,7 @@ class Mirror:
         content = await self.provider.metadata(request.match_info["cc"])
         return await self._answer(request, content, "application/json")
 
-    async def _answer(self, request: web.Request, content: bytes | None, kind: str) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, content: bytes | None, content_type: str) -> web.StreamResponse:
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         if self._random.random() < self.error_rate:
@@ -134,19 +134,19 @@ class Mirror:
         if content is None:
             raise web.HTTPNotFound
         etag = hashlib.sha256(content).hexdigest()[:32]
-        if any(known.value in {etag, "*"} for known in request.if_none_match or ()):
+        if any(condition.value in {etag, "*"} for condition in request.if_none_match or ()):
             response = web.Response(status=304)
         else:
-            response = web.Response(body=content, content_type=kind)
+            response = web.Response(body=content, content_type=content_type)
         response.etag = etag
         return response
 
 
 @asynccontextmanager
 async def serving(mirror: Mirror, *, port: int = 0) -> AsyncIterator[str]:
-    """Serve *mirror* on 127.0.0.1 inside the block and give its base URL; port 0 means any free one.
+    """Serve *mirror* on 127.0.0.1 inside the block, and yield its base URL; port 0 selects a free port.
 
-    Raises ConfigurationError when the port is taken.
+    Raises ConfigurationError if the port is in use.
     """
     runner = web.AppRunner(mirror.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()

@@ -1,4 +1,4 @@
-"""The values that travel through the pipeline: frozen, slotted, and free of behaviour with side effects."""
+"""Countries, flags, records and outcomes, as immutable dataclasses."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,12 +14,12 @@ from flag_pipeline.fetching.models import FetchStatistics, Validators
 
 @dataclass(frozen=True, slots=True)
 class Country:
-    """What a source says about one country, completed from ISO 3166-1 and checked.
+    """A country's checked metadata, from the source and ISO 3166-1.
 
     Attributes:
         code: ISO 3166-1 alpha-2, upper case.
-        name: the source's name for it; printable, at most 100 characters.
-        official_name: the state's official name, empty where ISO 3166-1 gives none.
+        name: the source's name for the country; printable, at most 100 characters.
+        official_name: the state's official name, empty if ISO 3166-1 has none.
         alpha_3: ISO 3166-1 alpha-3, empty for codes outside the standard (XK, EU).
         numeric: ISO 3166-1 numeric, three digits, empty outside the standard.
         tld: country-code top-level domain with its dot, `.cn`.
@@ -35,15 +35,15 @@ class Country:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """Where a country's flag lies and what is known about it.
+    """The record of a stored flag.
 
     Attributes:
-        file: path below the store's root, `flags/CN-China.gif`.
-        fetched_at: when the stored bytes came (aware UTC).
-        changed_at: when the bytes last differed from those before (aware UTC).
-        first_seen_at: when the country's first flag came (aware UTC); None in records that predate the field.
+        file: path relative to the store's root, `flags/CN-China.gif`.
+        fetched_at: when the stored bytes were received (aware UTC).
+        changed_at: when the bytes last changed (aware UTC).
+        first_seen_at: when the country's first flag was received (aware UTC); None in records older than the field.
         n_changes: how often the bytes have changed since then.
-        thumbnail: a small picture as a `data:` URI, where the flag itself is too large to be shown as one.
+        thumbnail: a small picture as a `data:` URI, empty if the flag is small enough to be its own thumbnail.
     """
 
     file: FlagFile
@@ -63,13 +63,13 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class FlagChange:
-    """One time that a country's flag was replaced by another.
+    """One replacement of a country's flag.
 
     Attributes:
-        old_file: where the replaced image is kept, `history/CN/<sha256>.gif`; empty if its bytes were lost before.
-        distance_bits: in how many of 64 bits the perceptual hashes differ, None where one is unknown.
-        old_source_url: where the replaced image had come from.
-        source_url: where its successor came from.
+        old_file: path of the replaced image, `history/CN/<sha256>.gif`; empty if its bytes are lost.
+        distance_bits: how many of the 64 bits of the perceptual hashes differ, None if one is unknown.
+        old_source_url: URL of the replaced image.
+        source_url: URL of the new image.
     """
 
     code: bounds.Code
@@ -86,7 +86,7 @@ class FlagChange:
 
 @dataclass(frozen=True, slots=True)
 class StoredMetadata:
-    """A country's stored metadata document: its content hash and where it came from."""
+    """The record of a stored metadata document."""
 
     sha256: bounds.Sha256
     source_url: bounds.Line
@@ -94,8 +94,8 @@ class StoredMetadata:
 
 
 @dataclass(frozen=True, slots=True)
-class Miss:
-    """Why the latest attempt brought nothing."""
+class LastFailure:
+    """Why the latest attempt to fetch a country failed."""
 
     kind: ErrorKind
     reason: bounds.Line
@@ -103,26 +103,26 @@ class Miss:
 
 @dataclass(frozen=True, slots=True)
 class FlagRecord:
-    """All that the store knows about one country; the last thing written when it is saved.
+    """A country's record in the store. A save writes the record after the files that it names.
 
     Attributes:
         image: the last good flag, None before the first.
         metadata: the last good metadata, None before the first.
-        country: the last good metadata's content.
-        miss: set when the latest attempt failed, cleared by the next that succeeds.
-        changes: the latest replacements of the flag, oldest first; how many is the setting `history_keep`.
+        country: the content of *metadata*.
+        last_failure: why the latest attempt failed, None if it succeeded. In the JSON file the field is `miss`.
+        changes: the latest replacements of the flag, oldest first, at most `history_keep`.
     """
 
     code: bounds.Code
     image: StoredImage | None = None
     metadata: StoredMetadata | None = None
     country: Country | None = None
-    miss: Miss | None = None
+    last_failure: Annotated[LastFailure | None, Field(alias="miss")] = None
     changes: Annotated[tuple[FlagChange, ...], Field(max_length=1000)] = ()
 
 
 class RowStatus(StrEnum):
-    """How a country stands in the catalog."""
+    """The status of a country in the catalog."""
 
     OK = "ok"
     STALE = "stale"
@@ -130,17 +130,17 @@ class RowStatus(StrEnum):
     MISSING = "missing"
 
 
-# Outcomes say whether they change the country's catalog row although no content changed: a new miss, the end of
-# one, a mended file. Content that changed is seen by its data version; this would go unseen.
+# `only_row_changed` tells the catalog to rebuild although no data version changed: a failure is new or over, or a file
+# was restored.
 
 
 @dataclass(frozen=True, slots=True)
 class FlagSaved:
-    """New content was stored for at least one of the country's files.
+    """At least one of the country's files was written.
 
     Attributes:
-        thumbnail: the flag as a `data:` URI, empty when the flag was not wanted.
-        only_row_changed: the files were mended or renamed; the flag and the metadata are as they were.
+        thumbnail: the flag as a `data:` URI, empty if the flag was not requested.
+        only_row_changed: files were restored or renamed, but flag and metadata did not change.
     """
 
     code: str
@@ -152,11 +152,11 @@ class FlagSaved:
 
 @dataclass(frozen=True, slots=True)
 class FlagUnchanged:
-    """The source still has what is stored; nothing was rewritten.
+    """The source's files equal the stored ones.
 
     Attributes:
-        thumbnail: the flag as a `data:` URI, empty when the flag was not wanted.
-        only_row_changed: an earlier miss is over.
+        thumbnail: the flag as a `data:` URI, empty if the flag was not requested.
+        only_row_changed: the attempt before this one had failed.
     """
 
     code: str
@@ -168,10 +168,10 @@ class FlagUnchanged:
 
 @dataclass(frozen=True, slots=True)
 class FlagNotFound:
-    """The source does not have this country: an answer, not an error.
+    """The source does not have this country. This is an answer, not an error.
 
     Attributes:
-        only_row_changed: the previous attempt ended differently.
+        only_row_changed: the attempt before this one ended differently.
     """
 
     code: str
@@ -189,10 +189,10 @@ class FlagNotFound:
 
 @dataclass(frozen=True, slots=True)
 class FlagFailed:
-    """The country could not be fetched or stored; its last good files stand.
+    """The country could not be fetched or stored. Its last good files are kept.
 
     Attributes:
-        only_row_changed: the previous attempt ended differently.
+        only_row_changed: the attempt before this one ended differently.
     """
 
     code: str

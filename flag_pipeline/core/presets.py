@@ -1,4 +1,4 @@
-"""Source presets: the URLs, formats and missing countries of each source that is known by name."""
+"""Source presets: the URLs, formats and missing countries of each named source. New sources are added here."""
 
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
@@ -53,7 +53,8 @@ class SourcePreset:
 # No real URL, because the mirror has another port in each run.
 EMBEDDED = SourcePreset(name="embedded", base_url="embedded:", formats=GIF)
 
-# The site has the 194 flags of country_codes.txt ("Fluent Python", example code, chapter 20).
+# The site has the 194 flags of country_codes.txt ("Fluent Python", example code, chapter 20);
+# `lacks` has the other codes of ISO 3166-1.
 FLUENTPYTHON = SourcePreset(
     name="fluentpython",
     base_url="https://www.fluentpython.com/data/flags",

@@ -1,4 +1,4 @@
-"""One country's way through the pipeline: ask, check, store; and the boundary that keeps its failure its own."""
+"""Refreshes one country: fetch, check, save. A failure is an outcome of that country and never an exception."""
 
 import asyncio
 import logging
@@ -9,10 +9,10 @@ from functools import partial
 from typing import TypeVar
 
 from flag_pipeline.bounds import MAX_REASON_CHARS
-from flag_pipeline.core.changes import describe_change, history_folder, latest_changes
+from flag_pipeline.core.changes import describe_change, first_flag, latest_changes, replaced_flag, unchanged_flag
 from flag_pipeline.core.countries import parse_country
 from flag_pipeline.core.flag_source import FlagSource
-from flag_pipeline.core.layout import flag_path
+from flag_pipeline.core.layout import flag_path, history_folder
 from flag_pipeline.core.models import (
     Country,
     Fetched,
@@ -21,7 +21,7 @@ from flag_pipeline.core.models import (
     FlagRecord,
     FlagSaved,
     FlagUnchanged,
-    Miss,
+    LastFailure,
     Missed,
     Outcome,
     StoredImage,
@@ -45,22 +45,22 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# What is no larger is dealt with on the loop: to hand it to another thread, and to wait for the answer, takes longer.
+# Smaller files are parsed on the event loop, because handing them to a thread takes longer.
 SMALL_BYTES = MAX_THUMBNAIL_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Refresher:
-    """Refreshes countries one at a time from a source into a sink.
+    """Refreshes countries from a source into a sink.
 
     Attributes:
-        metadata: whether the metadata document is wanted.
-        image: whether the flag is wanted; it is named after the country, so metadata that is not stored yet is
-            fetched and stored for it all the same.
-        history_keep: replaced flags that are kept of a country.
-        refetch: whether to fetch every file in full, whatever its validators say.
-        shared: the metadata of all countries, where the source has it in one document.
-        decoder: decodes the flags; whoever opened it closes it.
+        metadata: whether to refresh the metadata.
+        image: whether to refresh the flag. Its file name contains the country's name, so missing metadata is fetched
+            and stored too.
+        history_keep: how many replaced flags to keep per country.
+        refetch: whether to fetch every file in full, ignoring its validators.
+        shared: the metadata of all countries, if the source has it in one document.
+        decoder: decodes the flags; its creator closes it.
     """
 
     source: FlagSource
@@ -75,19 +75,19 @@ class Refresher:
     _before: dict[str, FlagRecord] = field(default_factory=dict, init=False, repr=False)
 
     async def refresh(self, code: str) -> Outcome:
-        """Bring the stored files of *code* up to date and say what came of it; never raises for a country's sake."""
+        """Bring the country's stored files up to date and return the outcome; failures are outcomes too."""
         counter = FetchCounter()
         outcome = await _contained(self._fetch_and_save(code, counter), code, counter)
-        return outcome if isinstance(outcome, Fetched) else await self.remember(outcome)
+        return outcome if isinstance(outcome, Fetched) else await self.record_failure(outcome)
 
     async def quiet(self) -> None:
-        """Wait until bytes that the source sent without a request would have come."""
+        """Wait until the connections would have received bytes that the source sent without a request."""
         await self.source.connections.quiet()
 
     async def take_back(self) -> set[str]:
-        """Undo what was stored of countries whose answers may be those to other requests, and return their codes.
+        """Undo what this run stored for countries whose responses may be mismatched, and return their codes.
 
-        Each of them can be refreshed again after that.
+        They can be refreshed again afterwards.
         """
         connections = self.source.connections
         codes = connections.doubtful_codes()
@@ -106,110 +106,120 @@ class Refresher:
         else:
             logger.warning("%s: a doubtful answer stays stored until the next one: %s", code, problem.reason)
 
-    async def remember(self, missed: Missed) -> Missed:
-        """Note the miss in the country's record, for the catalog, and say whether it is new; its good files stay.
+    async def record_failure(self, missed: Missed) -> Missed:
+        """Write the failure into the country's record, and return it with `only_row_changed` set.
 
-        Never raises for a country's sake: one whose miss cannot be noted either has missed all the same.
+        The stored files are kept. If the record cannot be written, log it and return the failure as it is.
         """
-        # A longer one could not be read back.
-        noting = self.sink.note(missed.code, Miss(missed.kind, missed.reason[:MAX_REASON_CHARS]))
-        is_new = await _contained(noting, missed.code, FetchCounter())
+        # A record with a longer reason could not be read back.
+        failure = LastFailure(missed.kind, missed.reason[:MAX_REASON_CHARS])
+        is_new = await _contained(self.sink.record_failure(missed.code, failure), missed.code, FetchCounter())
         if isinstance(is_new, bool):
             return replace(missed, only_row_changed=is_new)
-        logger.warning("%s: the catalog will not know that it failed: %s", missed.code, is_new.reason)
+        logger.warning("%s: the catalog will not show that it failed: %s", missed.code, is_new.reason)
         return missed
+
+    async def has(self, code: str) -> bool:
+        """Whether the source has the requested files of the country; nothing is stored."""
+        counter = FetchCounter()
+        try:
+            if self.metadata:
+                await self._fetch_metadata(code, None, counter)
+            if self.image:
+                await self._fetch(self.source.preset.flag_url(code), code, None, counter)
+        except SourceError:
+            return False
+        return True
 
     async def _fetch_and_save(self, code: str, counter: FetchCounter) -> Fetched:
         stored = await self.sink.load(code)
-        known = stored.record
-        record = replace(known, miss=None)
+        before = stored.record
+        record = replace(before, last_failure=None)
         new_country = image = new_image = None
         if self.metadata or record.country is None:
             record, new_country = await self._refresh_metadata(record, counter, is_intact=stored.metadata_is_intact)
         if self.image:
             record, image, is_new = await self._refresh_image(record, counter, stored.flag)
             new_image = image if is_new else None
-        if record != known or new_country or new_image or self.sink.has_orphaned_files(record):
-            self._before.setdefault(code, known)
-            # A flag that is gone since has been renamed by another run, whose record is the right one.
+        if record != before or new_country or new_image or self.sink.has_orphaned_files(record):
+            self._before.setdefault(code, before)
+            # If the stored flag disappears from now on, another run has renamed it, and the save fails.
             await self.sink.save(record, image=new_image, country=new_country, lost=stored.flag is None)
-        if record.changes != known.changes:
+        if record.changes != before.changes:
             await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
         outcome = FlagSaved if new_country or new_image else FlagUnchanged
         thumbnail = image.thumbnail if image else ""
-        return outcome(code, record, thumbnail, counter.statistics(), _only_row_changed(known, record))
+        return outcome(code, record, thumbnail, counter.statistics(), _only_row_changed(before, record))
 
     async def _refresh_metadata(
-        self, known: FlagRecord, counter: FetchCounter, *, is_intact: bool
+        self, record: FlagRecord, counter: FetchCounter, *, is_intact: bool
     ) -> tuple[FlagRecord, Country | None]:
         """Return the record with the source's metadata, and the country if its file has to be written."""
-        url = self.source.preset.metadata_url(known.code)
-        stored = known.metadata if is_intact else None
-        answer = await self._ask_for_metadata(known.code, stored, counter)
+        url = self.source.preset.metadata_url(record.code)
+        stored = record.metadata if is_intact else None
+        answer = await self._fetch_metadata(record.code, stored, counter)
         if answer.content is None:
-            return known, None
-        parse = partial(parse_country, answer.content, code=known.code, url=url)
+            return record, None
+        parse = partial(parse_country, answer.content, code=record.code, url=url)
         country = parse() if len(answer.content) <= SMALL_BYTES else await self.decoder.run(parse)
         sha256 = country_sha256(country)
         metadata = StoredMetadata(sha256=sha256, source_url=url, validators=answer.validators)
         changed = stored is None or stored.sha256 != sha256
-        return replace(known, country=country, metadata=metadata), country if changed else None
+        return replace(record, country=country, metadata=metadata), country if changed else None
 
     async def _refresh_image(
-        self, known: FlagRecord, counter: FetchCounter, content: bytes | None
+        self, record: FlagRecord, counter: FetchCounter, stored_content: bytes | None
     ) -> tuple[FlagRecord, FlagImage, bool]:
         """Return the record with the source's flag, the image, and whether its file has to be written.
 
-        *content* is the stored flag's, if it is intact.
+        *stored_content* is the stored flag, None if it is lost or damaged.
         """
-        url = self.source.preset.flag_url(known.code)
-        stored = known.image if content is not None else None
-        answer = await self._ask(url, known.code, stored, counter)
-        came = content if answer.content is None else answer.content
-        image = await self._examine(came or b"", stored if came == content else None, code=known.code, url=url)
-        if known.country is None:  # pragma: no cover - for the type checker: no metadata would have been an error
-            raise SourceError("there is no name to save the flag under", code=known.code, url=url)
-        file = flag_path(known.code, known.country.name, image.format)
-        is_new = stored is None or stored.sha256 != image.sha256
-        after = _stored(image, file=file, url=url, validators=answer.validators, before=known.image, is_new=is_new)
-        record = replace(known, image=after)
-        if known.image is not None and known.image.sha256 != image.sha256:
-            record = await self._keep_replaced(record, (known.image, after), (content, image.content))
-        return record, image, is_new or stored is None or stored.file != file
+        url = self.source.preset.flag_url(record.code)
+        stored = record.image if stored_content is not None else None
+        answer = await self._fetch(url, record.code, stored, counter)
+        content = stored_content if answer.content is None else answer.content
+        image = await self._inspect(
+            content or b"", stored if content == stored_content else None, code=record.code, url=url
+        )
+        if record.country is None:  # pragma: no cover - tells the type checker that `_refresh_metadata` has set it
+            raise SourceError("there is no name to save the flag under", code=record.code, url=url)
+        file = flag_path(record.code, record.country.name, image.format)
+        flag = first_flag(image, file=file, url=url, validators=answer.validators, now=_now())
+        must_write = stored is None or (stored.sha256, stored.file) != (image.sha256, file)
+        return await self._with_flag(record, flag, (stored_content, image.content)), image, must_write
 
-    async def has(self, code: str) -> bool:
-        """Whether the source has what is wanted of the country; nothing is stored."""
-        counter = FetchCounter()
-        try:
-            if self.metadata:
-                await self._ask_for_metadata(code, None, counter)
-            if self.image:
-                await self._ask(self.source.preset.flag_url(code), code, None, counter)
-        except SourceError:
-            return False
-        return True
+    async def _with_flag(
+        self, record: FlagRecord, flag: StoredImage, contents: tuple[bytes | None, bytes]
+    ) -> FlagRecord:
+        """Return the record with *flag*; *contents* are those of the stored flag, if it is intact, and of the new."""
+        before = record.image
+        if before is None:
+            return replace(record, image=flag)
+        if before.sha256 == flag.sha256:
+            return replace(record, image=unchanged_flag(flag, before, was_lost=contents[0] is None))
+        flag = replaced_flag(flag, before)
+        return await self._keep_replaced(replace(record, image=flag), (before, flag), contents)
 
-    async def _ask_for_metadata(self, code: str, stored: StoredMetadata | None, counter: FetchCounter) -> Answer:
+    async def _fetch_metadata(self, code: str, stored: StoredMetadata | None, counter: FetchCounter) -> Answer:
         if self.source.preset.has_shared_metadata:
             return Answer(await self.shared.document_of(self.source, code, counter), Validators())
-        return await self._ask(self.source.preset.metadata_url(code), code, stored, counter)
+        return await self._fetch(self.source.preset.metadata_url(code), code, stored, counter)
 
-    async def _ask(
+    async def _fetch(
         self, url: str, code: str, stored: StoredImage | StoredMetadata | None, counter: FetchCounter
     ) -> Answer:
-        """Return the file at *url*, or no content where the source says that it still is the *stored* one."""
-        known = Validators()
-        # Another source's validators would mean nothing to this one.
+        """Return the file at *url*, without content if the source says that the *stored* one is current."""
+        validators = Validators()
+        # Validators of another URL have no meaning for this one.
         if stored is not None and stored.source_url == url and not self.refetch:
-            known = trusted(stored.validators, for_days=self.source.settings.revalidate_days)
-        answer = await self.source.fetch(url, code=code, known=known, counter=counter)
-        validators = answer.validators
-        if answer.content is None or validators.are_strong or validators == Validators():
+            validators = trusted(stored.validators, for_days=self.source.settings.revalidate_days)
+        answer = await self.source.fetch(url, code=code, known=validators, counter=counter)
+        if answer.content is None or answer.validators.are_strong or answer.validators == Validators():
             return answer
-        return replace(answer, validators=replace(validators, received_at=_now()))
+        return replace(answer, validators=replace(answer.validators, received_at=_now()))
 
-    async def _examine(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
-        """Return the image that *content* is; *stored* tells what it was found to be when it was stored."""
+    async def _inspect(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
+        """Return the image in *content*; *stored* is its record if the content did not change."""
         if stored is not None:
             recall = partial(recall_image, content, stored, code=code, url=url, limits=self._limits)
             is_quick = is_own_thumbnail(content) or (stored.format == "gif" and stored.thumbnail)
@@ -227,10 +237,10 @@ class Refresher:
     async def _keep_replaced(
         self, record: FlagRecord, images: tuple[StoredImage, StoredImage], contents: tuple[bytes | None, bytes]
     ) -> FlagRecord:
-        """Keep the flag that is about to be replaced, and return the record with that change in it.
+        """Write the replaced flag to the history, and return the record with the change.
 
-        *images* and *contents* are the replaced flag's and the new one's; the replaced content is None if it was lost.
-        A replaced flag that cannot be decoded within the limits is not kept, because each catalog would decode it.
+        *images* and *contents* are those of the replaced flag and of the new one. A replaced flag that exceeds today's
+        limits is not kept, because each catalog would decode it.
         """
         old, new = contents
         distance = None if old is None else await self.decoder.run(partial(self._distance_bits, old, new))
@@ -245,7 +255,7 @@ class Refresher:
         return self.source.settings.image_limits
 
     def _distance_bits(self, old: bytes, new: bytes) -> int | None:
-        """Return how different the two look, None if the old one is one that would be refused today."""
+        """Return the distance of the two perceptual hashes, None if the old image exceeds today's limits."""
         try:
             read_structure(old).check(self._limits)
             return distance_bits(old, new)
@@ -254,7 +264,7 @@ class Refresher:
 
 
 async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
-    """Return what *work* on a country gives, or the miss that its failure is: here it stays the country's own."""
+    """Return the result of *work* on a country; if it raises, return the outcome of the country instead."""
     try:
         return await work
     except FlagNotFoundError as exc:
@@ -262,13 +272,13 @@ async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T 
     except FlagPipelineError as exc:
         url, attempts = (exc.url, exc.attempts) if isinstance(exc, SourceError) else ("", 1)
         return FlagFailed(code, exc.kind, str(exc), url, attempts, counter.statistics())
-    except Exception as exc:  # A bug in one country must not cost the other 248; its kind says so
+    except Exception as exc:  # The boundary of a partition: a bug in one country must not fail the others
         logger.exception("unexpected error for %s", code)
         return FlagFailed(code, ErrorKind.UNEXPECTED, printable(repr(exc)), "", 1, counter.statistics())
 
 
 def _only_row_changed(before: FlagRecord, after: FlagRecord) -> bool:
-    """Whether the catalog's row changes although the content, by whose versions it is watched, does not."""
+    """Whether the catalog's row changes although the country's data versions do not."""
     return _content(before) == _content(after) and _row(before) != _row(after)
 
 
@@ -279,14 +289,14 @@ def _content(record: FlagRecord) -> tuple[object, ...]:
 def _row(record: FlagRecord) -> tuple[object, ...]:
     # The catalog has no column for the validators and the thumbnail.
     image = record.image and replace(record.image, validators=Validators(), thumbnail="")
-    return record.country, image, record.miss
+    return record.country, image, record.last_failure
 
 
 def trusted(validators: Validators, *, for_days: float) -> Validators:
-    """Return the validators if they may still be relied on, else none, so that the file is fetched in full.
+    """Return the validators if a 304 to them can be trusted, else none, so that the file is fetched in full.
 
-    A server that compares dates answers 304 for ever when a file is replaced by an older one; a weak ETag does not
-    promise equal bytes. Both are trusted *for_days* after the 200 answer that brought them.
+    A server that compares dates answers 304 even if the file was replaced by an older one, and a weak ETag does not
+    guarantee equal bytes. Both are trusted until *for_days* after the 200 response that had them.
     """
     if validators.are_strong:
         return validators
@@ -296,28 +306,6 @@ def trusted(validators: Validators, *, for_days: float) -> Validators:
 
 
 def _now() -> datetime:
-    # Milliseconds, as they are written: what is read back must compare equal.
+    # Rounded to milliseconds as in the record's file, so that a record equals itself when it is read back.
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-
-def _stored(
-    image: FlagImage, *, file: str, url: str, validators: Validators, before: StoredImage | None, is_new: bool
-) -> StoredImage:
-    now = _now()
-    is_same = before is not None and before.sha256 == image.sha256
-    return StoredImage(
-        file=file,
-        format=image.format,
-        width_px=image.width_px,
-        height_px=image.height_px,
-        size_bytes=len(image.content),
-        sha256=image.sha256,
-        source_url=url,
-        fetched_at=now if before is None or is_new or before.source_url != url else before.fetched_at,
-        changed_at=before.changed_at if before is not None and is_same else now,
-        validators=validators,
-        first_seen_at=now if before is None else before.first_seen_at or before.changed_at,
-        n_changes=0 if before is None else before.n_changes + (not is_same),
-        thumbnail="" if is_own_thumbnail(image.content) else image.thumbnail,
-    )

@@ -1,8 +1,6 @@
-"""The file sink: whole files or none, written through `run_in_executor` on threads of its own.
+"""Reads and writes a country's flag, metadata and record in the store, on a thread pool.
 
-Layout below the root: `flags/CN-China.gif`, `metadata/CN.json`, `records/CN.json`, `history/CN/…`, `catalog/…`.
-The record is written last, so a file that a record names is there. On a local folder a file is replaced in one step
-after it has reached the disk; in a bucket, a file is one put.
+A save writes the record last, so the files that a record names exist. layout.py has the paths.
 """
 
 import asyncio
@@ -15,12 +13,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import call
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flag_pipeline.core.countries import EXTRA_CODE
-from flag_pipeline.core.layout import CATALOG, FLAGS, HISTORY, METADATA, RECORDS, metadata_path, record_path
-from flag_pipeline.core.models import Country, FlagRecord, Miss
+from flag_pipeline.core.layout import FLAGS, FOLDERS, RECORDS, code_of, metadata_path, record_path
+from flag_pipeline.core.models import Country, FlagRecord, LastFailure
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.errors import ImageError, SinkError, UnusableFileError
 from flag_pipeline.images.models import FlagImage
@@ -37,18 +34,18 @@ T = TypeVar("T")
 
 
 def intact(content: bytes | None, sha256: str) -> bytes | None:
-    """Return *content* if it still is what was checked when it came, None if it is gone or has been tampered with."""
+    """Return *content* if it has the SHA-256, else None."""
     return content if content is not None and hashlib.sha256(content).hexdigest() == sha256 else None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCountry:
-    """What the store has of one country, its files checked against its record.
+    """A country's stored files, checked against its record.
 
     Attributes:
-        record: an empty one where nothing is stored, or nothing that can be read as a record.
-        flag: the stored flag's bytes; None where there is none, or not the one that the record tells of.
-        metadata_is_intact: whether the metadata document still is the one that the record tells of.
+        record: empty if none is stored, or if it cannot be parsed.
+        flag: the flag's bytes, None if they are missing or differ from the record.
+        metadata_is_intact: whether the metadata file equals the record.
     """
 
     record: FlagRecord
@@ -57,10 +54,10 @@ class StoredCountry:
 
 
 class FileSink:
-    """Reads and writes files below one root. Every method raises SinkError when the store refuses.
+    """Reads and writes the files of one store. Every method raises SinkError if the store fails.
 
-    Use it as an asynchronous context manager: entering makes the folders, sweeps stale temporaries and looks
-    once at what is there; leaving waits for the threads. Other processes may use the same local folder meanwhile.
+    It is an asynchronous context manager. On entry it creates the folders, deletes old temporary files and lists the
+    stored files. On exit it waits for its threads. Several processes can use the same local folder.
     """
 
     def __init__(self, root: str, *, threads: int = 4) -> None:
@@ -69,13 +66,13 @@ class FileSink:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
         self._loads = BatchExecutor(for_each(self._load), self._executor, threads=threads)
         self._saves = BatchExecutor(self._save_all, self._executor, threads=threads)
-        # What was there on entering, and what was saved since. Who else saves a country for the first time meanwhile is
-        # overwritten, as by any later run.
+        # Listed on entry and updated by each save. A country that another process saves for the first time after that
+        # is treated as new, and overwritten.
         self._flags_of: dict[str, set[str]] = {}
         self._recorded: set[str] = set()
-        self._turns: dict[str, threading.Lock] = {}
+        self._locks: dict[str, threading.Lock] = {}
         self._closing = ExitStack()
-        self._is_ending = False
+        self._is_closing = False
         self._store: Store  # from `_prepare` on
         self._files: CheckedStore  # from `_prepare` on
 
@@ -83,50 +80,51 @@ class FileSink:
         self._flags_of = await self._run(self._prepare)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # A write cannot be stopped, only awaited: it is short, and it leaves a whole file. A share of many files can.
-        self._is_ending = True
+    async def __aexit__(self, *_exc_info: object) -> None:
+        # A thread cannot be cancelled. It finishes the file that it writes, and `_map` starts no other.
+        self._is_closing = True
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
         self._closing.close()
 
     def _run(self, work: Callable[..., T], *args: object) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
 
-    async def _shared_out(self, work: Callable[[str], T], arguments: list[str]) -> list[T]:
-        """Return what *work* makes of each argument, in their order; each thread takes its share in one go."""
+    async def _map(self, work: Callable[[str], T], arguments: list[str]) -> list[T]:
+        """Return the results of *work* in the order of *arguments*, which are split evenly among the threads."""
         size = -(-len(arguments) // self._threads) or 1
-        shares = (arguments[start : start + size] for start in range(0, len(arguments), size))
+        parts = (arguments[start : start + size] for start in range(0, len(arguments), size))
 
-        def do(share: list[str]) -> list[T]:
-            return [work(one) for one in share if not self._is_ending]
+        def work_on(part: list[str]) -> list[T]:
+            return [work(argument) for argument in part if not self._is_closing]
 
-        done = await asyncio.gather(*(self._run(do, share) for share in shares))
-        return [result for results in done for result in results]
+        results = await asyncio.gather(*(self._run(work_on, part) for part in parts))
+        return [result for part in results for result in part]
 
     async def load(self, code: str) -> StoredCountry:
-        """Return what is stored of *code*, everything that a refresh wants to know, read at once."""
+        """Return the country's stored record and files."""
         if code not in self._recorded:
             return StoredCountry(FlagRecord(code))
         return await self._loads.do(code)
 
     async def records(self) -> dict[str, FlagRecord]:
-        """Return every stored record by code, sorted; none for a damaged one, and for an unusable one a miss: why."""
+        """Return all stored records by code, sorted.
+
+        A damaged record is left out. For a file that cannot be read, the record has the reason as its last failure.
+        """
         paths = await self._run(self._record_paths)
-        found = await self._shared_out(self._record_or_reason, paths)
-        return {record.code: record for record in found if record is not None}
+        records = await self._map(self._record_or_reason, paths)
+        return {record.code: record for record in records if record is not None}
 
     async def read(self, path: str) -> bytes | None:
-        """Return the content of the file at *path* below the root, None if there is no such file."""
+        """Return the content of the file at *path*, None if there is no such file."""
         return await self._run(self._files.read, path)
 
     async def read_hint(self, path: str) -> bytes | None:
-        """Return the content of a file that only saves work: None also where it cannot be read."""
+        """Return the content of a file that is only a cache, None also if it cannot be read."""
         return await self._run(self._files.read_hint, path)
 
     async def why_unusable(self, path: str) -> str:
-        """Return why the file at *path* cannot be read; nothing if it can be, or if there is none."""
+        """Return why the file at *path* cannot be read, empty if it can be read or does not exist."""
         try:
             await self.read(path)
         except UnusableFileError as exc:
@@ -134,69 +132,69 @@ class FileSink:
         return ""
 
     async def examine(self, files: Mapping[str, tuple[str, str]], make: Callable[[str, bytes], T]) -> dict[str, T]:
-        """Return by its key what *make* makes of each of *files*, which have a path and a SHA-256 each.
+        """Return the results of *make* by key, for *files* with a path and a SHA-256 each.
 
-        Files that are gone, cannot be read, have another hash, or make *make* raise ImageError are left out.
-        *make* gets the key and the content, and may block. All threads read, each one file at a time, but only one at a
-        time calls *make*: several would only take the GIL from each other.
+        *make* takes the key and the content, and may block. Missing, unreadable and damaged files are left out, and
+        those for which *make* raises ImageError. Threads read in parallel, but call *make* one at a time, because it
+        needs the GIL.
         """
-        turn = threading.Lock()
+        lock = threading.Lock()
 
-        def look(key: str) -> tuple[str, T] | None:
+        def make_one(key: str) -> tuple[str, T] | None:
             path, sha256 = files[key]
             content = intact(self._files.read_hint(path), sha256)
             if content is None:
                 return None
             try:
-                with turn:
+                with lock:
                     return key, make(key, content)
             except ImageError as exc:
                 logger.warning("%s is left out: %s", path, exc)
                 return None
 
-        return dict(found for found in await self._shared_out(look, list(files)) if found is not None)
+        return dict(result for result in await self._map(make_one, list(files)) if result is not None)
 
     async def write(self, path: str, content: bytes) -> None:
-        """Put *content* at *path* below the root, whole or not at all; identical content is not rewritten."""
+        """Write the file atomically, unless it has the same content already."""
         await self._run(self._files.write, path, content)
 
     async def save(
         self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None, lost: bool = False
     ) -> None:
-        """Put a country's new image and metadata in place, then its record, then drop its renamed old image.
+        """Write the country's new image and metadata, then its record, then delete its orphaned images.
 
-        Without a new image the one that the record names has to be there, unless it was found lost before: *lost*.
-        For a record without its image no other one is dropped.
+        Without a new *image*, the image that the record names has to exist, unless the caller knows that it is *lost*.
+        Then no image is deleted.
         """
         await self._saves.do(partial(self._save, record, image, country, lost=lost))
 
-    async def note(self, code: str, miss: Miss) -> bool:
-        """Put *miss* into the country's record, whatever else is stored or lost; return whether it is new."""
-        return bool(await self._saves.do(partial(self._note, code, miss)))
+    async def record_failure(self, code: str, failure: LastFailure) -> bool:
+        """Write *failure* into the country's record; return False if the record has the same one already."""
+        return bool(await self._saves.do(partial(self._record_failure, code, failure)))
 
-    async def forget(self, code: str) -> None:
-        """Delete the country's flag, metadata and record, as if it had never been saved."""
-        await self._saves.do(partial(self._forget, code))
+    async def delete_country(self, code: str) -> None:
+        """Delete the country's flag, metadata and record."""
+        await self._saves.do(partial(self._delete_country, code))
 
     def has_orphaned_files(self, record: FlagRecord) -> bool:
-        """Whether the country has images that its record does not name: a run was killed while it saved them."""
+        """Whether the country has images that its record does not name, because a run was killed during a save."""
         return record.image is not None and not self._flags_of.get(record.code, set()) <= {record.image.file}
 
     async def keep_only(self, folder: str, paths: Collection[str]) -> None:
-        """Delete every file of *folder* that is not among *paths*; both are below the root."""
+        """Delete the files of *folder* that are not among *paths*."""
         await self._run(self._keep_only, folder, paths)
 
     def _prepare(self) -> dict[str, set[str]]:
-        # Here and not in __init__: a store's client takes long to import, and this is a thread of our own.
+        # On a thread and not in __init__, because importing a bucket's client blocks.
         flags_of: dict[str, set[str]] = {}
         with raising_sink_error(self.root):
             self._store = open_store(self.root)
             self._files = CheckedStore(self._store)
             self._closing.callback(self._store.close)
-            self._store.prepare((FLAGS, METADATA, RECORDS, CATALOG, HISTORY))
+            self._store.prepare(FOLDERS)
             for name in self._store.names(FLAGS):
-                flags_of.setdefault(name.split("-", 1)[0], set()).add(f"{FLAGS}/{name}")
-            self._recorded.update(name.removesuffix(".json") for name in self._store.names(RECORDS))
+                flags_of.setdefault(code_of(name), set()).add(f"{FLAGS}/{name}")
+            self._recorded.update(code_of(name) for name in self._store.names(RECORDS))
         return flags_of
 
     def _save_all(self, saves: Sequence[Callable[[], Any]]) -> list[Any | Failed]:
@@ -204,42 +202,45 @@ class FileSink:
             return for_each(call)(saves)
 
     @contextmanager
-    def _alone(self, code: str) -> Iterator[None]:
-        """Keep others from saving the country: where the store can, and our threads, which finish what was given up."""
-        with self._turns.setdefault(code, threading.Lock()), self._files.lock(code, record_path(code)):
+    def _locked(self, code: str) -> Iterator[None]:
+        """Lock the country against other threads, and against other processes if the store can.
+
+        A thread can still be saving a country whose task was cancelled.
+        """
+        with self._locks.setdefault(code, threading.Lock()), self._files.lock(code, record_path(code)):
             yield
 
     def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None, *, lost: bool) -> None:
-        with self._alone(record.code):
-            file = self._flag_in_place(record, image, lost=lost)
+        with self._locked(record.code):
+            file = self._write_flag(record, image, lost=lost)
             if country is not None:
                 self._files.write(metadata_path(record.code), dump_country(country))
             if file is not None:
-                # The flag's name has to last before the record that tells of it.
+                # After a power cut, the flag has to be there if the record is.
                 self._files.sync(FLAGS)
             self._files.write(record_path(record.code), dump_record(record))
             self._recorded.add(record.code)
             if file is not None:
-                self._drop_others(record.code, file)
+                self._delete_orphaned_flags(record.code, file)
 
-    def _note(self, code: str, miss: Miss) -> bool:
-        with self._alone(code):
-            known = self._read_record(record_path(code)) or FlagRecord(code)
-            if known.miss == miss:
+    def _record_failure(self, code: str, failure: LastFailure) -> bool:
+        with self._locked(code):
+            record = self._read_record(record_path(code)) or FlagRecord(code)
+            if record.last_failure == failure:
                 return False
-            self._files.write(record_path(code), dump_record(replace(known, miss=miss)))
+            self._files.write(record_path(code), dump_record(replace(record, last_failure=failure)))
             self._recorded.add(code)
             return True
 
-    def _forget(self, code: str) -> None:
-        with self._alone(code):
+    def _delete_country(self, code: str) -> None:
+        with self._locked(code):
             self._files.delete(record_path(code))
             self._recorded.discard(code)
             for path in (metadata_path(code), *self._flags_of.pop(code, ())):
                 self._files.delete(path)
 
-    def _flag_in_place(self, record: FlagRecord, image: FlagImage | None, *, lost: bool) -> str | None:
-        """Return the path of the record's image once it is there, None if it has none or has lost it."""
+    def _write_flag(self, record: FlagRecord, image: FlagImage | None, *, lost: bool) -> str | None:
+        """Write the image if there is a new one; return the path of the record's image, None if it has none."""
         if record.image is None:
             return None
         path = record.image.file
@@ -248,15 +249,15 @@ class FileSink:
         elif not self._files.exists(path):
             if lost:
                 return None
-            raise SinkError(f"{path} vanished meanwhile; another run may have renamed it", path=path)
+            raise SinkError(f"{path} has disappeared since it was read; another run may have renamed it", path=path)
         return path
 
-    def _drop_others(self, code: str, current: str) -> None:
-        if others := self._flags_of.get(code, set()) - {current}:
-            # The record has to last before the flag goes that the record before it told of.
+    def _delete_orphaned_flags(self, code: str, current: str) -> None:
+        if orphans := self._flags_of.get(code, set()) - {current}:
+            # After a power cut, the old flag has to be there if the old record is.
             self._files.sync(RECORDS)
-        for other in others:
-            self._files.delete(other, kept=current)
+        for orphan in orphans:
+            self._files.delete(orphan, kept=current)
         self._flags_of[code] = {current}
 
     def _keep_only(self, folder: str, paths: Collection[str]) -> None:
@@ -281,14 +282,15 @@ class FileSink:
             return _parse_record(self._files.read(path, MAX_RECORD_BYTES), path)
         except UnusableFileError as exc:
             code = path.removeprefix(f"{RECORDS}/").removesuffix(".json")
-            return FlagRecord(code, miss=Miss(exc.kind, str(exc))) if EXTRA_CODE.fullmatch(code) else None
+            failure = LastFailure(exc.kind, str(exc))
+            return FlagRecord(code, last_failure=failure) if EXTRA_CODE.fullmatch(code) else None
 
     def _read_record(self, path: str) -> FlagRecord | None:
         return _parse_record(self._files.read_small(path), path)
 
 
 def _parse_record(content: bytes | None, path: str) -> FlagRecord | None:
-    """Return the record that lies at *path*; None if it is damaged: the next fetch rewrites it."""
+    """Return the record in *content*, None if it is damaged or another country's; the next fetch replaces it."""
     with suppress(ValueError):
         record = load_record(content or b"")
         if path == record_path(record.code):

@@ -1,27 +1,27 @@
-"""Undoing what a run has stored of a country, because the answers that it stored may be those to other requests."""
+"""Restores a country's files to their state before the run, because the run may have stored a mismatched response."""
 
-from flag_pipeline.core.changes import history_folder, history_path
+from flag_pipeline.core.layout import history_folder, history_path
 from flag_pipeline.core.models import FlagRecord, StoredImage
 from flag_pipeline.core.sink import FileSink, intact
 from flag_pipeline.images.models import FlagImage
 
 
 async def restore(sink: FileSink, before: FlagRecord) -> None:
-    """Make the country's files those of *before*, its record at the start of the run.
+    """Restore the country's files to *before*, its record at the start of the run.
 
-    A flag that was replaced since then comes back from the history. Raises SinkError.
+    A replaced flag is read from the history. Raises SinkError.
     """
     flag = await _find_flag(sink, before.code, before.image) if before.image else None
     if flag is None:
-        await sink.forget(before.code)
+        await sink.delete_country(before.code)
     if before != FlagRecord(before.code):
         await sink.save(before, image=flag, country=before.country, lost=flag is None)
     await sink.keep_only(history_folder(before.code), {change.old_file for change in before.changes})
 
 
 async def _find_flag(sink: FileSink, code: str, stored: StoredImage) -> FlagImage | None:
-    """Return the flag that *stored* describes, None if its bytes are nowhere any more."""
-    for path in (stored.file, history_path(code, stored)):
+    """Return the flag that *stored* describes, None if its bytes are lost."""
+    for path in (stored.file, history_path(code, stored.sha256, stored.format)):
         content = intact(await sink.read(path), stored.sha256)
         if content is not None:
             return FlagImage(

@@ -12,16 +12,15 @@ from PIL import Image
 from flag_pipeline.catalog.audit import changed_codes
 from flag_pipeline.catalog.contact_sheet import MAX_FLAGS, mosaic_tile, render_mosaic
 from flag_pipeline.catalog.rows import (
-    CATALOG_FOLDER,
     CATALOG_SCHEMA,
-    JSON_PATH,
     CatalogRow,
     catalog_rows,
     features_of,
     load_rows,
 )
 from flag_pipeline.catalog.tables import render_schema, render_table
-from flag_pipeline.core.models import FlagRecord, Miss, RowStatus
+from flag_pipeline.core.layout import CATALOG, CATALOG_PATH, schema_path
+from flag_pipeline.core.models import FlagRecord, LastFailure, RowStatus
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.defs.checks import CheckLimits, catalog_check_specs, check_catalog
 from flag_pipeline.defs.keys import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE, OWNERS
@@ -69,7 +68,7 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
         seen = await describe_flags(sink, records, known=known)
         records |= await unusable_flags(sink, {code: records[code] for code in records.keys() - seen.keys()})
         rows = catalog_rows(codes, records, {**known, **{one.sha256: one.look for one in seen.values()}})
-        version = await publish(sink, render_table(CATALOG_SCHEMA, CATALOG_FOLDER, rows))
+        version = await publish(sink, render_table(CATALOG_SCHEMA, CATALOG, rows))
         changed = changed_codes(rows, {row.code: row.sha256 for row in before if row.sha256})
         return dg.MaterializeResult(
             data_version=version,
@@ -82,7 +81,7 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
                 "preview": table_preview(rows[:PREVIEW_ROWS], PREVIEW_COLUMNS),
                 "not_ok": table_preview([row for row in rows if row.status is not RowStatus.OK], NOT_OK_COLUMNS),
                 "contact_sheet": await show_mosaic(rows, {code: one.tile for code, one in seen.items() if one.tile}),
-                "files": dg.MetadataValue.path(f"{file_sink.store}/{CATALOG_FOLDER}"),
+                "files": dg.MetadataValue.path(f"{file_sink.store}/{CATALOG}"),
             },
             check_results=check_catalog(
                 rows, codes, changed=changed, intact=seen, instance=context.instance, limits=limits
@@ -95,14 +94,14 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
 async def previous_rows(sink: FileSink) -> list[CatalogRow]:
     """Return the rows of the catalog that is stored now; none before the first, or if it cannot be read."""
     try:
-        return load_rows(await sink.read_hint(JSON_PATH) or b"[]")
+        return load_rows(await sink.read_hint(CATALOG_PATH) or b"[]")
     except ValueError:
         return []
 
 
 async def is_of_this_version(sink: FileSink) -> bool:
     """Whether the stored catalog computes what flags look like as this version does."""
-    return await sink.read(f"{CATALOG_FOLDER}/schema.json") == render_schema(CATALOG_SCHEMA)
+    return await sink.read(schema_path(CATALOG)) == render_schema(CATALOG_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +134,13 @@ async def describe_flags(
 
 
 async def unusable_flags(sink: FileSink, records: Mapping[str, FlagRecord]) -> dict[str, FlagRecord]:
-    """Return the records whose flag cannot be read, with a miss that says why, so that their rows say it."""
+    """Return the records whose flag cannot be read, with the reason as their last failure, for their rows."""
     files = {code: record.image.file for code, record in records.items() if record.image}
     reasons = {code: await sink.why_unusable(file) for code, file in files.items()}
     return {
-        code: replace(records[code], miss=Miss(ErrorKind.SINK, reason)) for code, reason in reasons.items() if reason
+        code: replace(records[code], last_failure=LastFailure(ErrorKind.SINK, reason))
+        for code, reason in reasons.items()
+        if reason
     }
 
 

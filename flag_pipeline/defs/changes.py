@@ -4,9 +4,9 @@ from contextlib import suppress
 
 import dagster as dg
 
-from flag_pipeline.catalog.history import CHANGES_SCHEMA, JSON_PATH, change_rows, changes_since, picture_paths
+from flag_pipeline.catalog.history import CHANGES_SCHEMA, change_rows, changes_since, picture_paths
 from flag_pipeline.catalog.tables import render_table
-from flag_pipeline.core.layout import HISTORY
+from flag_pipeline.core.layout import CHANGES_PATH, HISTORY
 from flag_pipeline.core.models import FlagChange, FlagRecord
 from flag_pipeline.core.sink import FileSink, intact
 from flag_pipeline.defs.catalog import ANY_COUNTRY_CHANGED
@@ -42,7 +42,7 @@ async def flag_changes(file_sink: FileSinkResource) -> dg.MaterializeResult:  # 
     """Derive the table of changes from the records, and compare it with the one before."""
     records = await file_sink.sink.records()
     changes = change_rows(records)
-    fresh = changes_since(changes, await file_sink.sink.read_hint(JSON_PATH))
+    fresh = changes_since(changes, await file_sink.sink.read_hint(CHANGES_PATH))
     version = await publish(file_sink.sink, render_table(CHANGES_SCHEMA, HISTORY, changes))
     return dg.MaterializeResult(
         data_version=version,

@@ -21,7 +21,7 @@ class Refreshing(Protocol):
     async def refresh(self, code: str) -> Outcome:
         """Bring the country up to date and return its outcome."""
 
-    async def remember(self, missed: Missed) -> Missed:
+    async def record_failure(self, missed: Missed) -> Missed:
         """Note in the store that the country was not fetched, and return whether that is new."""
 
     async def quiet(self) -> None:
@@ -73,7 +73,7 @@ class Countries:
 
     async def note_failure(self, failed: MissedPartition) -> MissedPartition:
         """Note a failure in the country's record, which the catalog reads."""
-        return self._missed(await self.refresher.remember(self._doubted.get(failed.key) or _given_up(failed)))
+        return self._missed(await self.refresher.record_failure(self._doubted.get(failed.key) or _given_up(failed)))
 
     async def judge(self, absent: Sequence[MissedPartition], n_delivered: int) -> Verdict:
         """Decide what the countries are recorded as that the source does not have."""

@@ -6,11 +6,11 @@ import time
 import dagster as dg
 from PIL import Image
 
-from flag_pipeline.catalog import contact_sheet, gallery, history
-from flag_pipeline.catalog import rows as catalog
+from flag_pipeline.catalog import contact_sheet, gallery
 from flag_pipeline.catalog.gallery import Gallery, render_page
 from flag_pipeline.catalog.history import load_changes
 from flag_pipeline.catalog.rows import load_rows
+from flag_pipeline.core.layout import CATALOG_PATH, CHANGES_PATH, CONTACT_SHEET_PATH, GALLERY_PATH
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.defs.catalog import show_mosaic
 from flag_pipeline.defs.keys import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS
@@ -48,12 +48,12 @@ async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None
     preview = await show_mosaic(shown.rows, tiles)
     tiles.clear()  # With thousands of countries, the page takes as much memory again.
     page = await asyncio.to_thread(render_page, shown)
-    version = await publish(sink, {gallery.PATH: page, contact_sheet.PATH: sheet})
+    version = await publish(sink, {GALLERY_PATH: page, CONTACT_SHEET_PATH: sheet})
     return dg.MaterializeResult(
         data_version=version,
         metadata={
-            "page": dg.MetadataValue.path(f"{file_sink.store}/{gallery.PATH}"),
-            "contact_sheet": dg.MetadataValue.path(f"{file_sink.store}/{contact_sheet.PATH}"),
+            "page": dg.MetadataValue.path(f"{file_sink.store}/{GALLERY_PATH}"),
+            "contact_sheet": dg.MetadataValue.path(f"{file_sink.store}/{CONTACT_SHEET_PATH}"),
             "preview": preview,
             "n_flags": len(shown.flags),
             "page_bytes": len(page),
@@ -69,8 +69,8 @@ async def read_gallery(sink: FileSink) -> tuple[Gallery, dict[str, Image.Image]]
     Raises dg.Failure when there is no catalog of this version.
     """
     try:
-        rows = load_rows(await sink.read(catalog.JSON_PATH) or b"")
-        changes = load_changes(await sink.read(history.JSON_PATH) or b"[]")
+        rows = load_rows(await sink.read(CATALOG_PATH) or b"")
+        changes = load_changes(await sink.read(CHANGES_PATH) or b"[]")
     except ValueError as exc:
         raise dg.Failure("there is no catalog to draw: materialize flag_catalog first", allow_retries=False) from exc
     by_code = {row.code: row for row in rows if row.file}

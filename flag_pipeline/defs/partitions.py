@@ -1,4 +1,4 @@
-"""The static country partitions."""
+"""The partitions of the flag assets: one static dimension, the countries."""
 
 import dagster as dg
 

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from flag_pipeline.core.presets import SourcePreset, find_preset, is_same_source
-from flag_pipeline.core.provenance import describe_sources, note_sources, stored_sources
+from flag_pipeline.core.provenance import describe_sources, stored_sources, write_sources
 from flag_pipeline.defs.commands import fetch_command, unconfigured_store
 from flag_pipeline.defs.resources import FileSinkResource
 from flag_pipeline.errors import SinkError
@@ -71,7 +71,7 @@ async def require_one_source(
             raise _refused(context, _not_chosen(described, counts, _words(context, codes), own, file_sink.store))
         context.log.warning("%s holds flags of %s; this run fetches from %s", file_sink.store, described, own.name)
     try:
-        await note_sources(file_sink.sink, {*counts, own.name})
+        await write_sources(file_sink.sink, {*counts, own.name})
     except SinkError as exc:
         # The next run counts the records instead. Other errors of the store are recorded for each country.
         context.log.warning("%s", exc)

@@ -1,4 +1,4 @@
-"""Which failed partitions are run again, and when; and the sensor that asks for those runs."""
+"""The healing sensor: which failed partitions are run again, and when."""
 
 import hashlib
 import json

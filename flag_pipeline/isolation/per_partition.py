@@ -1,4 +1,4 @@
-"""The decorator that stands under Dagster's, and makes one partition's failure cost only that partition."""
+"""`@per_partition`: the decorator that isolates the partitions of any Dagster asset."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Recording in Dagster's event log while partitions are run: what ends while the log is busy is stored together."""
+"""Records outcomes in Dagster's event log while partitions run, in batches."""
 
 import asyncio
 from collections import deque

@@ -1,7 +1,7 @@
-"""Refuses requests that other web pages make: a foreign Host, Origin or Sec-Fetch-Site.
+"""Refuses requests of other web pages, by the headers Host, Origin and Sec-Fetch-Site.
 
-A browser sends requests to loopback and into private networks for any page that it shows, and Dagster's webserver
-answers them all. Browsers say in headers which page made a request; programs such as curl send none of these.
+Any page in a browser can send requests to loopback, and Dagster's webserver answers all of them. Browsers say in these
+headers which page made a request; programs such as curl do not send them.
 Sources, read 2026-11-26: https://www.w3.org/TR/fetch-metadata/, https://www.rfc-editor.org/rfc/rfc6454.
 """
 
@@ -19,19 +19,19 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SECURE = {"https", "wss"}
-# "none" is what a person typed. Not "same-site": that includes the other ports of this machine.
+# "none" means a typed address. "same-site" would allow the other ports of this machine.
 _OWN_SITES = {"same-origin", "none"}
 
 
 class SameOriginMiddleware:
-    """ASGI middleware that answers 403 to what a page of another origin asks for.
+    """ASGI middleware that answers 403 to requests of pages of another origin.
 
-    A page may be opened by a link from anywhere. All else needs the same origin, or no header that only browsers send.
+    A link from any page may open a page. Other requests need the same origin, or none of the headers of browsers.
 
     Attributes:
         app: the application behind it.
-        hosts: names that the Host header may have besides loopback's, each with a port or for any port.
-        exempt_paths: what anybody may ask, such as a health check.
+        hosts: allowed Host headers besides loopback's, with a port or for any port.
+        exempt_paths: paths that are not checked, such as a health check.
     """
 
     def __init__(self, app: App, hosts: Collection[str] = (), exempt_paths: Collection[str] = ()) -> None:
@@ -53,7 +53,7 @@ class SameOriginMiddleware:
             await send({"type": "http.response.body", "body": f"{refusal}\n".encode()})
 
     def _refusal(self, scope: Scope) -> str | None:
-        """Return why the request is refused, with what to do about it, or None."""
+        """Return why the request is refused and what to do, or None."""
         hosts = _values(scope, b"host")
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             return f"This host is not served: {', '.join(hosts) or 'none'}. Add its name to FLAG_UI_HOSTS to serve it."
@@ -84,9 +84,9 @@ def _is_loopback(name: str) -> bool:
 
 
 def _is_same(origin: str, host: str, *, is_secure: bool) -> bool:
-    """Whether the page's origin is the one that this request went to.
+    """Whether the page's origin is the one that the request was sent to.
 
-    A proxy that ends TLS talks http to us, so that the page may be https where the request is not, never the reverse.
+    Behind a proxy that terminates TLS, the page is https and the request http.
     """
     page = urlsplit(origin)
     default = _DEFAULT_PORTS.get(page.scheme)
@@ -101,7 +101,7 @@ def _with_port(host: tuple[str, int | None], default: int) -> tuple[str, int]:
 
 
 def _is_page_navigation(scope: Scope) -> bool:
-    """Whether a link, a bookmark or a typed address opens a page in a tab; a frame is no such page."""
+    """Whether a link, a bookmark or a typed address opens a page in a tab."""
     return (
         scope["type"] == "http"
         and scope["method"] == "GET"

@@ -1,4 +1,4 @@
-"""Runs a few long-lived processes until a signal or the end of one of them, and leaves none behind."""
+"""Runs the webserver and the daemon of `flag-pipeline ui` until a signal, and ends all their processes."""
 
 import ctypes
 import os
@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from flag_pipeline.errors import ConfigurationError, ProcessEndedError
 
@@ -21,18 +22,23 @@ _PR_SET_PDEATHSIG = 1
 
 
 def supervise(
-    commands: Mapping[str, Sequence[str]], probe_url: str, on_ready: Callable[[], None], *, grace_s: float = 15.0
+    commands: Mapping[str, Sequence[str]],
+    probe_url: str,
+    on_ready: Callable[[], None],
+    *,
+    folder: Path | None = None,
+    grace_s: float = 15.0,
 ) -> None:
     """Run the commands, by name, until SIGINT, SIGTERM or SIGHUP; *on_ready* is called once *probe_url* answers.
 
-    Raises ProcessEndedError when one of them ends by itself. All of them have ended when this returns: what
-    has not done so *grace_s* after it was asked to is killed.
+    The commands run in *folder*, or in the current one. Raises ProcessEndedError when one of them ends by itself. All
+    have ended when this returns: a process that still runs *grace_s* after SIGTERM is killed.
     """
     with _stop_signals() as received:
         processes: dict[str, subprocess.Popen[bytes]] = {}
         try:
             for name, command in commands.items():
-                processes[name] = _start(command)
+                processes[name] = _start(command, folder)
             _watch(processes, received, probe_url, on_ready)
         finally:
             _end(list(processes.values()), grace_s)
@@ -41,7 +47,7 @@ def supervise(
 def check_port(host: str, port: int) -> None:
     """Raise ConfigurationError if another process listens on the port."""
     with socket.socket() as probe:
-        # As servers do, because connections that were closed a minute ago do not matter.
+        # Servers set this too, so that closed connections do not keep the port busy.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -52,10 +58,10 @@ def check_port(host: str, port: int) -> None:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect the signals that ask for the end.
+    """Collect SIGINT, SIGTERM and SIGHUP.
 
-    An ignored SIGHUP stays ignored, because that is what `nohup` is. An ignored SIGINT is what a script's background
-    jobs inherit, and would be inherited by the processes too.
+    An ignored SIGHUP stays ignored, because of `nohup`. An ignored SIGINT does not, because background jobs of a script
+    inherit it.
     """
     received: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -69,10 +75,11 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    # A new session, because Ctrl-C must reach it once, through us, and its children must share its process group.
+def _start(command: Sequence[str], folder: Path | None) -> subprocess.Popen[bytes]:
+    # A new session, so that Ctrl-C reaches it only through us, and its children share its process group.
     return subprocess.Popen(  # noqa: S603 - our own interpreter and modules
         command,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has one thread
@@ -80,7 +87,7 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel send SIGTERM to this process when its parent is killed; only Linux can."""
+    """Let the kernel send SIGTERM to this process when its parent is killed (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -113,7 +120,7 @@ def _answers(url: str) -> bool:
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]], grace_s: float) -> None:
-    """Ask each process to end, then its children, such as runs under way, and kill what does not."""
+    """Send SIGTERM to the processes, then to their children, such as runs, and kill what does not end."""
     deadline = time.monotonic() + grace_s
     for process in processes:
         process.terminate()
@@ -132,7 +139,7 @@ def _wait_until(is_done: Callable[[], bool], deadline: float) -> None:
 
 
 def _signal_group(leader: int, number: int) -> bool:
-    """Send the signal to all processes of the group, and return whether there were any."""
+    """Send the signal to the process group, and return whether it has processes."""
     try:
         os.killpg(leader, number)
     except ProcessLookupError:

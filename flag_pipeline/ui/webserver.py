@@ -1,4 +1,4 @@
-"""Dagster's webserver, which other web pages cannot use: `python -m flag_pipeline.ui.webserver`."""
+"""Dagster's webserver with a same-origin check: `python -m flag_pipeline.ui.webserver`."""
 
 import signal
 from collections.abc import Sequence
@@ -22,17 +22,17 @@ from starlette.responses import PlainTextResponse, Response
 from flag_pipeline.settings import dagster_home, load_settings
 from flag_pipeline.ui.same_origin import SameOriginMiddleware
 
-# How long open requests may go on after the server was told to stop.
+# The time that open requests have after the server was told to stop.
 GRACEFUL_SHUTDOWN_S = 5
-# How often the UI asks for the state of assets: the default of Dagster's own command.
+# How often the UI reads the state of assets: Dagster's default.
 LIVE_DATA_POLL_MS = 2000
 
 
 class SameOriginWebserver(DagsterWebserver[WorkspaceProcessContext, Any]):
-    """Dagster's webserver for its own pages and for programs alone.
+    """Dagster's webserver for its own pages and for programs.
 
     Attributes:
-        hosts: names that it is reached by besides loopback's: `FLAG_UI_HOSTS`.
+        hosts: allowed Host headers besides loopback's: `FLAG_UI_HOSTS`.
     """
 
     def __init__(self, context: WorkspaceProcessContext, path_prefix: str = "", *, hosts: Sequence[str] = ()) -> None:
@@ -40,16 +40,16 @@ class SameOriginWebserver(DagsterWebserver[WorkspaceProcessContext, Any]):
         super().__init__(context, path_prefix, LIVE_DATA_POLL_MS)
 
     def build_middleware(self) -> list[Middleware]:
-        """Check each request before anything else sees it; probes may ask for the versions."""
+        """Put the check first; `/server_info`, which probes use, is exempt."""
         exempt = {f"{self._app_path_prefix}/server_info"}
         return [Middleware(SameOriginMiddleware, hosts=self.hosts, exempt_paths=exempt), *super().build_middleware()]
 
     def make_security_headers(self) -> dict[str, str]:
-        """Add to Dagster's that no page of another origin may show this one in a frame."""
+        """Add to Dagster's headers that pages of another origin must not show this one in a frame."""
         return {**super().make_security_headers(), "X-Frame-Options": "SAMEORIGIN"}
 
     async def graphql_http_endpoint(self, request: Request) -> Response:
-        """Answer as Dagster does, but change something for a POST only: links and images are GET."""
+        """Answer as Dagster does, but refuse mutations by GET, because links and images are GET."""
         if request.method != "POST" and any(map(_changes_something, request.query_params.getlist("query"))):
             return PlainTextResponse("A mutation must be sent by POST.\n", 405, headers={"Allow": "POST"})
         response: Response = await super().graphql_http_endpoint(request)
@@ -57,7 +57,7 @@ class SameOriginWebserver(DagsterWebserver[WorkspaceProcessContext, Any]):
 
 
 def _changes_something(query: str) -> bool:
-    """Whether the text has an operation other than a query; text that does not parse is not executed either."""
+    """Whether the text has an operation other than a query. Text that does not parse is not executed."""
     try:
         document = parse(query)
     except GraphQLError:
@@ -75,8 +75,8 @@ def serve(
     path_prefix: Annotated[str, typer.Option(help="Path below which a proxy serves the UI, such as /flags.")] = "",
     log_level: Annotated[str, typer.Option(help="Log level of the webserver and its code servers.")] = "info",
 ) -> None:
-    """Serve the Dagster UI to its own pages, and to programs, until a signal ends it."""
-    # Uvicorn's own handlers come later: a signal while the code is being loaded must end the code servers too.
+    """Serve the Dagster UI until a signal ends it."""
+    # Uvicorn installs its handlers later; a signal before that must end the code servers too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     configure_loggers(log_level=log_level.upper())
     dagster_home()

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -54,6 +55,7 @@ class Deployment:
     environment: dict[str, str]
     config: Path = field(default_factory=lambda: project_root() / "dagster_home" / "dagster.yaml")
     port: int = field(default_factory=free_port)
+    folder: Path = field(default_factory=project_root)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -63,13 +65,13 @@ class Deployment:
 
     def start_webserver(self) -> None:
         """Start it, and wait until it answers with the code location loaded."""
-        shutil.copy(self.config, self.home)
+        self._copy_config()
         self._spawn("flag_pipeline.ui.webserver", "--port", str(self.port), "--workspace", "workspace.yaml")
         wait_for("the webserver's first answer", self._is_loaded)
 
     def start_ui(self) -> None:
         """Start webserver and daemon as `flag-pipeline ui` does."""
-        shutil.copy(self.config, self.home)
+        self._copy_config()
         self._spawn("flag_pipeline", "ui", "--port", str(self.port))
         wait_for("the UI's first answer", self._is_loaded)
 
@@ -88,11 +90,21 @@ class Deployment:
                 process.kill()
                 process.wait()
 
+    def kill(self) -> None:
+        """Kill the webserver with everything that it has started, runs included, as a machine that loses power does."""
+        for process in self.processes:
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def _copy_config(self) -> None:
+        if self.config.parent != self.home:
+            shutil.copy(self.config, self.home)
+
     def _spawn(self, module: str, *arguments: str) -> None:
         with (self.home / f"{module}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
-                cwd=project_root(),
+                cwd=self.folder,
+                start_new_session=True,
                 env={
                     **os.environ,
                     **self.environment,

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
 def test_quick_benchmarks_measure_every_section(tmp_path: Path) -> None:
-    """`--quick` prints a table with every section, and writes it down where it is asked to."""
+    """`--quick` prints a table with every section and writes it to the given file."""
     command = [sys.executable, "-m", "benchmarks", "--quick", "--output", str(tmp_path)]
 
     done = subprocess.run(command, cwd=project_root(), check=True, capture_output=True, text=True)

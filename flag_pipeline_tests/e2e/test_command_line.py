@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @dataclass(frozen=True)
 class CommandLine:
-    """`flag-pipeline` with an environment of its own."""
+    """`flag-pipeline` with its own environment."""
 
     folder: Path
     environment: dict[str, str]
@@ -132,7 +132,7 @@ def bytes_below(folder: Path) -> bytes:
 def test_secret_in_an_address_is_refused_in_one_line_and_found_nowhere(
     flag_pipeline: CommandLine, variable: str, command: str
 ) -> None:
-    """Exit code 2, one line that names the setting, and nothing of the secret in the instance or the store."""
+    """A secret in an address is a usage error of one line that names the setting; the secret is not shown or stored."""
     name, _, value = variable.partition("=")
     environment = {**flag_pipeline.environment, **({name: value} if name else {})}
 
@@ -146,7 +146,7 @@ def test_secret_in_an_address_is_refused_in_one_line_and_found_nowhere(
 
 
 def test_run_fetches_every_country_of_the_world(flag_pipeline: CommandLine) -> None:
-    """The README's first command: 249 flags, 249 metadata files and a catalog of 249 rows that are all ok."""
+    """The README's first command saves 249 flags and 249 metadata files, and a catalog of 249 rows that are all ok."""
     done = flag_pipeline("run")
 
     assert "249 requested: 249 saved, 0 unchanged, 0 not found, 0 failed" in done.stdout
@@ -165,7 +165,7 @@ def test_run_fetches_every_country_of_the_world(flag_pipeline: CommandLine) -> N
 
 
 def test_selection_by_code_letter_and_group(flag_pipeline: CommandLine, flag_server: FlagServer) -> None:
-    """A code in any case, a letter and POP20 ask for just those; --limit cuts."""
+    """A code in any case, a letter and POP20 fetch only those countries, and --limit fetches the first of them."""
     source = ("--source", flag_server.url)
     report = flag_pipeline.json("run", "cn", "IN", "Us", *source)
     assert (report["requested"], report["saved"]) == (3, 3)
@@ -177,7 +177,7 @@ def test_selection_by_code_letter_and_group(flag_pipeline: CommandLine, flag_ser
 
 
 def test_failures_are_reported_kept_apart_and_healed(flag_pipeline: CommandLine, flag_server: FlagServer) -> None:
-    """FR answers 500 for ever and DE 404: the story of a partly failed run and its retry."""
+    """When FR answers 500 and DE 404, the run fails, the others are saved, and a retry fetches only the rest."""
     source = ("--source", flag_server.url)
     flag_pipeline("run", *source)
     flag_server.break_country("FR", answer(500))
@@ -207,7 +207,7 @@ def test_failures_are_reported_kept_apart_and_healed(flag_pipeline: CommandLine,
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "XX"), "'XX' names no country; use codes such as CN, a letter, or POP20"),
+        (("run", "XX"), "'XX' names no country; use codes such as CN, CHN or 156, a letter, or POP20"),
         (("run", "--source", "gopher://x"), "unknown source 'gopher://x'"),
         (("run", "-m", "9999"), "max_requests"),
         (("retry", "--nonsense"), "No such option"),
@@ -223,7 +223,7 @@ def test_mistakes_are_answered_in_one_line(flag_pipeline: CommandLine, arguments
 
 
 def test_ctrl_c_keeps_what_was_recorded(flag_pipeline: CommandLine) -> None:
-    """Interrupted: exit code 130, recorded countries stay, no temporary file remains, a further run does the rest."""
+    """An interrupted run has exit code 130 and leaves no temporary file, and the next run fetches only the rest."""
     with flag_pipeline.mirror("--delay", "0.05") as url:
         with flag_pipeline.start("run", "A", "B", "--source", url, "-m", "1") as process:
             # Files come first: when the fourth country's are in place, the third one's events are stored.
@@ -245,7 +245,7 @@ def test_ctrl_c_keeps_what_was_recorded(flag_pipeline: CommandLine) -> None:
 def test_ctrl_c_does_not_wait_for_the_picture_that_is_decoded(
     flag_pipeline: CommandLine, flag_server: FlagServer
 ) -> None:
-    """Where the settings allow a picture that takes a minute, the command ends at once, and no process is left."""
+    """Ctrl-C ends the command at once, with no process left, even while a picture is decoded that takes a minute."""
     flag_server.script("/ad/ad.gif", [answer(200, scans(10_000, side=4000))])
     slow = {"FLAG_MAX_SCANS": "10000", "FLAG_MAX_PIXELS": "16000000", "FLAG_MAX_BODY_BYTES": "9000000"}
     patient = CommandLine(flag_pipeline.folder, {**flag_pipeline.environment, **slow})
@@ -284,7 +284,7 @@ def processes_of(command_line: CommandLine) -> list[str]:
 def test_a_killed_run_is_marked_as_ended_and_blocks_nobody(
     flag_pipeline: CommandLine, status: dg.DagsterRunStatus
 ) -> None:
-    """After kill -9 the next command finds the dead run, frees the pool that it held, and goes on.
+    """After kill -9 the next command fails the orphaned run, frees its pool slot, and continues.
 
     One that was told to terminate before has done so; any other failed.
     """
@@ -305,7 +305,7 @@ def test_a_killed_run_is_marked_as_ended_and_blocks_nobody(
 def test_retry_picks_up_what_an_ended_refresh_did_not_ask_for(
     flag_pipeline: CommandLine, flag_server: FlagServer, number: signal.Signals
 ) -> None:
-    """All 16 countries with A are stored, a refresh is ended while it waits for AR: the others are asked for again."""
+    """When a refresh of 16 countries is ended while it waits for AR, `retry` asks for the countries that are left."""
     source = ("--source", flag_server.url)
     flag_pipeline("run", "A", *source)
     flag_server.script("/ar/metadata.json", [hang])
@@ -323,7 +323,7 @@ def test_retry_picks_up_what_an_ended_refresh_did_not_ask_for(
         n_not_asked = len(told["not_asked"])
         assert f"16 requested: 0 saved, {16 - n_not_asked} unchanged, 0 not found, 0 failed" in output
         assert f"{n_not_asked} not asked" in output
-        assert f"The rest again: flag-pipeline retry --source {flag_server.url}" in output
+        assert f"Fetch the rest: flag-pipeline retry --source {flag_server.url}" in output
     flag_server.requests.clear()
     flag_pipeline("retry")
     assert {*told["not_asked"]} <= {*flag_server.codes_asked_for()}
@@ -342,7 +342,7 @@ def one_fetching(flag_pipeline: CommandLine, url: str) -> Iterator[subprocess.Po
 
 
 def test_a_run_that_waits_for_another_says_so_and_can_be_interrupted(flag_pipeline: CommandLine) -> None:
-    """It names the run that holds the pool; Ctrl-C is 130 and a canceled run, and the other one goes on."""
+    """A waiting command names the run that holds the pool; Ctrl-C cancels the command, and the other run continues."""
     with flag_pipeline.mirror("--delay", "0.5") as url, one_fetching(flag_pipeline, url):
         with flag_pipeline.start("run", "CN", "--source", url) as waiting:
             said = waiting.stderr.readline() if waiting.stderr else ""
@@ -351,7 +351,7 @@ def test_a_run_that_waits_for_another_says_so_and_can_be_interrupted(flag_pipeli
         runs = flag_pipeline.fetching_runs()
 
     first, second = runs
-    assert said == f"flag-pipeline: waiting, for run {first} is fetching (Ctrl-C stops)\n"
+    assert said == f"flag-pipeline: waiting for run {first} to finish fetching (Ctrl-C stops)\n"
     assert waiting.returncode == 130
     assert [runs[first], runs[second]] == [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELED]
     files = (flag_pipeline.folder / "home/command_line_runs").iterdir()
@@ -359,7 +359,7 @@ def test_a_run_that_waits_for_another_says_so_and_can_be_interrupted(flag_pipeli
 
 
 def test_a_run_gets_its_turn_when_the_one_before_is_killed(flag_pipeline: CommandLine) -> None:
-    """Whoever waits finds the dead run and frees the pool, and then fetches."""
+    """A waiting command fails the orphaned run, frees its pool slot, and then fetches."""
     with (
         flag_pipeline.mirror("--delay", "0.5") as url,
         one_fetching(flag_pipeline, url) as first,
@@ -376,7 +376,7 @@ def test_a_run_gets_its_turn_when_the_one_before_is_killed(flag_pipeline: Comman
 
 
 def test_mirror_with_errors_is_survived(flag_pipeline: CommandLine) -> None:
-    """Three of ten answers are errors: retries happen, and what failed all the same is listed with kind and reason."""
+    """When three of ten answers are errors, requests are retried, and failures are listed with kind and reason."""
     with flag_pipeline.mirror("--error-rate", "0.3", "--seed", "1") as url:
         with flag_pipeline.start("run", "--json", "--source", url) as process:
             report = json.loads(process.communicate()[0])

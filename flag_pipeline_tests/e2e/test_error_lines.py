@@ -1,9 +1,11 @@
 """What a user sees when the machine is at fault: one line on stderr that says what to do, and an exit code."""
 
+import itertools
 import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,15 @@ pytestmark = pytest.mark.timeout(120)
 
 DATABASES = ("history/runs/index.db", "history/runs.db", "schedules/schedules.db")
 GARBAGE = bytes(range(256)) * 80
+COMMANDS = {"run": ("run", "CN"), "status": ("status",), "retry": ("retry",), "ui": ("ui",)}
+
+
+def sampled(combinations: Iterable[tuple[str, ...]], sample: Iterable[str]) -> list[object]:
+    """The combinations; those that are not in *sample*, where each is a row of words, run with the marker `matrix`."""
+    chosen = {tuple(row.split()) for row in sample}
+    all_of_them = list(combinations)
+    assert chosen <= {*all_of_them}
+    return [pytest.param(*one, marks=() if one in chosen else pytest.mark.matrix) for one in all_of_them]
 
 
 @pytest.fixture(scope="module")
@@ -55,24 +66,38 @@ def the_line(done: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
-@pytest.mark.parametrize("arguments", [("run", "CN"), ("status",), ("retry",), ("ui",)])
-@pytest.mark.parametrize("below", ["file", "file/home"])
-def test_a_home_that_cannot_be_made(tmp_path: Path, below: str, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("below", "command"),
+    sampled(
+        itertools.product(["file", "file/home"], COMMANDS),
+        ["file run", "file/home status", "file retry", "file/home ui"],
+    ),
+)
+def test_a_home_that_cannot_be_made(tmp_path: Path, below: str, command: str) -> None:
     """DAGSTER_HOME that is a file, or lies below one, is a usage error, which names it."""
     (tmp_path / "file").touch()
     home = tmp_path / below
 
-    done = with_environment(command_line(tmp_path), DAGSTER_HOME=str(home))(*arguments, expect=2)
+    done = with_environment(command_line(tmp_path), DAGSTER_HOME=str(home))(*COMMANDS[command], expect=2)
 
     assert f"DAGSTER_HOME must be a folder: {home} cannot be made" in the_line(done)
 
 
-@pytest.mark.parametrize("arguments", [("run", "CN"), ("status",)])
-@pytest.mark.parametrize("damage", ["garbage", "truncated"])
-@pytest.mark.parametrize("name", DATABASES)
-def test_a_damaged_database_is_named(
-    flag_pipeline: CommandLine, name: str, damage: str, arguments: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "damage", "command"),
+    sampled(
+        itertools.product(DATABASES, ["garbage", "truncated"], ["run", "status"]),
+        [
+            "history/runs/index.db garbage run",
+            "history/runs/index.db truncated status",
+            "history/runs.db garbage status",
+            "history/runs.db truncated run",
+            "schedules/schedules.db garbage run",
+            "schedules/schedules.db truncated status",
+        ],
+    ),
+)
+def test_a_damaged_database_is_named(flag_pipeline: CommandLine, name: str, damage: str, command: str) -> None:
     """A database with garbage in it, or cut off, is named, with what to do."""
     path = flag_pipeline.folder / "home" / name
     for beside in path.parent.glob(f"{path.name}-*"):
@@ -80,7 +105,7 @@ def test_a_damaged_database_is_named(
     content = path.read_bytes()
     path.write_bytes(GARBAGE if damage == "garbage" else content[: len(content) // 3])
 
-    line = the_line(flag_pipeline(*arguments, expect=1))
+    line = the_line(flag_pipeline(*COMMANDS[command], expect=1))
 
     assert f"{path} is damaged" in line
     assert "restore it from a backup, or move it away" in line
@@ -88,7 +113,7 @@ def test_a_damaged_database_is_named(
 
 @pytest.mark.parametrize("size_kb", [300, 2500])
 def test_a_full_home(tmp_path: Path, size_kb: int) -> None:
-    """A disk that is full from the start, or becomes so during the run."""
+    """A full disk, or one that fills up during the run, is one line that names the file."""
     with small_disk(tmp_path / "home", size_kb=size_kb):
         shutil.copy(project_root() / "dagster_home" / "dagster.yaml", tmp_path / "home")
 
@@ -100,7 +125,7 @@ def test_a_full_home(tmp_path: Path, size_kb: int) -> None:
 
 @pytest.mark.parametrize("arguments", [("run", "CN"), ("status",)])
 def test_a_read_only_home(used: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """A home on a file system that takes nothing more."""
+    """A read-only Dagster home is one line that says what to do."""
     with small_disk(tmp_path / "home", size_kb=20_000):
         shutil.copytree(used / "home", tmp_path / "home", dirs_exist_ok=True)
         make_read_only(tmp_path / "home")
@@ -111,7 +136,7 @@ def test_a_read_only_home(used: Path, tmp_path: Path, arguments: tuple[str, ...]
 
 
 def test_a_home_that_is_moved_away_during_the_run(flag_pipeline: CommandLine) -> None:
-    """The run ends with the line; nothing is made in the old place."""
+    """A home that disappears ends the run with one line, and is not made again."""
     home = flag_pipeline.folder / "home"
     before = len(list(flag_pipeline.store.glob("records/*.json")))
     with (
@@ -132,7 +157,7 @@ def test_a_home_that_is_moved_away_during_the_run(flag_pipeline: CommandLine) ->
 
 @pytest.mark.parametrize("arguments", [("run", "CN"), ("run", "CN", "--json"), ("status",), ("catalog",), ("--help",)])
 def test_output_to_a_full_device(flag_pipeline: CommandLine, arguments: tuple[str, ...]) -> None:
-    """What cannot be printed is an error, even if all else went well."""
+    """Output that cannot be written is an error, even if everything else succeeded."""
     with Path("/dev/full").open("wb") as full:
         done = run(flag_pipeline, *arguments, stdout=full, stderr=subprocess.PIPE)
 
@@ -143,7 +168,7 @@ def test_output_to_a_full_device(flag_pipeline: CommandLine, arguments: tuple[st
 
 
 def test_errors_to_a_full_device(flag_pipeline: CommandLine) -> None:
-    """Where not even the line can be written, the exit code tells."""
+    """The exit code reports the error when the line cannot be written either."""
     with Path("/dev/full").open("wb") as full:
         assert run(flag_pipeline, "status", stdout=full, stderr=full).returncode == 1
         assert run(flag_pipeline, "run", "XX", stdout=full, stderr=full).returncode == 2
@@ -158,10 +183,13 @@ def run(command: CommandLine, *arguments: str, **streams: object) -> subprocess.
     return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
 
-@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}, {"LANG": "C"}])
-def test_a_terminal_that_cannot_show_the_characters(flag_pipeline: CommandLine, environment: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    sampled([("PYTHONIOENCODING", "ascii"), ("LC_ALL", "C"), ("LANG", "C")], ["PYTHONIOENCODING ascii"]),
+)
+def test_a_terminal_that_cannot_show_the_characters(flag_pipeline: CommandLine, name: str, value: str) -> None:
     """Names such as Côte d'Ivoire are printed with escapes where the terminal takes only ASCII."""
-    limited = with_environment(flag_pipeline, **environment)
+    limited = with_environment(flag_pipeline, **{name: value})
 
     for arguments in (("run", "CI"), ("status",), ("catalog",), ("catalog", "--csv")):
         assert limited(*arguments).stderr == ""

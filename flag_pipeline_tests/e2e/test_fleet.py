@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from flag_pipeline.catalog.rows import JSON_PATH
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.layout import FLAGS, METADATA, RECORDS, record_path
+from flag_pipeline.core.layout import CATALOG_PATH, FLAGS, METADATA, RECORDS, record_path
 from flag_pipeline.core.records import load_record
 from flag_pipeline.stores.open_store import open_store
 from flag_pipeline.stores.store import Store
@@ -76,7 +75,7 @@ def store(seaweed: SeaweedFS, url: str, monkeypatch: pytest.MonkeyPatch) -> Stor
 
 def catalog_of(store: Store) -> list[dict[str, Any]]:
     """The rows of the stored catalog."""
-    rows: list[dict[str, Any]] = json.loads(store.read(JSON_PATH))
+    rows: list[dict[str, Any]] = json.loads(store.read(CATALOG_PATH))
     return rows
 
 
@@ -123,7 +122,7 @@ def lost(fleet: Fleet, server: FlagServer) -> Lost:
 
 
 def test_work_was_shared_and_the_source_spared(fleet: Fleet, lost: Lost, server: FlagServer) -> None:
-    """Both workers had runs, and together they kept to the pool's limit; the killed one's last run has not ended."""
+    """Both workers executed runs within the pool's limit, and the last run of the killed worker has not ended."""
     runs = fleet.runs_of("country_metadata")
     assert all(fleet.tasks_of(name) for name in ("one", "two"))
     assert most_at_once(runs) == POOL_LIMIT
@@ -132,7 +131,7 @@ def test_work_was_shared_and_the_source_spared(fleet: Fleet, lost: Lost, server:
 
 
 def test_lost_run_is_terminated_by_hand(fleet: Fleet, lost: Lost, server: FlagServer) -> None:
-    """What it had recorded stands, what it had not is red with the three that failed; the rest of the fleet goes on."""
+    """What the killed worker had recorded stays, the rest is red with the three that failed; the fleet continues."""
     server.script(flag_url_path(HANGING), [])
 
     fleet.terminate_run(lost.run)
@@ -146,7 +145,7 @@ def test_lost_run_is_terminated_by_hand(fleet: Fleet, lost: Lost, server: FlagSe
 
 
 def test_catalog_follows_the_backfill_once(fleet: Fleet, lost: Lost, store: Store) -> None:  # noqa: ARG001 - after it
-    """Not once a run of it: one row a country, and those that failed or were lost with their reason or none."""
+    """The catalog is not rebuilt once per run; it has one row per country, with the reasons of the failed ones."""
     wait_for("the catalog's run", fleet.catalog_runs)
 
     assert fleet.settled_catalog_runs() == 1
@@ -158,7 +157,7 @@ def test_catalog_follows_the_backfill_once(fleet: Fleet, lost: Lost, store: Stor
 def test_reexecution_from_failure_fetches_only_what_is_missing(
     fleet: Fleet, lost: Lost, server: FlagServer, store: Store
 ) -> None:
-    """The source has mended two of the three: those and the lost one come, one stays red; the bucket has the files."""
+    """When two of the three are repaired, they and the lost ones are fetched into the bucket, and one stays red."""
     server.requests.clear()
     for code in FAILING - {"FR"}:
         server.break_country(code)
@@ -176,7 +175,7 @@ def test_reexecution_from_failure_fetches_only_what_is_missing(
 
 
 def test_catalog_follows_the_reexecution(fleet: Fleet, lost: Lost, store: Store) -> None:  # noqa: ARG001 - after it
-    """Once more: one row a country, the failed one with its reason."""
+    """The catalog is rebuilt with one row per country, and the failed one has its reason."""
     wait_for("the catalog's run", lambda: len(fleet.catalog_runs()) > 1)
 
     assert fleet.settled_catalog_runs() == 2
@@ -191,7 +190,7 @@ def test_two_runs_at_the_same_countries_do_no_harm(
     server: FlagServer,
     store: Store,
 ) -> None:
-    """Both fetch the same stretch at the same moment, all flags changed: one whole file a country, as recorded."""
+    """Two runs that fetch the same changed countries at once leave one whole file per country, as recorded."""
     stretch = CODES[: CODES.index("BA")]
     before = [fleet.partition_stats(asset) for asset in ASSETS]
     for code in stretch:

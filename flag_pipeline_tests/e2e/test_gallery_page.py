@@ -11,11 +11,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from flag_pipeline.catalog.gallery import Gallery, render_page
 from flag_pipeline.catalog.rows import catalog_rows
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.models import Miss
+from flag_pipeline.core.models import LastFailure
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.thumbnails import data_uri
 from flag_pipeline_tests.e2e.browser import ARGUMENTS, chromium
-from flag_pipeline_tests.records import change_of, looks_of_flags, record_of, striped
+from flag_pipeline_tests.records import change_of, features_by_sha256, record_of, striped
 
 FLAG, OTHER_FLAG = striped("#de2910", "#ffde00"), striped("#0b57b7", "#ffffff")
 NAME = 'Kenya <script>alert("1")</script>'
@@ -29,16 +29,16 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of all countries: DE and FR failed, AQ is not found, KE is hostile, JP has a history."""
-    timeout = Miss(ErrorKind.TIMEOUT, "timed out")
+    timeout = LastFailure(ErrorKind.TIMEOUT, "timed out")
     records = {code: record_of(code, FLAG if code < "M" else OTHER_FLAG) for code in iso_codes()}
-    records["DE"] = record_of("DE", miss=timeout)
-    records["FR"] = record_of("FR", FLAG, miss=timeout)
-    records["AQ"] = record_of("AQ", miss=Miss(ErrorKind.NOT_FOUND, "404"))
+    records["DE"] = record_of("DE", last_failure=timeout)
+    records["FR"] = record_of("FR", FLAG, last_failure=timeout)
+    records["AQ"] = record_of("AQ", last_failure=LastFailure(ErrorKind.NOT_FOUND, "404"))
     records["KE"] = record_of("KE", FLAG, name=NAME)
     flags = {code: uri_of(FLAG if code < "M" else OTHER_FLAG) for code, record in records.items() if record.image}
     change = change_of("JP", 7)
     gallery = Gallery(
-        catalog_rows([], records, looks_of_flags(FLAG, OTHER_FLAG)),
+        catalog_rows([], records, features_by_sha256(FLAG, OTHER_FLAG)),
         [change],
         flags,
         {change.old_file: uri_of(OTHER_FLAG)},
@@ -85,7 +85,7 @@ def shown(page: Page) -> list[str]:
 
 
 def test_all_countries_are_shown_by_name(page: Page) -> None:
-    """249 of them, Afghanistan first, Åland where an English reader looks for it."""
+    """The page has 249 cards in English order: Afghanistan first, and Åland among the names with A."""
     codes = shown(page)
 
     assert len(codes) == 249
@@ -93,7 +93,7 @@ def test_all_countries_are_shown_by_name(page: Page) -> None:
 
 
 def test_search_finds_names_and_codes(page: Page) -> None:
-    """The letters fr show France and the others with it; marks on letters do not matter; nonsense finds none."""
+    """The letters fr find France and other names with them, accents are ignored, and nonsense finds nothing."""
     page.fill("#search", "fr")
     assert {"FR", "CF", "GF", "PF", "TF", "ZA"} <= set(shown(page))
     assert len(shown(page)) < 12
@@ -105,8 +105,8 @@ def test_search_finds_names_and_codes(page: Page) -> None:
 
 
 def test_filter_failed_shows_just_the_failed(page: Page) -> None:
-    """Not those that the source lacks; the count says how many, and Clear brings all back."""
-    page.select_option("#standing", "failed")
+    """The filter hides countries that the source lacks, the count is right, and Clear shows all cards again."""
+    page.select_option("#status", "failed")
     assert shown(page) == ["FR", "DE"]
     assert page.inner_text("#count") == "2 of 249 shown"
 
@@ -115,7 +115,7 @@ def test_filter_failed_shows_just_the_failed(page: Page) -> None:
 
 
 def test_filter_by_colour_and_ratio(page: Page) -> None:
-    """Flags must have all the chosen colours."""
+    """The filter shows the flags that have all chosen colours."""
     page.check("input[value=yellow]")
     assert "CN" in shown(page)
     assert "US" not in shown(page)
@@ -134,7 +134,7 @@ def test_sort_by_latest_change(page: Page) -> None:
 
 
 def test_a_hostile_name_is_text(page: Page) -> None:
-    """In the card and in the details; nothing runs."""
+    """A name with markup is text in the card and in the details, and no script runs."""
     page.fill("#search", "<script>")
     assert shown(page) == ["KE"]
 
@@ -144,7 +144,7 @@ def test_a_hostile_name_is_text(page: Page) -> None:
 
 
 def test_details_have_the_history_and_work_by_keyboard(page: Page) -> None:
-    """Enter opens them, Escape closes them and gives the focus back."""
+    """Enter opens the details, and Escape closes them and returns the focus."""
     page.focus("li[data-code=JP] button")
     page.keyboard.press("Enter")
 
@@ -162,7 +162,7 @@ def test_details_have_the_history_and_work_by_keyboard(page: Page) -> None:
 def test_axe_finds_no_serious_problem(
     browser: Browser, page_file: Path, artifacts: Path, scheme: Any, width_px: int
 ) -> None:
-    """At both widths, light and dark, with the details closed and open; and nothing is wider than the window."""
+    """The page passes the accessibility checks at both widths, light and dark, and nothing is wider than the window."""
     axe = files("axe_playwright_python").joinpath("axe.min.js").read_text()
     # The page's own policy would keep the checker out.
     page = browser.new_page(viewport={"width": width_px, "height": 900}, color_scheme=scheme, bypass_csp=True)

@@ -87,7 +87,7 @@ def files_with(folder: Path, secret: str) -> list[Path]:
 async def test_secrets_reach_the_source_and_nothing_else(
     tmp_path: Path, tls_server: FlagServer, proxy: Proxy, certificate: Path
 ) -> None:
-    """Saved, refused, redirected and failed countries: no file of the home or the store has one, nor does any line."""
+    """No file of the home or the store and no output line has a secret, whatever happens to the countries."""
     tls_server.script(flag_url_path("FR"), [answer(401)])
     tls_server.script(flag_url_path("DE"), [answer(500)])
     tls_server.script(flag_url_path("IT"), [answer(302, Location=f"http://{HOST}/it/it.gif")])
@@ -110,7 +110,7 @@ async def test_secrets_reach_the_source_and_nothing_else(
 async def test_certificate_of_an_unknown_authority_is_refused(
     tmp_path: Path, tls_server: FlagServer, proxy: Proxy
 ) -> None:
-    """Without SSL_CERT_FILE nothing is asked, and the reason says what is wrong with the certificate."""
+    """Without SSL_CERT_FILE no request is sent, and the reason says what is wrong with the certificate."""
     code, output = await run(tmp_path, proxy, "run", "CN")
 
     assert code == 1
@@ -121,7 +121,7 @@ async def test_certificate_of_an_unknown_authority_is_refused(
 
 @pytest.mark.parametrize("headers", [f"Authorization: {SECRET}", json.dumps({"X": f"{SECRET}\n"})])
 async def test_mistake_in_the_headers_is_one_line(tmp_path: Path, proxy: Proxy, headers: str) -> None:
-    """The line says what is expected, and shows no part of the secret."""
+    """The error line says what is expected and shows no part of the secret."""
     code, output = await run(tmp_path, proxy, "run", "CN", FLAG_HEADERS=headers)
 
     assert code == 2

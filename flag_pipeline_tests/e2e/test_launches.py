@@ -43,7 +43,7 @@ def deployment(server: FlagServer, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_a_launch_with_one_field_uses_the_environments_source_and_store(
     deployment: Deployment, server: FlagServer
 ) -> None:
-    """The run asks the deployment's source and writes to its store, whatever else is configured."""
+    """The run uses the deployment's source and store when the configuration does not name them."""
     server.requests.clear()
     resources = {"flag_source": {"config": {"requests_per_second": 50.0}}, "file_sink": {"config": {"sink_threads": 2}}}
 
@@ -57,7 +57,7 @@ def test_a_launch_with_one_field_uses_the_environments_source_and_store(
 def test_a_launch_with_another_source_or_store_is_refused(
     deployment: Deployment, flag_server: FlagServer, tmp_path: Path
 ) -> None:
-    """Nothing is asked of the other source, nothing is made in the other place, and the failure names the setting."""
+    """No request reaches the other source, no folder is made in the other store, and the failure names the setting."""
     elsewhere = tmp_path / "elsewhere"
     runs = {
         setting: deployment.launch_refresh(CHINA, resources=resources)

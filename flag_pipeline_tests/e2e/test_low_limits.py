@@ -29,9 +29,9 @@ def run_limited(folder: Path, limit: int, *arguments: str) -> tuple[Any, str]:
     return json.loads(done.stdout), done.stderr
 
 
-@pytest.mark.parametrize("limit", [40, 64])
+@pytest.mark.parametrize("limit", [40, pytest.param(64, marks=pytest.mark.matrix)])
 def test_few_open_files_cost_no_country(tmp_path: Path, limit: int) -> None:
-    """Fewer requests are under way, a line says so, and what fails all the same is fetched by `retry`."""
+    """A low limit of open files means fewer requests at once, which a line says, and `retry` fetches what failed."""
     report, errors = run_limited(tmp_path, limit, "run")
 
     assert report["saved"] >= 200

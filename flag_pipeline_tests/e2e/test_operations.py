@@ -158,7 +158,7 @@ def test_one_changed_flag_rebuilds_the_catalog_once(deployment: Deployment, serv
 
 @pytest.mark.skipif(browser.chromium() is None, reason="Chromium is not installed")
 def test_ui_shows_the_partitions_and_a_flag(deployment: Deployment, artifacts: Path) -> None:
-    """In a real browser: the asset's page has the partition bar, and a country's page its picture."""
+    """In a browser, the asset's page has the partition bar, and the page of a country has its picture."""
     with browser.page(width_px=1280, height_px=800) as page:
         page.goto(f"{deployment.url}/assets/flag_image?view=partitions&partition=FR")
         page.get_by_text("size_bytes").wait_for()

@@ -60,7 +60,7 @@ UNREADABLE = {"sent"}  # the page cannot tell a refusal from an answer, but the 
 
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The UI as `flag-pipeline ui` starts it, with a source of its own."""
+    """The UI as `flag-pipeline ui` starts it, with a test source."""
     folder = tmp_path_factory.mktemp("ui")
     home = folder / "home"
     home.mkdir()
@@ -137,7 +137,7 @@ def test_pages_of_another_origin_are_refused(
 
 
 def test_a_name_that_was_pointed_to_this_machine_is_refused(ui: Deployment, chromium: Browser) -> None:
-    """DNS rebinding: the page and its requests have one origin, but the name is not the UI's."""
+    """DNS rebinding is refused: the page and its requests have one origin, but its name is not the UI's."""
     with nothing_happens(ui), chromium.new_page() as page:
         first = page.goto(f"http://{EVIL}:{ui.port}/")
         assert first is not None
@@ -209,7 +209,7 @@ def test_a_second_ui_is_refused(ui: Deployment, tmp_path: Path) -> None:
 
 
 def test_the_uis_own_materialize_works(ui: Deployment, chromium: Browser, artifacts: Path) -> None:
-    """The UI's own page launches a run by a click, and its WebSocket shows the run's events as they come."""
+    """A click on the UI's own page launches a run, and its WebSocket shows the run's events."""
     with chromium.new_page(viewport={"width": 1280, "height": 800}) as page:
         sockets: list[str] = []
         page.on("websocket", lambda socket: socket.on("framereceived", lambda _frame: sockets.append(socket.url)))
@@ -218,7 +218,8 @@ def test_the_uis_own_materialize_works(ui: Deployment, chromium: Browser, artifa
         page.get_by_role("button", name="Launch 1 run").click()
         (run,) = wait_for("the run", lambda: ui.runs_of("country_metadata"))
         page.goto(f"http://localhost:{ui.port}/runs/{run['runId']}")
-        page.get_by_text("ASSET_MATERIALIZATION").first.wait_for()
+        # As long as `wait_for` waits, because the daemon starts a process for the run.
+        page.get_by_text("ASSET_MATERIALIZATION").first.wait_for(timeout=90_000)
         page.screenshot(path=artifacts / "ui-run.png")
 
         assert sockets

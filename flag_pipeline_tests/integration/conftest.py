@@ -1,11 +1,26 @@
-"""Fixtures for tests of the commands."""
+"""Fixtures for tests of jobs, assets and commands."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from flag_pipeline.settings import project_root
 from flag_pipeline_tests.shell import Shell
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A fresh instance in memory."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A folder for the store, which does not exist yet."""
+    return tmp_path / "store"
 
 
 @pytest.fixture

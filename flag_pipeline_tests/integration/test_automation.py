@@ -1,6 +1,5 @@
 """The sensors and the schedule, evaluated on a real instance after real runs."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,13 +13,6 @@ from flag_pipeline.defs.keys import FLAG_IMAGE
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer
 from flag_pipeline_tests.integration.test_partitions import launch, listed, ranged, retrying
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @pytest.fixture

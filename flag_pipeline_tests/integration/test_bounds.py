@@ -1,4 +1,4 @@
-"""What a run may cost at most: memory, requests, and bytes written."""
+"""The highest cost of a run: memory, requests and written bytes."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path, m
 from flag_pipeline_tests.samples import picture
 
 LIMIT_MB = 200
-# Refreshes all countries in a process of its own and prints how far its memory grew beyond what the imports take.
+# Refreshes all countries in another process and prints how far its memory grew beyond what the imports take.
 MEASURE = """
 import asyncio, json, sys
 from flag_pipeline.core.countries import iso_codes
@@ -50,7 +50,7 @@ print(json.dumps({"grown_mb": peak_mb() - before_mb, "kinds": kinds}))
 
 
 def padded_png(size: tuple[int, int], to_bytes: int) -> bytes:
-    """A whole PNG of many pixels, padded by a chunk that viewers skip to nearly the cap of a body."""
+    """A complete PNG of many pixels, padded to nearly the maximum body with a chunk that viewers skip."""
     import zlib
 
     image = picture("PNG", size=size, mode="RGBA")
@@ -61,7 +61,7 @@ def padded_png(size: tuple[int, int], to_bytes: int) -> bytes:
 
 
 def padded_metadata(code: str, to_bytes: int) -> bytes:
-    """A whole document, padded with another key to nearly the cap of a body."""
+    """A complete document, padded to nearly the maximum body with another key."""
     document = {"country": f"Name of {code}", "iso_cc": code, "more": ""}
     document["more"] = "x" * (to_bytes - len(json.dumps(document)))
     return json.dumps(document).encode()
@@ -70,7 +70,7 @@ def padded_metadata(code: str, to_bytes: int) -> bytes:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells its peak of memory there")
 @pytest.mark.timeout(180)
 def test_memory_is_bounded_while_every_body_is_just_under_the_cap(flag_server: FlagServer, tmp_path: Path) -> None:
-    """249 countries, 498 bodies of a megabyte each, and some of the pictures just under the cap of pixels."""
+    """There are 498 bodies of 1 MB for 249 countries, and some images have nearly the maximum of pixels."""
     cap = 1_048_576
     small, large = (answer(200, padded_png(size, cap - 1)) for size in ((400, 300), (2000, 1990)))
     for number, code in enumerate(iso_codes()):

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -17,19 +16,6 @@ from flag_pipeline_tests.records import striped
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 CODES = ["CN", "FR", "US"]
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """Where files go."""
-    return tmp_path / "store"
 
 
 @pytest.fixture

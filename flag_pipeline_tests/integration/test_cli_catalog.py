@@ -14,7 +14,7 @@ from flag_pipeline.catalog.history import CHANGES_SCHEMA
 from flag_pipeline.catalog.rows import CATALOG_SCHEMA, catalog_rows
 from flag_pipeline.catalog.tables import render_table
 from flag_pipeline.cli.app import app, main
-from flag_pipeline.core.models import Miss
+from flag_pipeline.core.models import LastFailure
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path
 from flag_pipeline_tests.records import change_of, record_of, striped
@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> Path:
     """A store with a catalog of three countries, two changes and a page."""
     records = {
         "CN": record_of("CN", striped("#de2910", "#ffde00")),
-        "FR": record_of("FR", striped("blue", "red"), miss=Miss(ErrorKind.TIMEOUT, "[b]timed out[/b]")),
+        "FR": record_of("FR", striped("blue", "red"), last_failure=LastFailure(ErrorKind.TIMEOUT, "[b]timed out[/b]")),
         "US": record_of("US", name="[red]x"),
     }
     files = {
@@ -110,7 +110,7 @@ def test_without_a_catalog_one_line_says_what_to_do(
     said = complaint(monkeypatch, capsys, command, "--store", tmp_path / "elsewhere")
 
     assert said.count("\n") == 1
-    assert "flag-pipeline run makes it" in said
+    assert "flag-pipeline run creates it" in said
     assert not (tmp_path / "elsewhere").exists()
 
 

@@ -10,7 +10,7 @@ import pytest
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.models import Miss
+from flag_pipeline.core.models import LastFailure
 from flag_pipeline.core.records import load_record
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.events import read_event
@@ -143,7 +143,7 @@ def test_fault_costs_its_country_alone(runs: Runs, name: str) -> None:
     if fault.kind is None:
         check_saved(runs.store, code)
     else:
-        check_missed(runs.store, code, Miss(fault.kind, seen.reason))
+        check_missed(runs.store, code, LastFailure(fault.kind, seen.reason))
 
 
 @pytest.mark.parametrize("key", [COUNTRY_METADATA, FLAG_IMAGE], ids=str)
@@ -161,18 +161,18 @@ def check_saved(store: Path, code: str) -> None:
     """The record names a flag that is there."""
     stored = load_record((store / f"records/{code}.json").read_bytes())
 
-    assert stored.miss is None
+    assert stored.last_failure is None
     assert stored.image is not None
-    assert (store / stored.image.file).read_bytes()[:6] in {b"GIF89a", b"GIF87a", b"\x89PNG\r\n"}
+    assert (store / stored.image.file).read_bytes().startswith((b"GIF8", b"\x89PNG\r\n", b"\xff\xd8\xff"))
     assert not (store / stored.image.file).is_symlink()
     assert (store / f"metadata/{code}.json").is_file()
 
 
-def check_missed(store: Path, code: str, miss: Miss) -> None:
+def check_missed(store: Path, code: str, failure: LastFailure) -> None:
     """The record has the reason, and there is no flag."""
     stored = load_record((store / f"records/{code}.json").read_bytes())
 
-    assert (stored.miss, stored.image) == (miss, None)
+    assert (stored.last_failure, stored.image) == (failure, None)
     assert list(store.glob(f"flags/{code}-*")) == []
 
 

@@ -105,6 +105,21 @@ def test_what_fails_is_listed_and_retried_alone(shell: Shell, flag_server: FlagS
     assert "0 saved, 15 unchanged, 1 not found, 0 failed" in nothing
 
 
+def test_retry_of_some_countries_leaves_the_others(shell: Shell, flag_server: FlagServer) -> None:
+    """`retry AFG` fetches Afghanistan again, and leaves Albania, which failed too, and Andorra, which did not."""
+    source = ("--source", flag_server.url)
+    for code in ("AF", "AL"):
+        flag_server.break_country(code, answer(500))
+    shell("run", "A", *source, expect=1)
+    for code in ("AF", "AL"):
+        flag_server.break_country(code)
+
+    retried = shell.json("retry", "AFG,AD", *source)
+
+    assert (retried["requested"], retried["saved"]) == (1, 1)
+    assert shell.json("status")["flag_image"]["failed"] == ["AL"]
+
+
 def test_store_that_cannot_be_used_is_one_line(shell: Shell, flag_server: FlagServer) -> None:
     """A file in place of the folder: nothing is asked of the source, exit code 1 and the reason."""
     shell.store.write_bytes(b"")

@@ -1,7 +1,6 @@
 """The layout of flagcdn.com on a local server: PNGs by width, and the names of all codes in one document."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -19,13 +18,6 @@ from flag_pipeline_tests.records import striped
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 CODES = ["CN", "FR", "GB"]
 NAMES = "/en/codes.json"
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The catalog and its pictures through Dagster: what the UI shows, what follows what, and the same bytes twice."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,6 @@ from flag_pipeline_tests.records import striped
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 DERIVED = {FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY}
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """Where files go."""
-    return tmp_path / "store"
 
 
 @pytest.fixture

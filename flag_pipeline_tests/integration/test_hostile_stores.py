@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flag_pipeline.catalog.history import JSON_PATH as CHANGES_PATH
-from flag_pipeline.catalog.rows import JSON_PATH, load_rows
+from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.countries import iso_codes, iso_country
+from flag_pipeline.core.layout import CATALOG_PATH, CHANGES_PATH
 from flag_pipeline.core.records import load_record
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
@@ -43,13 +43,6 @@ CODES = ["AD", "AE", "AF", "AG", "AI", "AL", "BA", "BB", "BD", "BE", "BF", "BG"]
 VICTIM = "AF"
 REPLACED = "the next fetch replaces it"
 FOLDERS = ["flags", "metadata", "records", "history", "catalog"]
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def run(
@@ -104,7 +97,7 @@ def test_disk_that_is_full_costs_the_country_that_does_not_fit(
         check_store(store, [code for code in CODES if code != VICTIM])
         assert temporaries_in(store) == []
         assert list(store.glob(f"flags/{VICTIM}-*")) == []
-        miss = load_record((store / f"records/{VICTIM}.json").read_bytes()).miss
+        miss = load_record((store / f"records/{VICTIM}.json").read_bytes()).last_failure
         assert miss is not None
         assert miss.kind is ErrorKind.SINK
 
@@ -134,7 +127,7 @@ def test_disk_without_any_room_tears_nothing(
 
         assert kinds_of(instance) == dict.fromkeys(CODES, ErrorKind.SINK)
         assert {path: path.read_bytes() for path in store.rglob("*.*") if path.is_file()} == before
-        assert len(json.loads((store / JSON_PATH).read_bytes())) == 249
+        assert len(json.loads((store / CATALOG_PATH).read_bytes())) == 249
 
         grow(store, size_kb=9000)
         assert run("refresh_flags", instance, flag_server, store)
@@ -242,12 +235,12 @@ def test_damaged_store_costs_nothing_but_the_country_that_is_answered_badly(
     assert run("rebuild_catalog", instance, flag_server, tmp_path)
     for code, damage in DAMAGED.items():
         damage(tmp_path, code)
-    (tmp_path / JSON_PATH).write_bytes(catalog)
+    (tmp_path / CATALOG_PATH).write_bytes(catalog)
     (tmp_path / CHANGES_PATH).write_bytes(changes)
     flag_server.script(flag_url_path(VICTIM), [answer(200, b"<html>")])
 
     assert run("rebuild_catalog", instance, flag_server, tmp_path)
-    assert {row.code for row in load_rows((tmp_path / JSON_PATH).read_bytes())} == set(iso_codes())
+    assert {row.code for row in load_rows((tmp_path / CATALOG_PATH).read_bytes())} == set(iso_codes())
 
     assert not run("refresh_flags", instance, flag_server, tmp_path, codes=iso_codes())
     assert {code: miss.kind for code, miss in ledger_of(instance, iso_codes()).failed.items()} == {
@@ -255,7 +248,7 @@ def test_damaged_store_costs_nothing_but_the_country_that_is_answered_badly(
     }
     check_store(tmp_path, [code for code in iso_codes() if code != VICTIM])
     assert run("rebuild_catalog", instance, flag_server, tmp_path)
-    rows = load_rows((tmp_path / JSON_PATH).read_bytes())
+    rows = load_rows((tmp_path / CATALOG_PATH).read_bytes())
     assert {row.code: row.status for row in rows} == {**dict.fromkeys(iso_codes(), "ok"), VICTIM: "stale"}
 
 
@@ -273,7 +266,7 @@ def test_row_says_why_a_file_cannot_be_read(
     with bound_by_permissions():
         assert run("rebuild_catalog", instance, flag_server, tmp_path)
 
-    rows = {row.code: row for row in load_rows((tmp_path / JSON_PATH).read_bytes())}
+    rows = {row.code: row for row in load_rows((tmp_path / CATALOG_PATH).read_bytes())}
     assert len(rows) == 249
     assert {code: (rows[code].status, rows[code].reason) for code in CODES if rows[code].reason} == {
         "AD": ("missing", f"sink: cannot use records/AD.json in the store: Is a directory; {REPLACED}"),
@@ -380,4 +373,4 @@ def check_nothing_is_torn(store: Path, names: set[str]) -> None:
         assert known.country.name in names
         assert (store / known.image.file).stat().st_size == known.image.size_bytes
         assert json.loads((store / f"metadata/{code}.json").read_bytes())["name"] in names
-    assert len(json.loads((store / JSON_PATH).read_bytes())) == 249
+    assert len(json.loads((store / CATALOG_PATH).read_bytes())) == 249

@@ -39,7 +39,7 @@ def test_the_numbers_of_an_interrupted_refresh_add_up_and_its_hint_fetches_the_r
 
     flag_server.script("/ar/metadata.json", [])
     flag_server.requests.clear()
-    hint = interrupted.splitlines()[-1].partition("The rest again: ")[2]
+    hint = interrupted.splitlines()[-1].partition("Fetch the rest: ")[2]
     told = shell.json("status")["flag_image"]
     rest = shell(*shlex.split(hint)[1:])
     n_done = 249 - len(told["not_asked"])
@@ -146,7 +146,7 @@ def test_a_store_that_cannot_be_listed_is_said(shell: Shell) -> None:
     said = shell("status")
 
     assert "flag_image" in said.stdout
-    assert "what the store has is not taken into account" in said.stderr
+    assert "the files in the store are not checked" in said.stderr
 
 
 def test_a_reexecution_fetches_what_the_store_has_lost(flag_server: FlagServer, tmp_path: Path) -> None:

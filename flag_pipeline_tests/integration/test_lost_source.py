@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import dagster as dg
@@ -17,13 +17,6 @@ from flag_pipeline_tests.shell import Shell
 pytestmark = pytest.mark.timeout(180)
 
 A_CODES = ["AD", "AE", "AF", "AG", "AI", "AL", "AM", "AO", "AQ", "AR", "AS", "AT", "AU", "AW", "AX", "AZ"]
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def lose(flag_server: FlagServer, codes: Iterable[str]) -> None:

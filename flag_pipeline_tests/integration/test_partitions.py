@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,6 @@ from flag_pipeline_tests.flag_server import FlagServer, answer
 BOTH = (COUNTRY_METADATA, FLAG_IMAGE)
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 A_TO_AR = ["AD", "AE", "AF", "AG", "AI", "AL", "AM", "AO", "AQ", "AR"]
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @pytest.fixture

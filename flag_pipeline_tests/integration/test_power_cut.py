@@ -1,4 +1,4 @@
-"""The order in which the sink has the kernel push things to the disk, as strace sees it: what a power cut can undo."""
+"""The order of renames and fsyncs of the sink, recorded by strace: what a power cut can undo."""
 
 import asyncio
 import re
@@ -25,8 +25,8 @@ class Call:
     """One system call that succeeded.
 
     Attributes:
-        path: what it was about: the folder that was made, the new name of a file, what was pushed or deleted.
-        started, ended: places in the order of all starts and ends, over all threads.
+        path: the folder that was made, the new name of a file, or what was synced or deleted.
+        started, ended: positions in the order of all starts and ends of all threads.
     """
 
     name: str
@@ -89,12 +89,12 @@ def path_of(text: str) -> Path | None:
 
 
 def renames(calls: Iterable[Call], folder: str) -> list[Call]:
-    """The files that were put in place in a folder of the store."""
+    """The files that were renamed into a folder of the store."""
     return [call for call in calls if call.name.startswith("rename") and call.path.parent.name == folder]
 
 
-def is_pushed(calls: Iterable[Call], path: Path, *, after: Call, before: Call | None = None) -> bool:
-    """Whether *path* was pushed to the disk after one call had ended, and before another one began."""
+def is_synced(calls: Iterable[Call], path: Path, *, after: Call, before: Call | None = None) -> bool:
+    """Whether *path* was synced after the end of one call and before the start of another."""
     return any(
         call.name == "fsync"
         and call.path == path
@@ -105,7 +105,7 @@ def is_pushed(calls: Iterable[Call], path: Path, *, after: Call, before: Call | 
 
 
 def test_trace_shows_all_that_was_saved(calls: list[Call]) -> None:
-    """Many records share one push of their folder, so what follows is also about batches."""
+    """Many records share one fsync of their folder, so the other tests are about batches too."""
     records = renames(calls, "records")
 
     assert {call.path.stem for call in records} == set(CODES)
@@ -113,18 +113,18 @@ def test_trace_shows_all_that_was_saved(calls: list[Call]) -> None:
     assert sum(call.name == "fsync" and call.path.name == "records" for call in calls) < len(records)
 
 
-def test_entry_of_each_new_folder_is_pushed_before_it_is_used(calls: list[Call]) -> None:
-    """The root and its new parents, the folders of the store, and a country's history."""
+def test_entry_of_each_new_folder_is_synced_before_it_is_used(calls: list[Call]) -> None:
+    """They are the root, its new parents, the folders of the store, and the history of a country."""
     made = [call for call in calls if call.name.startswith("mkdir")]
 
     assert {call.path.name for call in made} >= {"new", "deeper", "store", "flags", "records", "history", "AD"}
     for folder in made:
         used = [call for call in calls if call.name.startswith("rename") and folder.path in call.path.parents]
-        assert is_pushed(calls, folder.path.parent, after=folder, before=used[0] if used else None), folder
+        assert is_synced(calls, folder.path.parent, after=folder, before=used[0] if used else None), folder
 
 
 def test_flag_lasts_before_the_record_that_names_it(calls: list[Call]) -> None:
-    """Between the new name of a flag and that of its record, the flags' folder is pushed, in batches too."""
+    """The folder of the flags is synced between the rename of a flag and the rename of its record."""
     flags = {call.path.name: call for call in renames(calls, "flags")}
     records = renames(calls, "records")
 
@@ -135,23 +135,23 @@ def test_flag_lasts_before_the_record_that_names_it(calls: list[Call]) -> None:
         )
         assert len(more) == len(new) == (code == "AD")
         for named, naming in zip([old, *new], [first, *more], strict=True):
-            assert is_pushed(calls, named.path.parent, after=named, before=naming), code
+            assert is_synced(calls, named.path.parent, after=named, before=naming), code
 
 
 def test_content_lasts_before_its_name(calls: list[Call]) -> None:
-    """Each temporary file is pushed, and each folder once more after its last new name."""
+    """Each temporary file is synced, and each folder after its last rename."""
     put = [call for call in calls if call.name.startswith("rename")]
-    pushed = [call for call in calls if call.name == "fsync" and call.path.name.startswith(".flag-pipeline-")]
+    synced = [call for call in calls if call.name == "fsync" and call.path.name.startswith(".flag-pipeline-")]
 
-    assert len(pushed) == len(put)
+    assert len(synced) == len(put)
     for last in {call.path.parent: call for call in put}.values():
-        assert is_pushed(calls, last.path.parent, after=last)
+        assert is_synced(calls, last.path.parent, after=last)
 
 
 def test_record_lasts_before_the_renamed_flag_is_deleted(calls: list[Call]) -> None:
-    """Until then a power cut may bring the old record back, and it names the old flag."""
+    """Until then a power cut may restore the old record, which names the old flag."""
     [deleted] = [call for call in calls if call.name.startswith("unlink")]
     record_of_new = [call for call in renames(calls, "records") if call.path.stem == "AD"][-1]
 
     assert deleted.path.name == "AD-Andorra.gif"
-    assert is_pushed(calls, record_of_new.path.parent, after=record_of_new, before=deleted)
+    assert is_synced(calls, record_of_new.path.parent, after=record_of_new, before=deleted)

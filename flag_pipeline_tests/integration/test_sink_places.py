@@ -1,4 +1,4 @@
-"""The sink's promises, held to a local folder, another URL and a bucket of a real S3 server alike."""
+"""What the sink guarantees on a local folder, on another URL and in a bucket of a real S3 server."""
 
 import asyncio
 import uuid
@@ -9,9 +9,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from flag_pipeline.catalog.rows import JSON_PATH
-from flag_pipeline.core.layout import CATALOG, FLAGS, HISTORY, METADATA, RECORDS, record_path
-from flag_pipeline.core.models import FlagRecord, Miss
+from flag_pipeline.core.layout import CATALOG, CATALOG_PATH, FLAGS, HISTORY, METADATA, RECORDS, record_path
+from flag_pipeline.core.models import FlagRecord, LastFailure
 from flag_pipeline.core.records import dump_country, dump_record
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
@@ -30,7 +29,7 @@ AWKWARD_NAMES = ["Côte d'Ivoire", "Åland Islands", "a b+c%20&d=e?", "~(x)!*'",
 
 @pytest.fixture(params=["folder", "url", pytest.param("bucket", marks=[pytest.mark.distributed, pytest.mark.e2e])])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where to store; in a bucket below a prefix of the test's own, for a bucket costs the server dear."""
+    """The store's URL. Each test has a prefix instead of a bucket, because making a bucket is slow."""
     if request.param == "folder":
         return str(tmp_path / "store")
     if request.param == "url":
@@ -43,28 +42,28 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.fixture
 async def sink(place: str) -> AsyncIterator[FileSink]:
-    """A sink on an empty place."""
+    """A sink on an empty store."""
     async with FileSink(place) as sink:
         yield sink
 
 
 @pytest.fixture
 def beside(place: str) -> Store:
-    """The same place, looked at past the sink."""
+    """The same store, without the sink."""
     store = open_store(place)
     store.prepare(FOLDERS)
     return store
 
 
 async def files_of(store: Store, *folders: str) -> set[str]:
-    """The paths of all visible files in *folders*, in all of the sink's if none is named."""
+    """The paths of all visible files in *folders*, by default in all folders of the sink."""
     return {
         f"{folder}/{name}" for folder in folders or FOLDERS for name in await asyncio.to_thread(store.names, folder)
     }
 
 
 async def test_saved_country_is_read_back(sink: FileSink, beside: Store) -> None:
-    """Three files, whose content is what was given."""
+    """There are three files with the content that was given."""
     known = record()
     assert known.country is not None
 
@@ -78,7 +77,7 @@ async def test_saved_country_is_read_back(sink: FileSink, beside: Store) -> None
 
 
 async def test_what_is_not_there_is_none(sink: FileSink) -> None:
-    """Absence is a value, no error."""
+    """A missing file is a value, not an error."""
     assert await sink.read("flags/none.gif") is None
     assert await sink.records() == {}
     await sink.keep_only("history/CN", [])
@@ -86,7 +85,7 @@ async def test_what_is_not_there_is_none(sink: FileSink) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"x", bytes(range(256)) * 40_000], ids=["empty", "short", "10 MB"])
 async def test_content_comes_back_as_it_was(sink: FileSink, content: bytes) -> None:
-    """Whatever its size; a large object is one put too."""
+    """The size does not matter; a large object is one PUT too."""
     await sink.write("catalog/a", content)
     await sink.write("catalog/a", content)
 
@@ -95,7 +94,7 @@ async def test_content_comes_back_as_it_was(sink: FileSink, content: bytes) -> N
 
 @pytest.mark.parametrize("name", AWKWARD_NAMES)
 async def test_awkward_name_is_found_under_itself(sink: FileSink, beside: Store, name: str) -> None:
-    """A name is neither escaped nor normalised on its way into the place and back."""
+    """A name is neither escaped nor normalised."""
     known = record(name=name)
     assert known.image is not None
 
@@ -107,7 +106,7 @@ async def test_awkward_name_is_found_under_itself(sink: FileSink, beside: Store,
 
 
 async def test_renamed_country_keeps_one_flag(sink: FileSink, beside: Store) -> None:
-    """The old name goes after the new one is in place."""
+    """The file with the old name is deleted after the new one is written."""
     await sink.save(record(), image=flag())
 
     await sink.save(record(name="Middle Kingdom"), image=flag())
@@ -116,7 +115,7 @@ async def test_renamed_country_keeps_one_flag(sink: FileSink, beside: Store) -> 
 
 
 async def test_new_file_is_seen_at_once(sink: FileSink, place: str, beside: Store) -> None:
-    """No listing is remembered: what another process has just put is there."""
+    """Listings are not cached: a file that another process has just written is listed."""
     assert await files_of(beside) == set()
     async with FileSink(place) as other:
         await other.save(record(), image=flag())
@@ -126,7 +125,7 @@ async def test_new_file_is_seen_at_once(sink: FileSink, place: str, beside: Stor
 
 
 async def test_strays_of_a_killed_run_are_seen_and_dropped(place: str, beside: Store) -> None:
-    """An image that no record names goes with the next save; those of other countries stay."""
+    """The next save deletes an image that no record names; images of other countries stay."""
     async with FileSink(place) as sink:
         await sink.save(record(), image=flag())
     await asyncio.to_thread(beside.write, "flags/CN-Cathay.gif", gif())
@@ -141,7 +140,7 @@ async def test_strays_of_a_killed_run_are_seen_and_dropped(place: str, beside: S
 
 
 async def test_stray_that_somebody_else_dropped_is_no_error(place: str, beside: Store) -> None:
-    """Two runs may want to tidy up the same file."""
+    """Two runs may delete the same file."""
     await asyncio.to_thread(beside.write, "flags/CN-Cathay.gif", gif())
     async with FileSink(place) as sink:
         await asyncio.to_thread(beside.delete, "flags/CN-Cathay.gif")
@@ -152,15 +151,15 @@ async def test_stray_that_somebody_else_dropped_is_no_error(place: str, beside: 
 
 
 async def test_record_is_not_written_for_a_flag_that_is_gone(sink: FileSink, beside: Store) -> None:
-    """Another run may have renamed it meanwhile: a record names only what is there."""
-    with pytest.raises(SinkError, match="vanished"):
+    """Another run may have renamed the image, and a record names only files that exist."""
+    with pytest.raises(SinkError, match="has disappeared"):
         await sink.save(record())
 
     assert await files_of(beside) == set()
 
 
 async def test_record_of_a_lost_flag_is_written_on_demand(place: str, beside: Store) -> None:
-    """The only image there is stays, whatever its name: perhaps another run has just put it there."""
+    """The only image stays, whatever its name, because another run may have just written it."""
     known = record()
     await asyncio.to_thread(beside.write, "flags/CN-Cathay.gif", gif())
 
@@ -172,18 +171,21 @@ async def test_record_of_a_lost_flag_is_written_on_demand(place: str, beside: St
 
 
 async def test_miss_is_noted_beside_what_is_known(sink: FileSink, beside: Store) -> None:
-    """With the flag or without it, once."""
-    miss = Miss(ErrorKind.TIMEOUT, "slow")
+    """The failure is recorded once, with the flag or without it."""
+    failure = LastFailure(ErrorKind.TIMEOUT, "slow")
     await sink.save(record(), image=flag())
     await asyncio.to_thread(beside.delete, "flags/CN-China.gif")
 
-    assert [await sink.note(code, miss) for code in ("CN", "CN", "FR")] == [True, False, True]
+    assert [await sink.record_failure(code, failure) for code in ("CN", "CN", "FR")] == [True, False, True]
 
-    assert await sink.records() == {"CN": replace(record(), miss=miss), "FR": FlagRecord("FR", miss=miss)}
+    assert await sink.records() == {
+        "CN": replace(record(), last_failure=failure),
+        "FR": FlagRecord("FR", last_failure=failure),
+    }
 
 
 async def test_only_what_is_kept_stays_in_a_folder(sink: FileSink, beside: Store) -> None:
-    """Files of a folder go; those of folders beside it stay."""
+    """Files of one folder are deleted; files of other folders stay."""
     for path in ("history/CN/a.png", "history/CN/b.png", "history/CNX/a.png"):
         await sink.write(path, b"x")
 
@@ -205,7 +207,7 @@ async def test_only_what_is_kept_stays_in_a_folder(sink: FileSink, beside: Store
     ],
 )
 async def test_damaged_record_is_as_good_as_none(sink: FileSink, beside: Store, content: bytes) -> None:
-    """Cut, empty, another country's, or leading elsewhere: the country is fetched anew."""
+    """It is cut, empty, another country's, or names files elsewhere: the country is fetched again."""
     await asyncio.to_thread(beside.write, record_path("CN"), content)
 
     assert await sink.records() == {}
@@ -220,15 +222,15 @@ async def test_no_more_is_read_than_a_file_may_have(sink: FileSink, beside: Stor
     with pytest.raises(OSError, match="more than 1,000 bytes"):
         await asyncio.to_thread(beside.read, record_path("CN"), 1000)
     [found] = (await sink.records()).values()
-    assert found.miss is not None
-    assert found.miss.reason.endswith("more than 4,194,304 bytes; the next fetch replaces it")
+    assert found.last_failure is not None
+    assert found.last_failure.reason.endswith("more than 4,194,304 bytes; the next fetch replaces it")
     await sink.save(record(), image=flag())
     assert await sink.records() == {"CN": record()}
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "flags/../../x", "flags/../../../../tmp/x"])
 async def test_no_path_leaves_the_store(sink: FileSink, path: str) -> None:
-    """Neither for reading nor for writing."""
+    """It can be neither read nor written."""
     with pytest.raises(SinkError, match="leads out of the store"):
         await sink.write(path, b"x")
     with pytest.raises(SinkError, match="leads out of the store"):
@@ -256,7 +258,7 @@ async def test_two_sinks_leave_one_whole_state(place: str, beside: Store) -> Non
 
 
 async def test_reader_never_sees_half_a_file(sink: FileSink) -> None:
-    """While it is replaced again and again, it is one version or the other."""
+    """While a file is replaced repeatedly, a reader gets one version or the other."""
     versions = [letter * 300_000 for letter in (b"a", b"b")]
     await sink.write("catalog/a", versions[0])
     seen: list[bytes | None] = []
@@ -274,14 +276,14 @@ async def test_reader_never_sees_half_a_file(sink: FileSink) -> None:
 
 
 async def test_miss_of_a_country_without_flag_is_kept(sink: FileSink) -> None:
-    """A record without an image is a record."""
+    """A record without an image is saved and read."""
     await sink.save(replace(FlagRecord("FR")))
 
     assert (await sink.records()).get("FR") == FlagRecord("FR")
 
 
 def test_run_over_many_countries_ends_up_in_the_place(place: str, flag_server: FlagServer) -> None:
-    """Through Dagster: files, history and catalog; a failing country keeps what it had."""
+    """A Dagster run writes files, history and catalog; a failing country keeps its files."""
     settings = load_settings(source=flag_server.url, store=place, attempts=1)
     definitions = build_definitions(settings)
     quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
@@ -297,7 +299,7 @@ def test_run_over_many_countries_ends_up_in_the_place(place: str, flag_server: F
     store = open_store(place)
     assert sorted(name[:2] for name in store.names(FLAGS)) == ["AD", "AE", "AF", "AG"]
     assert len(store.names("history/AD")) == 1
-    assert b'"stale"' in store.read(JSON_PATH)
+    assert b'"stale"' in store.read(CATALOG_PATH)
 
 
 Breakage = Callable[[SeaweedFS], tuple[str, dict[str, str]]]
@@ -320,7 +322,7 @@ Breakage = Callable[[SeaweedFS], tuple[str, dict[str, str]]]
 async def test_bucket_that_cannot_be_used_is_named_in_one_line(
     seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch, breakage: Breakage, message: str
 ) -> None:
-    """Before anything is fetched, and with the variable or the bucket that is wrong."""
+    """The message comes before the first request, and names the wrong variable or bucket."""
     url, environment = breakage(seaweed)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -337,7 +339,7 @@ async def test_bucket_that_cannot_be_used_is_named_in_one_line(
 async def test_bucket_that_vanishes_meanwhile_costs_one_country_at_a_time(
     seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading from it is an error then, not the answer that nothing is there."""
+    """Reading is an error then, not an empty store."""
     for name, value in seaweed.environment().items():
         monkeypatch.setenv(name, value)
     async with FileSink(seaweed.make_bucket("short-lived")) as sink:

@@ -1,10 +1,9 @@
-"""Images that take long or are damaged: one of them costs its country only, in the run and in each catalog."""
+"""Images that are slow to decode or damaged: each fails only its country, in runs and in catalogs."""
 
 import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.core.layout import flag_path
 from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
@@ -27,13 +27,6 @@ from flag_pipeline_tests.samples import gif
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 # 17 seconds to decode, in 350 kB, and a picture whose blocks are in order but whose data end too early.
 SLOW, DAMAGED = scans(5000, side=2000), png((4, 4), bits=8, colour=0, rows=b"\0\1")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @pytest.fixture
@@ -57,7 +50,7 @@ def run(instance: dg.DagsterInstance, settings: Settings, job: str) -> dg.Execut
 def test_slow_flag_among_all_countries_fails_alone(
     instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
 ) -> None:
-    """The other 248 are recorded, the thread that decodes has ended, and the catalog has every row."""
+    """The other 248 are recorded, the decoder thread has ended, and the catalog has every row."""
     flag_server.script(flag_url_path("AD"), [answer(200, SLOW)])
 
     result = run(instance, settings, "refresh_flags")
@@ -73,11 +66,11 @@ def test_slow_flag_among_all_countries_fails_alone(
 
 
 def replace_stored(store: Path, code: str, content: bytes, kind: str) -> None:
-    """Put *content* into the store as an earlier version might have done, with a record that tells of it."""
+    """Store *content* with a record, as an earlier version did."""
     path = store / "records" / f"{code}.json"
     record = load_record(path.read_bytes())
     assert record.image is not None
-    file = f"flags/{code}-x.{kind}"
+    file = flag_path(code, "x", kind)
     image = replace(record.image, file=file, format=kind, sha256=hashlib.sha256(content).hexdigest())
     (store / file).write_bytes(content)
     path.write_bytes(dump_record(replace(record, image=replace(image, size_bytes=len(content)))))
@@ -106,7 +99,7 @@ def test_slow_and_damaged_flags_in_the_store_do_not_block_the_catalog(
 def test_replaced_slow_flag_does_not_block_the_history(
     instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
 ) -> None:
-    """An earlier version kept it; it is shown as one that is lost."""
+    """An earlier version kept it; it is shown as lost."""
     run(instance, settings, "refresh_flags")
     flag_server.script(flag_url_path("AD"), [answer(200, striped("red", "blue"))])
     run(instance, settings, "refresh_flags")
@@ -124,7 +117,7 @@ def test_replaced_slow_flag_does_not_block_the_history(
 
 
 async def test_what_cannot_be_decoded_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The log says which file it is, and why."""
+    """The log names the file and the reason."""
 
     def make(key: str, content: bytes) -> int:
         if key == "AD":
@@ -143,7 +136,7 @@ async def test_what_cannot_be_decoded_is_left_out(tmp_path: Path, caplog: pytest
 
 
 async def test_store_that_is_closed_ends_after_the_file_in_hand(tmp_path: Path) -> None:
-    """A catalog that is interrupted does not go through all other flags first."""
+    """An interrupted catalog does not read all other flags first."""
     begun, may_end, examined = threading.Event(), threading.Event(), []
 
     def make(key: str, _content: bytes) -> None:

@@ -48,19 +48,6 @@ SAMPLE = [
 ]
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """A folder for the store."""
-    return tmp_path / "store"
-
-
 async def save_metadata(server: SurplusServer, store: Path, codes: Sequence[str]) -> None:
     """Store the metadata of *codes*, so that a run for their flags asks for nothing else."""
     async with FileSink(str(store)) as sink:
@@ -209,7 +196,7 @@ def test_surplus_of_every_kind_swaps_no_flag(name: str, store: Path) -> None:
 
     assert (summary.saved, summary.failed, summary.not_found) == (6, [], [])
     assert swapped(store, server) == []
-    assert {code: record.miss for code, record in records_in(store).items()} == dict.fromkeys(FEW)
+    assert {code: record.last_failure for code, record in records_in(store).items()} == dict.fromkeys(FEW)
     assert list((store / "history").rglob("*.gif")) == []
 
 

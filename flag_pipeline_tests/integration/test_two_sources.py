@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from typer.testing import Result
 
-from flag_pipeline.core.provenance import SOURCES_PATH
+from flag_pipeline.core.layout import SOURCES_PATH
 from flag_pipeline.core.records import load_record
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, running_flag_server
@@ -28,13 +28,6 @@ def other_server() -> Iterator[FlagServer]:
     """A second source with the same flags."""
     with running_flag_server() as server:
         yield server
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A fresh instance in memory."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def settings_for(server: FlagServer, store: Path) -> Settings:
@@ -134,6 +127,17 @@ def test_a_refused_run_leaves_nothing_to_retry(shell: Shell, flag_server: FlagSe
 
     assert told == {"materialized": 249, "failed": [], "not_found": [], "missing": []}
     assert "Nothing to fetch" in shell("retry").stdout
+
+
+def test_a_refusal_beside_json_is_whole_lines(shell: Shell, flag_server: FlagServer) -> None:
+    """A program reads the object from stdout and the reason, line by line, from stderr."""
+    shell("run", "AD", "--source", flag_server.url)
+
+    refused = shell("run", "AD", "--json", expect=1)
+
+    assert json.loads(refused.stdout)["not_asked"] == 1
+    assert refused.stderr.startswith("The run failed: ")
+    assert refused.stderr.endswith(" --source embedded\n")
 
 
 def test_a_variable_of_the_command_is_a_choice_too(

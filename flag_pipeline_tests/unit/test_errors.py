@@ -3,14 +3,17 @@
 import pickle
 
 import pytest
+from dagster._utils.error import serializable_error_info_from_exc_info
 
 from flag_pipeline.errors import (
     ConfigurationError,
     ErrorKind,
     FlagPipelineError,
+    ForeignFileError,
     SinkError,
     SourceDownError,
     TransientSourceError,
+    error_class,
     printable,
 )
 
@@ -36,6 +39,17 @@ def test_message_is_one_printable_line() -> None:
     error = SinkError("\x1b[31mred\r\nname \u202eevil\u200b é 中", path="x")
 
     assert str(error) == r"\x1b[31mred\r\nname \u202eevil\u200b é 中"
+
+
+def test_class_of_an_error_that_dagster_serialised() -> None:
+    """The name that Dagster keeps leads back to the class, so that subclasses count too; other names lead to None."""
+    with pytest.raises(ForeignFileError) as caught:
+        raise ForeignFileError("a folder is in its place", path="records/CN.json")
+    serialised = serializable_error_info_from_exc_info((caught.type, caught.value, caught.tb))
+
+    assert serialised.cls_name is not None
+    assert error_class(serialised.cls_name) is ForeignFileError
+    assert [error_class(name) for name in ("ValueError", "ErrorKind", "printable", "")] == [None] * 4
 
 
 def test_lone_surrogates_can_be_printed() -> None:

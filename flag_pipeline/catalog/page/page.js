@@ -32,7 +32,7 @@
     const colours = [...controls.querySelectorAll("input[name=colour]:checked")].map((box) => box.value);
     return (
       haystacks.get(code).includes(fold(byId("search").value.trim())) &&
-      ["", one.standing].includes(byId("standing").value) &&
+      ["", one.status].includes(byId("status").value) &&
       ["", one.ratioGroup].includes(byId("ratio").value) &&
       colours.every((colour) => one.families.includes(colour))
     );

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from flag_pipeline.catalog.audit import changed_codes, unaccounted, unexpected_duplicates
 from flag_pipeline.catalog.rows import CatalogRow, catalog_rows
-from flag_pipeline.core.models import FlagRecord, Miss, StoredImage
+from flag_pipeline.core.models import FlagRecord, LastFailure, StoredImage
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.fetching.models import Validators
 
@@ -23,7 +23,7 @@ def image(sha256: str) -> StoredImage:
 
 def test_countries_without_a_flag_are_named_unless_the_source_lacks_them() -> None:
     """FR was never fetched, DE is not to be had: only FR is unaccounted for."""
-    records = {"DE": FlagRecord("DE", miss=Miss(ErrorKind.NOT_FOUND, "404"))}
+    records = {"DE": FlagRecord("DE", last_failure=LastFailure(ErrorKind.NOT_FOUND, "404"))}
 
     assert unaccounted(catalog_rows(["DE", "FR"], records, {}), ["DE", "FR"]) == ["FR"]
 

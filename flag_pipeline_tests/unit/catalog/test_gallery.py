@@ -18,11 +18,11 @@ from flag_pipeline.catalog.gallery import Gallery, card_thumbnail, history_thumb
 from flag_pipeline.catalog.plots import Bar, ratio_group, render_bars
 from flag_pipeline.catalog.rows import catalog_rows
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.models import FlagRecord, Miss
+from flag_pipeline.core.models import FlagRecord, LastFailure
 from flag_pipeline.core.sink import intact
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.thumbnails import before_and_after, fit, thumbnail_uri
-from flag_pipeline_tests.records import change_of, looks_of_flags, record_of, striped
+from flag_pipeline_tests.records import change_of, features_by_sha256, record_of, striped
 
 FLAG = striped("#de2910", "#ffde00")
 HOSTILE = '</script><script>alert("1")</script><img src=x onerror=alert(2)>&amp;\u2028'
@@ -36,7 +36,7 @@ def gallery_of(records: dict[str, FlagRecord]) -> Gallery:
 
 def drawn(records: dict[str, FlagRecord], flags: dict[str, bytes]) -> Gallery:
     """The gallery of those records, with those flags."""
-    rows = {row.code: row for row in catalog_rows([], records, looks_of_flags(*flags.values()))}
+    rows = {row.code: row for row in catalog_rows([], records, features_by_sha256(*flags.values()))}
     uris = {code: card_thumbnail(rows[code], content, n_flags=len(flags)) for code, content in flags.items()}
     return Gallery(list(rows.values()), flags=uris)
 
@@ -69,7 +69,7 @@ def test_any_text_survives_a_script_element(text: str) -> None:
 
 def test_a_reason_is_text_too() -> None:
     """What a server said is shown as it is."""
-    record = record_of("CN", FLAG, miss=Miss(ErrorKind.CONTRACT, HOSTILE))
+    record = record_of("CN", FLAG, last_failure=LastFailure(ErrorKind.CONTRACT, HOSTILE))
 
     page = render_page(gallery_of({"CN": record})).decode()
 
@@ -79,19 +79,19 @@ def test_a_reason_is_text_too() -> None:
 
 def test_page_says_how_each_country_stands() -> None:
     """Failed, missing and not found are three words; failed is one whatever is left of the flag."""
-    timeout = Miss(ErrorKind.TIMEOUT, "timed out")
+    timeout = LastFailure(ErrorKind.TIMEOUT, "timed out")
     records = {
         "CN": record_of("CN", FLAG),
-        "DE": record_of("DE", miss=timeout),
-        "FR": record_of("FR", FLAG, miss=timeout),
-        "AQ": record_of("AQ", miss=Miss(ErrorKind.NOT_FOUND, "404")),
+        "DE": record_of("DE", last_failure=timeout),
+        "FR": record_of("FR", FLAG, last_failure=timeout),
+        "AQ": record_of("AQ", last_failure=LastFailure(ErrorKind.NOT_FOUND, "404")),
         "ZW": FlagRecord("ZW"),
     }
 
     page = render_page(gallery_of(records)).decode()
 
-    standings = {code: one["standing"] for code, one in details_of(page).items()}
-    assert standings == {"AQ": "not found", "CN": "ok", "DE": "failed", "FR": "failed", "ZW": "missing"}
+    statuses = {code: one["status"] for code, one in details_of(page).items()}
+    assert statuses == {"AQ": "not found", "CN": "ok", "DE": "failed", "FR": "failed", "ZW": "missing"}
     assert "5 countries: 1 ok, 2 failed, 1 not found, 1 missing." in page
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from flag_pipeline.catalog.rows import CATALOG_SCHEMA, CatalogRow, catalog_rows
 from flag_pipeline.catalog.tables import render_csv
-from flag_pipeline.core.models import FlagRecord, Miss, RowStatus
+from flag_pipeline.core.models import FlagRecord, LastFailure, RowStatus
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline_tests.samples import record
 
-NOT_FOUND = Miss(ErrorKind.NOT_FOUND, "the source has none")
-TIMED_OUT = Miss(ErrorKind.TIMEOUT, "it timed out")
+NOT_FOUND = LastFailure(ErrorKind.NOT_FOUND, "the source has none")
+TIMED_OUT = LastFailure(ErrorKind.TIMEOUT, "it timed out")
 
 
 def row(record_: FlagRecord | None, code: str = "CN") -> CatalogRow:
@@ -25,10 +25,10 @@ def row(record_: FlagRecord | None, code: str = "CN") -> CatalogRow:
     ("stored", "status", "reason"),
     [
         (record(), RowStatus.OK, ""),
-        (replace(record(), miss=TIMED_OUT), RowStatus.STALE, "timeout: it timed out"),
-        (replace(record(), miss=NOT_FOUND), RowStatus.NOT_FOUND, "not_found: the source has none"),
-        (FlagRecord("CN", miss=NOT_FOUND), RowStatus.NOT_FOUND, "not_found: the source has none"),
-        (FlagRecord("CN", miss=TIMED_OUT), RowStatus.MISSING, "timeout: it timed out"),
+        (replace(record(), last_failure=TIMED_OUT), RowStatus.STALE, "timeout: it timed out"),
+        (replace(record(), last_failure=NOT_FOUND), RowStatus.NOT_FOUND, "not_found: the source has none"),
+        (FlagRecord("CN", last_failure=NOT_FOUND), RowStatus.NOT_FOUND, "not_found: the source has none"),
+        (FlagRecord("CN", last_failure=TIMED_OUT), RowStatus.MISSING, "timeout: it timed out"),
         (FlagRecord("CN"), RowStatus.MISSING, ""),
         (None, RowStatus.MISSING, ""),
     ],

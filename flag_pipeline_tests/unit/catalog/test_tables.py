@@ -10,27 +10,28 @@ import duckdb
 import pytest
 
 from flag_pipeline.catalog.history import CHANGES_SCHEMA
-from flag_pipeline.catalog.rows import CATALOG_FOLDER, CATALOG_SCHEMA, CatalogRow, catalog_rows, features_of, load_rows
+from flag_pipeline.catalog.rows import CATALOG_SCHEMA, CatalogRow, catalog_rows, features_of, load_rows
 from flag_pipeline.catalog.tables import VERSION_KEY, TableSchema, render_dictionary, render_table
-from flag_pipeline.core.models import FlagChange, FlagRecord, Miss, RowStatus
+from flag_pipeline.core.layout import CATALOG
+from flag_pipeline.core.models import FlagChange, FlagRecord, LastFailure, RowStatus
 from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline_tests.records import change_of, looks_of_flags, record_of, striped
+from flag_pipeline_tests.records import change_of, features_by_sha256, record_of, striped
 
 CHINA, FRANCE = striped("#de2910", "#ffde00"), striped("blue", "white", "red")
-LOOKS = looks_of_flags(CHINA, FRANCE)
+FEATURES = features_by_sha256(CHINA, FRANCE)
 DICTIONARY = Path(__file__).parents[3] / "docs" / "data_dictionary.md"
 
 
 @pytest.fixture
 def records() -> dict[str, FlagRecord]:
     """A good flag, a stale one, one that failed at once, one that the source lacks, and a name that is a formula."""
-    failed = Miss(ErrorKind.TIMEOUT, "https://flags.example/fr.png timed out")
+    failed = LastFailure(ErrorKind.TIMEOUT, "https://flags.example/fr.png timed out")
     return {
         "CN": record_of("CN", CHINA),
-        "FR": record_of("FR", FRANCE, miss=failed),
-        "DE": record_of("DE", miss=failed),
-        "AQ": record_of("AQ", miss=Miss(ErrorKind.NOT_FOUND, "404")),
+        "FR": record_of("FR", FRANCE, last_failure=failed),
+        "DE": record_of("DE", last_failure=failed),
+        "AQ": record_of("AQ", last_failure=LastFailure(ErrorKind.NOT_FOUND, "404")),
         "XK": record_of("XK", striped("blue"), name='=HYPERLINK("x"), "quoted"\u2028中'),
     }
 
@@ -38,7 +39,7 @@ def records() -> dict[str, FlagRecord]:
 @pytest.fixture
 def files(records: dict[str, FlagRecord]) -> dict[str, bytes]:
     """The catalog's files by path."""
-    return render_table(CATALOG_SCHEMA, CATALOG_FOLDER, catalog_rows(["CN", "FR", "ZW"], records, LOOKS))
+    return render_table(CATALOG_SCHEMA, CATALOG, catalog_rows(["CN", "FR", "ZW"], records, FEATURES))
 
 
 def read_with_duckdb(path: Path, reader: str) -> list[dict[str, Any]]:
@@ -116,17 +117,15 @@ def test_rows_say_how_each_country_stands(records: dict[str, FlagRecord]) -> Non
 
 def test_the_same_records_give_the_same_bytes_in_any_order(records: dict[str, FlagRecord]) -> None:
     """Nothing but the records decides what the files are."""
-    one = render_table(CATALOG_SCHEMA, CATALOG_FOLDER, catalog_rows(["FR", "CN"], records, {}))
-    other = render_table(
-        CATALOG_SCHEMA, CATALOG_FOLDER, catalog_rows(["CN", "FR"], dict(reversed(list(records.items()))), {})
-    )
+    one = render_table(CATALOG_SCHEMA, CATALOG, catalog_rows(["FR", "CN"], records, {}))
+    other = render_table(CATALOG_SCHEMA, CATALOG, catalog_rows(["CN", "FR"], dict(reversed(list(records.items()))), {}))
 
     assert one == other
 
 
 def test_rows_come_back_from_json(files: dict[str, bytes], records: dict[str, FlagRecord]) -> None:
     """What builds on the catalog reads back just the rows that were written."""
-    assert load_rows(files["catalog/catalog.json"]) == catalog_rows(["CN", "FR", "ZW"], records, LOOKS)
+    assert load_rows(files["catalog/catalog.json"]) == catalog_rows(["CN", "FR", "ZW"], records, FEATURES)
 
 
 @pytest.mark.parametrize(
@@ -195,9 +194,9 @@ def test_schema_file_describes_the_table(files: dict[str, bytes]) -> None:
     assert [column["name"] for column in document["columns"]] == [column.name for column in CATALOG_SCHEMA.columns]
 
 
-def test_looks_are_taken_from_the_catalog_before(files: dict[str, bytes]) -> None:
+def test_features_are_taken_from_the_catalog_before(files: dict[str, bytes]) -> None:
     """By the bytes' hash: of what nobody has looked at, nothing is known."""
-    assert features_of(load_rows(files["catalog/catalog.json"])) == LOOKS
+    assert features_of(load_rows(files["catalog/catalog.json"])) == FEATURES
 
 
 def test_records_with_a_history_come_back(records: dict[str, FlagRecord]) -> None:

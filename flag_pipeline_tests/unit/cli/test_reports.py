@@ -1,8 +1,13 @@
-"""What the command line counts of a run's events."""
+"""What the command line counts of a run's events, and what it passes on of its warnings."""
+
+import logging
 
 import dagster as dg
+import pytest
 
+from flag_pipeline.cli.rendering_json import SHOWN_WARNINGS, warnings_of
 from flag_pipeline.cli.reports import RunReport
+from flag_pipeline.cli.run_warnings import collecting_warnings
 from flag_pipeline.isolation import Outcome, RecordedOutcome
 
 METADATA, IMAGE = dg.AssetKey("country_metadata"), dg.AssetKey("flag_image")
@@ -28,3 +33,27 @@ def test_country_that_was_recorded_twice_counts_once() -> None:
     assert (report.saved, report.unchanged, report.not_found) == (1, 0, [])
     assert report.failed == {"CN": {"kind": "contract", "reason": "why"}}
     assert (report.requests, report.retries, report.body_bytes) == (8, 4, 40)
+
+
+def test_warnings_of_the_package_reach_the_report(capfd: pytest.CaptureFixture[str]) -> None:
+    """They are gathered during the run, while standard error is not shown; those of libraries are not."""
+    messages: list[str] = []
+
+    with collecting_warnings(messages):
+        logging.getLogger("flag_pipeline.fetching.open_files").warning("this process may open %d files only", 40)
+        logging.getLogger("flag_pipeline.fetching.client").error("the source cannot be reached")
+        logging.getLogger("asyncio").warning("slow")
+    logging.getLogger("flag_pipeline.core").warning("too late")
+
+    assert messages == ["this process may open 40 files only"]
+    assert "files only" not in capfd.readouterr().err
+
+
+def test_many_warnings_are_cut_short() -> None:
+    """A store that refuses everything warns of each country: the first lines and a number say enough."""
+    report = RunReport(warnings=["one\ntwo", *["twice"] * 2, *map(str, range(SHOWN_WARNINGS))])
+
+    told = warnings_of(report)
+
+    assert told[:2] == ["Warning: one\\ntwo", "Warning: twice"]
+    assert told[SHOWN_WARNINGS:] == ["Warning: and 2 more"]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,13 +19,6 @@ from flag_pipeline_tests.samples import flag, gif, record
 
 US = gif("US")
 CODES = ["AD", "AE", "AF", "AG", "AI"]
-
-
-@pytest.fixture
-async def sink(tmp_path: Path) -> AsyncIterator[FileSink]:
-    """A sink on an empty folder."""
-    async with FileSink(str(tmp_path)) as sink:
-        yield sink
 
 
 @pytest.fixture
@@ -94,7 +87,7 @@ async def test_a_source_that_hangs_is_not_believed(
     source: FakeSource, sink: FileSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The question is given up after its time."""
-    monkeypatch.setattr("flag_pipeline.core.absence.ASKING_S", 0.01)
+    monkeypatch.setattr("flag_pipeline.core.absence.PROBE_TIMEOUT_S", 0.01)
 
     async def hang(*_given: object, **_named: object) -> NoReturn:
         await asyncio.Future()

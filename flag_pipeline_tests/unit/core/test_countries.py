@@ -185,6 +185,33 @@ def test_words_choose_codes_in_the_order_of_the_partitions() -> None:
     assert select_codes(["pop20"], among) == ["BR", "CN", "FR"]
 
 
+def test_codes_have_three_forms_and_commas_between_them() -> None:
+    """Alpha-3 and numeric codes mean their alpha-2 codes, with or without leading zeros."""
+    among = ["AF", "CN", "FR", "X0001"]
+
+    assert select_codes(["fra,CHN", "4", "004", "x0001"], among) == among
+    assert select_codes(["156, 250,"], among) == ["CN", "FR"]
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("FRA", "'FRA' is FR (France), which the source does not have"),
+        ("250", "'250' is FR (France), which the source does not have"),
+        ("FR", "'FR' is France, which the source does not have"),
+        ("uk", "'UK' selects no country; did you mean GB?"),
+        ("germany", "'GERMANY' selects no country; did you mean DE?"),
+        ("XY", "'XY' selects no country; use codes such as CN, CHN or 156, a letter, or POP20"),
+    ],
+)
+def test_wrong_code_is_answered_with_what_was_meant(word: str, hint: str) -> None:
+    """The error names the country that the word is, or is close to."""
+    with pytest.raises(ConfigurationError) as caught:
+        select_codes([word], ["AD", "CN"])
+
+    assert str(caught.value) == hint
+
+
 @pytest.mark.parametrize("word", ["ZZ", "Q", "", "POP21", "../x"])
 def test_word_that_names_nothing_is_a_mistake(word: str) -> None:
     """The error quotes it."""

@@ -1,4 +1,4 @@
-"""What a source has, as its answers say."""
+"""The coverage survey."""
 
 import asyncio
 from typing import Any
@@ -11,20 +11,20 @@ from flag_pipeline_tests.samples import gif
 
 
 class HalfSilentSource(FakeSource):
-    """Answers for CN at once, for others never."""
+    """Answers requests for CN, and no others."""
 
     async def fetch(self, url: str, **rest: Any) -> Answer:
-        """Wait for ever, but not for CN."""
+        """Answer for CN, and wait forever for all others."""
         if "/cn/" not in url:
             await asyncio.Event().wait()
         return await super().fetch(url, **rest)
 
 
 class SwappingSource(FakeSource):
-    """Says that it lacks FR, which is the answer to another request."""
+    """Answers the first request for FR with the 404 of another request."""
 
     async def fetch(self, url: str, **rest: Any) -> Answer:
-        """Give the wrong answer once."""
+        """Return the wrong answer once."""
         if "fr/fr.gif" not in self.asked_for and "/fr/" in url:
             self.connections.doubtful.add("FR")
             self.asked_for.append("fr/fr.gif")
@@ -43,7 +43,7 @@ def test_answers_in_doubt_are_asked_for_again() -> None:
 
 
 def test_answers_are_told_apart() -> None:
-    """A flag, none, and an answer that is neither; a code outside the standard is not lacking."""
+    """Flags, missing flags and failures are distinguished; a missing code outside ISO 3166-1 is not lacking."""
     missing = FlagNotFoundError("404", code="AQ", url="")
     broken = SourceContractError("teapot", code="FR", url="")
     source = FakeSource(
@@ -57,7 +57,7 @@ def test_answers_are_told_apart() -> None:
 
 
 def test_a_page_is_no_flag() -> None:
-    """Some servers answer 200 with a page for whatever they lack: that is no answer to the question."""
+    """Some servers answer 200 with a page for missing files, so the flag is unknown."""
     source = FakeSource({"cn/cn.gif": gif(), "zz/zz.gif": b"<html>Not found</html>"})
 
     found = asyncio.run(survey(source, ["CN", "ZZ"], timeout_s=60))  # type: ignore[arg-type]
@@ -68,7 +68,7 @@ def test_a_page_is_no_flag() -> None:
 
 
 def test_a_deadline_leaves_the_rest_unknown() -> None:
-    """What was answered in time counts."""
+    """Answers before the deadline count."""
     source = HalfSilentSource({"cn/cn.gif": gif()})
 
     found = asyncio.run(survey(source, ["CN", "FR"], timeout_s=0.5))  # type: ignore[arg-type]
@@ -77,6 +77,6 @@ def test_a_deadline_leaves_the_rest_unknown() -> None:
 
 
 def test_every_pair_includes_the_standard() -> None:
-    """676 pairs, the 249 countries among them."""
+    """There are 676 pairs, and they include the 249 countries."""
     assert len(codes_to_ask(every=True)) == 676
     assert set(codes_to_ask(every=False)) < set(codes_to_ask(every=True))

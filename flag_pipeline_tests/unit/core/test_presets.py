@@ -1,4 +1,4 @@
-"""The known sources, and base URLs as sources."""
+"""Source presets, and base URLs as sources."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_presets_are_found_by_name() -> None:
 
 @pytest.mark.parametrize("source", ["http://127.0.0.1:8000/flags/", "https://example.com/flags"])
 def test_base_url_is_a_source_of_the_same_layout(source: str) -> None:
-    """The trailing slash does not count, and codes are lower case in paths."""
+    """A trailing slash is ignored, and codes are lower case in paths."""
     preset = find_preset(source)
 
     assert preset.flag_url("CN") == f"{source.rstrip('/')}/cn/cn.gif"
@@ -31,13 +31,13 @@ def test_base_url_is_a_source_of_the_same_layout(source: str) -> None:
     ],
 )
 def test_anything_else_is_refused(source: str) -> None:
-    """The error lists what there is."""
+    """The error lists the presets."""
     with pytest.raises(ConfigurationError, match="use one of embedded, fluentpython, flagcdn"):
         find_preset(source)
 
 
 def test_fluentpython_lacks_55_countries_and_is_public() -> None:
-    """249 less 55 is the book's 194, and DNS may not turn that host into a private one."""
+    """The book has 194 of 249 flags, and its host may have no private address."""
     assert len(set(iso_codes()) - FLUENTPYTHON.lacks) == 194
     assert FLUENTPYTHON.is_public
 
@@ -51,7 +51,7 @@ def test_fluentpython_lacks_55_countries_and_is_public() -> None:
     ],
 )
 def test_spellings_of_one_base_url_are_one_source(spelling: str, other: str) -> None:
-    """Scheme and host in any case, the scheme's own port and slashes at the end make no other source."""
+    """The case of scheme and host, the default port and trailing slashes are ignored."""
     assert find_preset(spelling) == find_preset(other)
 
 
@@ -67,7 +67,7 @@ def test_spellings_of_one_base_url_are_one_source(spelling: str, other: str) -> 
     ],
 )
 def test_other_addresses_and_layouts_are_other_sources(source: str, other: str) -> None:
-    """A path's case and spelling are the server's business, and a preset is not its address."""
+    """Different paths, schemes and ports are different sources, and a preset differs from its base URL."""
     assert find_preset(source) != find_preset(other)
 
 
@@ -82,7 +82,7 @@ def test_other_addresses_and_layouts_are_other_sources(source: str, other: str) 
     ],
 )
 def test_a_source_has_one_name_and_its_addresses_lead_back_to_it(source: str, name: str) -> None:
-    """Slashes at the end, the case of the host and the default port make no other source."""
+    """Trailing slashes, the case of the host and the default port are ignored."""
     preset = find_preset(source)
 
     assert preset.name == name
@@ -92,5 +92,5 @@ def test_a_source_has_one_name_and_its_addresses_lead_back_to_it(source: str, na
 
 @pytest.mark.parametrize("url", ["", "http://flags.example/CN.svg", "ftp://flags.example/cn/cn.gif"])
 def test_an_address_in_no_layout_has_no_source(url: str) -> None:
-    """It is not guessed."""
+    """The source is empty, not a guess."""
     assert source_of(url, "CN") == ""

@@ -1,30 +1,20 @@
 """Which sources filled a store."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
+from flag_pipeline.core.layout import SOURCES_PATH
 from flag_pipeline.core.models import FlagRecord
 from flag_pipeline.core.presets import EMBEDDED, find_preset
 from flag_pipeline.core.provenance import (
-    SOURCES_PATH,
-    note_sources,
     stored_sources,
+    write_sources,
 )
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline_tests.samples import flag, record
 
 OTHER = find_preset("https://other.example/flags")
-
-
-@pytest.fixture
-async def sink(tmp_path: Path) -> AsyncIterator[FileSink]:
-    """A sink on an empty folder."""
-    async with FileSink(str(tmp_path)) as sink:
-        yield sink
 
 
 def record_from(source: str, code: str) -> FlagRecord:
@@ -42,9 +32,9 @@ async def test_a_store_is_counted_until_its_sources_are_written_down(sink: FileS
     counted = await stored_sources(sink, EMBEDDED)
     (tmp_path / SOURCES_PATH).write_bytes(b'{"not": "a list"}')
     unreadable = await stored_sources(sink, EMBEDDED)
-    await note_sources(sink, {*counted})
+    await write_sources(sink, {*counted})
     mixed = await stored_sources(sink, EMBEDDED)
-    await note_sources(sink, {"embedded"})
+    await write_sources(sink, {"embedded"})
 
     assert counted == unreadable == mixed == {"embedded": 2, OTHER.name: 1}
     assert await stored_sources(sink, EMBEDDED) == {}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.models import FlagRecord, Miss
+from flag_pipeline.core.models import FlagRecord, LastFailure
 from flag_pipeline.core.records import country_sha256, dump_country, dump_json, dump_record, load_record
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline_tests.records import change_of
@@ -20,13 +20,22 @@ from flag_pipeline_tests.samples import record
     [
         FlagRecord("CN"),
         record(),
-        replace(record("CI"), miss=Miss(ErrorKind.TIMEOUT, "it timed out")),
-        FlagRecord("QQ", miss=Miss(ErrorKind.NOT_FOUND, "404")),
+        replace(record("CI"), last_failure=LastFailure(ErrorKind.TIMEOUT, "it timed out")),
+        FlagRecord("QQ", last_failure=LastFailure(ErrorKind.NOT_FOUND, "404")),
     ],
 )
 def test_record_is_read_back_as_it_was(before: FlagRecord) -> None:
     """Whatever parts it has."""
     assert load_record(dump_record(before)) == before
+
+
+def test_last_failure_keeps_its_name_on_disk() -> None:
+    """Earlier versions wrote the field as `miss`, so a record that they wrote is read, and they can read ours."""
+    failed = FlagRecord("CN", last_failure=LastFailure(ErrorKind.TIMEOUT, "slow"))
+    document = json.loads(dump_record(failed))
+
+    assert document["miss"] == {"kind": "timeout", "reason": "slow"}
+    assert "last_failure" not in document
 
 
 def test_same_content_gives_the_same_bytes() -> None:

@@ -6,7 +6,6 @@ import json
 import logging
 import shutil
 import zlib
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from PIL import Image
 
 from flag_pipeline.bounds import MAX_REASON_CHARS
 from flag_pipeline.core.countries import iso_country
-from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Miss
+from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, LastFailure
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.refresh import Refresher, trusted
 from flag_pipeline.core.sink import FileSink
@@ -28,13 +27,6 @@ from flag_pipeline.images.models import FlagImage
 from flag_pipeline_tests.fakes import FakeSource
 from flag_pipeline_tests.pictures import encoded, exif, scans
 from flag_pipeline_tests.samples import gif, large_gif, picture
-
-
-@pytest.fixture
-async def sink(tmp_path: Path) -> AsyncIterator[FileSink]:
-    """A sink on an empty folder."""
-    async with FileSink(str(tmp_path)) as sink:
-        yield sink
 
 
 @pytest.fixture
@@ -59,18 +51,19 @@ def refresher(source: FakeSource, sink: FileSink, **wanted: bool) -> Refresher:
 
 
 async def test_new_country_is_saved(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
-    """Both files are there, and the record knows when and from where."""
+    """Both files are written, and the record has the URL and the time of the flag."""
+    before = datetime.now(UTC).replace(microsecond=0)
     outcome = await refresher(source, sink).refresh("CN")
+    after = datetime.now(UTC)
 
     assert isinstance(outcome, FlagSaved)
     assert (tmp_path / "flags/CN-China.gif").read_bytes() == gif()
     image = outcome.record.image
     assert image is not None
-    assert (image.source_url, image.fetched_at, image.changed_at) == (
-        "http://fake/cn/cn.gif",
-        image.fetched_at,
-        image.fetched_at,
-    )
+    assert image.source_url == "http://fake/cn/cn.gif"
+    assert before <= image.fetched_at <= after
+    assert image.fetched_at == image.changed_at == image.first_seen_at
+    assert image.n_changes == 0
     assert (await sink.records()).get("CN") == outcome.record
 
 
@@ -343,13 +336,13 @@ async def test_failure_keeps_the_last_good_files(source: FakeSource, sink: FileS
     assert isinstance(failed, FlagFailed)
     assert (failed.kind, failed.url) == (ErrorKind.CONTRACT, "http://fake/cn/cn.gif")
     assert stale is not None
-    assert stale.miss is not None
-    assert replace(stale, miss=None) == saved.record
+    assert stale.last_failure is not None
+    assert replace(stale, last_failure=None) == saved.record
     assert (tmp_path / "flags/CN-China.gif").read_bytes() == gif()
     assert again == replace(failed, statistics=again.statistics, only_row_changed=False)
     assert failed.only_row_changed
     assert isinstance(healed, FlagUnchanged)
-    assert (healed.record.miss, healed.only_row_changed) == (None, True)
+    assert (healed.record.last_failure, healed.only_row_changed) == (None, True)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +364,7 @@ async def test_failure_is_remembered_although_the_flag_is_lost(
     again = await refresher(source, sink).refresh("CN")
 
     assert isinstance(saved, FlagSaved)
-    assert (await sink.records()).get("CN") == replace(saved.record, miss=Miss(error.kind, str(error)))
+    assert (await sink.records()).get("CN") == replace(saved.record, last_failure=LastFailure(error.kind, str(error)))
     assert (failed.only_row_changed, again.only_row_changed) == (True, False)
 
 
@@ -445,7 +438,7 @@ async def test_store_that_refuses_is_an_outcome_too(
 
     assert isinstance(outcome, FlagFailed)
     assert outcome.kind is ErrorKind.SINK
-    assert "the catalog will not know" in caplog.text
+    assert "the catalog will not show" in caplog.text
 
 
 async def test_record_is_read_back_however_long_the_reason_is(source: FakeSource, sink: FileSink) -> None:
@@ -453,11 +446,11 @@ async def test_record_is_read_back_however_long_the_reason_is(source: FakeSource
     await refresher(source, sink).refresh("CN")
 
     missed = FlagFailed("CN", ErrorKind.UNEXPECTED, "x" * (MAX_REASON_CHARS + 1), "", 1, FetchStatistics())
-    await refresher(source, sink).remember(missed)
+    await refresher(source, sink).record_failure(missed)
 
     known = (await sink.records())["CN"]
     assert known.image is not None
-    assert known.miss == Miss(ErrorKind.UNEXPECTED, "x" * MAX_REASON_CHARS)
+    assert known.last_failure == LastFailure(ErrorKind.UNEXPECTED, "x" * MAX_REASON_CHARS)
 
 
 async def test_store_that_fails_in_no_known_way_is_an_outcome_too(
@@ -472,7 +465,7 @@ async def test_store_that_fails_in_no_known_way_is_an_outcome_too(
     assert isinstance(outcome, FlagFailed)
     assert outcome.kind is ErrorKind.UNEXPECTED
     assert "shutdown" in outcome.reason
-    assert "the catalog will not know" in caplog.text
+    assert "the catalog will not show" in caplog.text
 
 
 async def test_standard_completes_what_the_source_leaves_out(source: FakeSource, sink: FileSink) -> None:

@@ -8,7 +8,6 @@ import stat
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,19 +15,12 @@ import pytest
 from upath import UPath
 
 from flag_pipeline.core.layout import MAX_NAME_BYTES, flag_path, record_path
-from flag_pipeline.core.models import Country, FlagRecord, Miss
+from flag_pipeline.core.models import Country, FlagRecord, LastFailure
 from flag_pipeline.core.records import dump_record
 from flag_pipeline.core.sink import FileSink, StoredCountry
 from flag_pipeline.errors import ErrorKind, SinkError
 from flag_pipeline.stores.atomic_files import ASIDE_PREFIX, STALE_TEMPORARY_S, TEMPORARY_PREFIX
 from flag_pipeline_tests.samples import flag, gif, record
-
-
-@pytest.fixture
-async def sink(tmp_path: Path) -> AsyncIterator[FileSink]:
-    """A sink on an empty folder."""
-    async with FileSink(str(tmp_path)) as sink:
-        yield sink
 
 
 def files_in(root: Path) -> set[str]:
@@ -195,11 +187,11 @@ async def test_save_that_nobody_waits_for_and_a_miss_take_turns(
     task = asyncio.create_task(sink.save(record(), image=flag()))
     await asyncio.to_thread(saving.wait)
     task.cancel()
-    miss = Miss(ErrorKind.TIMEOUT, "slow")
+    failure = LastFailure(ErrorKind.TIMEOUT, "slow")
 
-    assert await sink.note("CN", miss)
+    assert await sink.record_failure("CN", failure)
 
-    assert (await sink.records()).get("CN") == replace(record(), miss=miss)
+    assert (await sink.records()).get("CN") == replace(record(), last_failure=failure)
     assert files_in(tmp_path) == {"flags/CN-China.gif", "records/CN.json"}
 
 
@@ -278,11 +270,11 @@ async def test_what_is_no_file_of_ours_counts_as_none_and_is_replaced(tmp_path: 
 async def test_miss_is_noted_whatever_is_in_the_records_place(sink: FileSink, tmp_path: Path, kind: str) -> None:
     """The reason of a country that fails is not lost because its record is no file."""
     occupy(tmp_path / "records/CN.json", kind)
-    miss = Miss(ErrorKind.TIMEOUT, "slow")
+    failure = LastFailure(ErrorKind.TIMEOUT, "slow")
 
-    assert await sink.note("CN", miss)
+    assert await sink.record_failure("CN", failure)
 
-    assert await sink.records() == {"CN": FlagRecord("CN", miss=miss)}
+    assert await sink.records() == {"CN": FlagRecord("CN", last_failure=failure)}
 
 
 async def test_record_that_cannot_be_read_costs_one_row(sink: FileSink, tmp_path: Path) -> None:
@@ -293,7 +285,7 @@ async def test_record_that_cannot_be_read_costs_one_row(sink: FileSink, tmp_path
 
     found = await sink.records()
 
-    assert {code: known.miss and known.miss.reason for code, known in found.items()} == {
+    assert {code: known.last_failure and known.last_failure.reason for code, known in found.items()} == {
         "CN": None,
         "DE": "cannot use records/DE.json in the store: more than 4,194,304 bytes; the next fetch replaces it",
         "FR": "cannot use records/FR.json in the store: Is a directory; the next fetch replaces it",
@@ -393,7 +385,7 @@ async def test_object_store_holds_the_same_files() -> None:
         assert not sink.has_orphaned_files(record())
         with pytest.raises(SinkError, match="leads out of the store"):
             await sink.write("../x", b"x")
-        with pytest.raises(SinkError, match="vanished"):
+        with pytest.raises(SinkError, match="has disappeared"):
             await sink.save(record(name="Cathay"))
     assert sorted(path.name for path in UPath(f"{root}/flags").iterdir()) == ["CN-China.gif"]
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from flag_pipeline_tests.samples import gif
 
 METADATA = b'{"country": "China", "iso_cc": "CN"}'
 WRONG_METADATA = b'{"country": "Elsewhere", "iso_cc": "CN"}'
-
-
-@pytest.fixture
-async def sink(tmp_path: Path) -> AsyncIterator[FileSink]:
-    """A sink on an empty folder."""
-    async with FileSink(str(tmp_path)) as sink:
-        yield sink
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.fetching.models import FetchStatistics
+from flag_pipeline.isolation.concurrency import IN_PROGRESS
 from flag_pipeline_tests.fakes import FakeRefresher, FakeSource
 from flag_pipeline_tests.samples import flag, record
 from flag_pipeline_tests.sweeping import SweepSummary, sweep
@@ -78,22 +79,24 @@ async def test_nothing_to_do_is_done() -> None:
 
 
 async def test_countries_in_hand_are_bounded() -> None:
-    """However many codes: at most one a request, and as many as that; each may hold a body in memory."""
+    """At most two countries per allowed request are in memory at once, and all of these are used."""
     in_hand, peak, full = 0, 0, asyncio.Event()
+    bound = IN_PROGRESS * 10
 
     async def refresh(code: str) -> Outcome:
         nonlocal in_hand, peak
         in_hand += 1
         peak = max(peak, in_hand)
-        if in_hand == 10:
+        if in_hand == bound:
             full.set()
         await full.wait()
+        await asyncio.sleep(0)  # Every other task that was started reaches this point before this one ends
         in_hand -= 1
         return OUTCOMES[0](code)
 
     await run(refresh, Ledger())
 
-    assert peak == 10
+    assert peak == bound == 20
 
 
 async def test_what_is_not_done_in_time_has_timed_out() -> None:
@@ -119,15 +122,15 @@ async def test_what_is_not_done_in_time_is_remembered() -> None:
 
     summary = await sweep(CODES, refresher, ledger.record, max_requests=10, timeout_s=0.05)
 
-    assert [miss.code for miss in refresher.remembered] == CODES
-    assert ledger.outcomes == summary.failed == [replace(miss, only_row_changed=False) for miss in refresher.remembered]
+    assert [miss.code for miss in refresher.failures] == CODES
+    assert ledger.outcomes == summary.failed == [replace(miss, only_row_changed=False) for miss in refresher.failures]
 
 
 async def test_store_that_hangs_does_not_hold_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     """After its time it is left to itself, and every country still has its outcome."""
     monkeypatch.setattr("flag_pipeline.isolation.concurrency.AFTER_DEADLINE_S", 0.05)
     ledger, refresher = Ledger(), FakeRefresher(never)
-    refresher.remember = never  # type: ignore[method-assign]
+    refresher.record_failure = never  # type: ignore[method-assign]
 
     summary = await sweep(CODES, refresher, ledger.record, max_requests=10, timeout_s=0.05)
 
@@ -241,4 +244,4 @@ async def test_cancelling_records_that_a_stored_answer_is_in_doubt() -> None:
         await task
 
     assert [(type(outcome), outcome.code) for outcome in ledger.outcomes] == [(FlagSaved, "000"), (FlagFailed, "000")]
-    assert [miss.kind for miss in refresher.remembered] == [ErrorKind.CONNECTION]
+    assert [miss.kind for miss in refresher.failures] == [ErrorKind.CONNECTION]

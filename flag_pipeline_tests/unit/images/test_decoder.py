@@ -1,4 +1,4 @@
-"""The thread that decodes: it is one, it is closed, and nobody waits for it."""
+"""The decoder thread: there is one, it can be closed, and the process does not wait for it."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ from flag_pipeline.images.decoder import Decoder
 
 
 def decoder_threads() -> list[threading.Thread]:
-    """The threads of all decoders that live."""
+    """The threads of all decoders."""
     return [thread for thread in threading.enumerate() if thread.name == "flag-decoder"]
 
 
@@ -39,7 +39,7 @@ async def test_work_is_done_in_order_on_one_thread_of_its_own() -> None:
 
 
 async def test_closing_waits_for_nothing_and_drops_what_waits() -> None:
-    """The picture that is decoded is finished by the thread alone; what waits is cancelled; then the thread ends."""
+    """The thread finishes its current work, waiting work is cancelled, and the thread ends."""
     begun, may_end, done = threading.Event(), threading.Event(), []
 
     def slow() -> None:
@@ -64,7 +64,7 @@ async def test_closing_waits_for_nothing_and_drops_what_waits() -> None:
 
 
 async def test_work_that_its_caller_gave_up_is_not_begun() -> None:
-    """The next one's result comes all the same."""
+    """The next result is not affected."""
     begun, may_end, done = threading.Event(), threading.Event(), []
 
     def slow() -> None:
@@ -86,7 +86,7 @@ async def test_work_that_its_caller_gave_up_is_not_begun() -> None:
 
 
 async def test_decoder_that_nothing_refers_to_ends_its_thread() -> None:
-    """A caller that forgets to close one leaves no thread behind."""
+    """A decoder that was not closed leaves no thread."""
     decoder = Decoder()
     await decoder.run(int)
     [thread] = decoder_threads()
@@ -99,7 +99,7 @@ async def test_decoder_that_nothing_refers_to_ends_its_thread() -> None:
 
 
 def test_result_for_a_loop_that_is_closed_is_dropped() -> None:
-    """The thread goes on without a traceback, and ends when it is told to."""
+    """The thread goes on without a traceback, and ends at `close`."""
     begun, may_end = threading.Event(), threading.Event()
     decoder = Decoder()
 
@@ -122,7 +122,7 @@ def test_result_for_a_loop_that_is_closed_is_dropped() -> None:
 
 
 def test_process_ends_while_a_picture_is_decoded() -> None:
-    """Python joins the threads of executors at its end, but not this one."""
+    """At its end, Python joins the threads of executors, but not this one."""
     program = """
 import asyncio, threading
 from flag_pipeline.images.decoder import Decoder

@@ -1,4 +1,4 @@
-"""What a flag looks like, in numbers."""
+"""Dominant colours and perceptual hashes."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ from flag_pipeline_tests.records import striped
 
 
 def test_stripes_are_the_dominant_colours() -> None:
-    """Two stripes, two colours, half each, in a fixed order."""
+    """Two stripes give two colours with half of the pixels each, in a fixed order."""
     look = describe_features(striped("#ffffff", "#d00000"))
 
     assert {(colour.hex, colour.share) for colour in look.colours} == {("#ffffff", 0.5), ("#d00000", 0.5)}
@@ -24,14 +24,14 @@ def test_stripes_are_the_dominant_colours() -> None:
 
 
 def test_shades_of_one_family_count_as_one_colour() -> None:
-    """A red that is shaded is one red, named after its most frequent shade."""
+    """Shades of red are one colour, the most frequent shade."""
     look = describe_features(striped("#e00000", "#e00000", "#d80000", "#008000"))
 
     assert [(colour.hex, colour.share) for colour in look.colours] == [("#e00000", 0.75), ("#008000", 0.25)]
 
 
 def test_a_see_through_picture_has_no_colours() -> None:
-    """What cannot be seen is not counted."""
+    """Transparent pixels are not counted."""
     buffer = io.BytesIO()
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(buffer, "PNG")
 
@@ -59,6 +59,7 @@ def test_hash_is_near_for_the_same_picture_and_far_for_another() -> None:
         ("#ffce00", ColourFamily.YELLOW),
         ("#009246", ColourFamily.GREEN),
         ("#75aadb", ColourFamily.LIGHT_BLUE),
+        ("#a0b0e0", ColourFamily.LIGHT_BLUE),
         ("#0a1172", ColourFamily.BLUE),
         ("#8d1b8d", ColourFamily.PURPLE),
         ("#7a4a1a", ColourFamily.BROWN),
@@ -69,14 +70,14 @@ def test_hash_is_near_for_the_same_picture_and_far_for_another() -> None:
     ],
 )
 def test_colours_have_the_names_people_use(code: str, family: ColourFamily) -> None:
-    """The colours of real flags get the word one would look for."""
+    """Colours of real flags have their common names."""
     assert colour_family(rgb_of(code)) is family
     assert hex_of(rgb_of(code)) == code
 
 
 @pytest.mark.parametrize("grey", [0, 0x1234, 0x8000, 0xC0C0, 0xFFFF])
 def test_grey_of_16_bits_is_scaled(grey: int) -> None:
-    """A deep grey is as dark as the same grey of 8 bits; cut off at 255, everything would be white."""
+    """A grey of 16 bits is as dark as the same grey of 8 bits; cut off at 255, all would be white."""
     stripes = [0x2000, grey, 0xA000]
     deep = b"".join(b"\0" + struct.pack(">H", value) * 30 for value in stripes for _ in range(10))
     flat = b"".join(b"\0" + bytes([value >> 8]) * 30 for value in stripes for _ in range(10))
@@ -121,7 +122,7 @@ def test_neighbour_of_the_colour_that_is_no_colour_is_seen() -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
 def test_picture_of_any_mode_looks_like_itself(mode: str) -> None:
-    """A white field is white, a black one black."""
+    """A white image is white and a black one is black."""
     flag = Image.new("RGB", (32, 32), "white")
     flag.paste("black", (0, 0, 32, 16))
     content = encoded(flag.convert(mode), "JPEG" if mode == "CMYK" else "PNG")
@@ -137,7 +138,7 @@ def test_there_is_nothing_around_a_first_frame_that_is_smaller_than_the_canvas()
 
 
 def test_animated_png_looks_like_its_first_frame() -> None:
-    """The image before the animation is for programs that know no animations; browsers never show it."""
+    """The image before the animation is for programs without animations; browsers do not show it."""
     red, blue = (Image.new("RGB", (16, 8), colour) for colour in ("red", "blue"))
     content = encoded(red, save_all=True, append_images=[blue], default_image=True)
 
@@ -148,7 +149,7 @@ def test_animated_png_looks_like_its_first_frame() -> None:
 
 
 def test_animated_png_that_lacks_its_frames_looks_like_the_image_before_them() -> None:
-    """A frame without data is none; what is accepted can also be described."""
+    """A frame without data does not count, and an accepted image has features."""
     frame = chunk(b"fcTL", struct.pack(">5I2H2B", 0, 1, 1, 0, 0, 1, 1, 0, 0))
     still = png((1, 1), bits=8, colour=2, rows=b"\0\xff\0\0", more=[chunk(b"acTL", struct.pack(">2I", 1, 0))])
     content = still[:-12] + frame + still[-12:]
@@ -157,7 +158,7 @@ def test_animated_png_that_lacks_its_frames_looks_like_the_image_before_them() -
 
 
 def test_animated_png_without_another_image_looks_like_its_first_frame() -> None:
-    """There the first image is the first frame."""
+    """The default image is the first frame."""
     frames = [Image.new("RGB", (16, 8), colour) for colour in ("red", "blue", "green")]
     look = describe_features(encoded(frames[0], save_all=True, append_images=frames[1:]))
 
@@ -165,7 +166,7 @@ def test_animated_png_without_another_image_looks_like_its_first_frame() -> None
 
 
 def test_damaged_picture_is_an_error_of_its_own() -> None:
-    """The catalog leaves it out, and a picture of a change shows it as lost."""
+    """The catalog leaves the image out, and the picture of a change shows it as lost."""
     damaged = png((4, 4), bits=8, colour=0, rows=b"\0\1")
 
     with pytest.raises(ImageError, match="the png is damaged"):

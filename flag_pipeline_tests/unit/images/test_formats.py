@@ -1,4 +1,4 @@
-"""What the bytes of a picture announce, before anything is decoded."""
+"""The structure of images, read without decoding."""
 
 import struct
 
@@ -40,7 +40,7 @@ def test_structure_is_that_of_the_picture(kind: str, n_frames: int) -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "JPEG", "WEBP", "MPO"])
 def test_picture_that_is_cut_anywhere_is_refused(kind: str) -> None:
-    """No part of a picture is a whole one."""
+    """Every beginning of an image is refused as cut short."""
     content = picture(kind, frames=2 if kind == "MPO" else 1)
     whole = content.index(b"\xff\xd9") + 2 if kind == "MPO" else 0
 
@@ -52,7 +52,7 @@ def test_picture_that_is_cut_anywhere_is_refused(kind: str) -> None:
 
 
 def test_default_limits_are_those_of_the_settings() -> None:
-    """Both are written down, because the settings name each with its description."""
+    """The defaults are stated twice, because the settings describe each of them."""
     assert load_settings().image_limits == Limits()
 
 
@@ -66,7 +66,7 @@ def test_default_limits_are_those_of_the_settings() -> None:
     ],
 )
 def test_each_limit_names_the_setting_to_raise(structure: Structure, refused: str | None) -> None:
-    """What is exactly at a limit is within."""
+    """The limits are inclusive."""
     limits = Limits(max_pixels=100, max_scans=3, max_frames=9)
     if refused is None:
         structure.check(limits)
@@ -93,20 +93,20 @@ def test_each_limit_names_the_setting_to_raise(structure: Structure, refused: st
     ],
 )
 def test_blocks_that_make_no_sense_are_refused(content: bytes, reason: str) -> None:
-    """Each with its reason."""
+    """The error states the reason."""
     with pytest.raises(ImageError, match=reason):
         read_structure(content)
 
 
 def test_gif_may_have_an_end_mark_too_many() -> None:
-    """Some encoders write a zero between the blocks; browsers do not mind."""
+    """Some encoders write a zero between the blocks, and browsers accept it."""
     content = gif_of((1, 1), b"\0", gif_frame((0, 0, 1, 1)), b"\0\0")
 
     assert read_structure(content).n_frames == 1
 
 
 def test_canvas_of_a_gif_grows_with_its_frames() -> None:
-    """As in Pillow, which makes room for a frame beyond the canvas, and keeps it for all that follow."""
+    """Pillow enlarges the canvas for a frame beyond it and for all later frames."""
     content = gif_of((2, 1), gif_frame((1, 0, 2, 1)), gif_frame((0, 0, 1, 9)), gif_frame((0, 0, 1, 1)))
     structure = read_structure(content)
 
@@ -114,7 +114,7 @@ def test_canvas_of_a_gif_grows_with_its_frames() -> None:
 
 
 def test_extensions_and_colour_tables_of_a_gif_are_skipped() -> None:
-    """A comment may contain whatever ends a picture."""
+    """A comment may contain the bytes that end an image."""
     comment = b"\x21\xfe" + b"\x03;;;" + b"\x01\x2c" + b"\0"
     local = b"\x2c" + struct.pack("<4HB", 0, 0, 1, 1, 0x81) + b";" * 12 + b"\x02\x02\x44\x01\0"
     content = gif_of((1, 1), comment, local, comment)
@@ -124,7 +124,7 @@ def test_extensions_and_colour_tables_of_a_gif_are_skipped() -> None:
 
 
 def test_only_what_draws_a_picture_is_decoded() -> None:
-    """Text, profiles and EXIF data do not reach the decoder, nor what is behind the end."""
+    """The decoder gets no text, profiles, EXIF data or bytes after the end."""
     data = b"Exif\0\0" + exif(6) + b"secret"
     jpeg = picture("JPEG")[:2] + segment(0xE1, data) + segment(0xFE, b"secret") + picture("JPEG")[2:]
     text = png((1, 1), bits=8, colour=0, rows=b"\0\0", more=[chunk(b"tEXt", b"a\0secret"), chunk(b"eXIf", exif(6))])
@@ -139,12 +139,12 @@ def test_only_what_draws_a_picture_is_decoded() -> None:
 
 @pytest.mark.parametrize("n_scans", [11, 100, 5000])
 def test_scans_are_counted(n_scans: int) -> None:
-    """Each pass over a JPEG is one."""
+    """Each pass over a JPEG is one scan."""
     assert read_structure(scans(n_scans)).n_scans == n_scans
 
 
 def test_webp_announces_its_canvas() -> None:
-    """Whether it is lossy, lossless or extended; each frame is as large as the canvas."""
+    """A WebP can be lossy, lossless or extended; each frame is as large as the canvas."""
     extended = webp_of(
         webp_chunk(b"VP8X", bytes(4) + b"\x0f\0\0" + b"\x07\0\0"),
         *[webp_chunk(b"ANMF", bytes(16))] * 3,

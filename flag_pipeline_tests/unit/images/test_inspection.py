@@ -1,4 +1,4 @@
-"""Images: what is accepted, and that nothing else is, however it pretends."""
+"""Which images are accepted, and which are refused."""
 
 import base64
 import io
@@ -46,7 +46,7 @@ def test_four_formats_are_accepted(kind: str) -> None:
 
 
 def test_small_image_is_its_own_thumbnail() -> None:
-    """The bytes that came are the bytes that the UI shows."""
+    """The UI shows the received bytes."""
     assert thumbnail_of(inspect(gif())) == gif()
 
 
@@ -142,7 +142,7 @@ def test_index_of_a_jpeg_hides_nothing() -> None:
 
 
 def test_thumbnail_inside_a_jpeg_is_not_its_end() -> None:
-    """The end mark of an embedded thumbnail lies in a segment, and a cut of the picture is still seen."""
+    """The end marker of an embedded thumbnail is inside a segment, and a cut image is still recognised."""
     content = with_segment(picture("JPEG"), 0xE1, b"Exif\0\0" + picture("JPEG"))
 
     assert inspect(content).format == "jpeg"
@@ -248,7 +248,7 @@ def inspect_scans(n_scans: int, *, max_scans: int, side: int = 16) -> FlagImage:
 
 @pytest.mark.parametrize(("n_scans", "max_scans"), [(101, 100), (14_000, 100), (14_000, 13_999), (12, 11)])
 def test_scans_of_a_jpeg_are_bounded(n_scans: int, max_scans: int) -> None:
-    """Each scan goes over all pixels again: a JPEG of a megabyte would take minutes. The message names the setting."""
+    """Each scan visits all pixels: a JPEG of 1 MB would take minutes. The message names the setting."""
     refused = f"has {n_scans} scans, more than {max_scans} scans: raise FLAG_MAX_SCANS to accept it"
     with pytest.raises(SourceContractError, match=refused):
         inspect_scans(n_scans, max_scans=max_scans)
@@ -312,7 +312,7 @@ def test_exif_data_are_not_unpacked() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_turned_image_is_described_as_it_is_shown(kind: str, orientation: int) -> None:
-    """Programs turn pictures as their EXIF data say; size, thumbnail, colours and hash follow."""
+    """Browsers apply the EXIF orientation; size, thumbnail, colours and hash do too."""
     flag = Image.effect_noise((300, 200), 20).convert("RGB")
     flag.paste("red", (0, 0, 150, 100))
     tag = Image.Exif()
@@ -346,14 +346,14 @@ def test_damaged_exif_data_turn_nothing(data: bytes) -> None:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_exif_data_have_two_byte_orders(order: str) -> None:
-    """Cameras use both."""
+    """Cameras use both byte orders."""
     image = inspect(with_segment(picture("JPEG"), 0xE1, b"Exif\0\0" + exif(6, order=order)))
 
     assert (image.width_px, image.height_px) == (4, 8)
 
 
 def test_recalled_image_beyond_the_limits_is_refused() -> None:
-    """An earlier version has stored it without a thumbnail; drawing one now would take as long as ever."""
+    """An earlier version stored it without a thumbnail, and drawing one now takes too long."""
     content = with_segment(scans(101), 0xFE, bytes(MAX_THUMBNAIL_BYTES))
     known = StoredImage("flags/CN-x.jpg", "jpeg", 16, 16, len(content), "0", "u", MOMENT, MOMENT, Validators())
 
@@ -362,6 +362,19 @@ def test_recalled_image_beyond_the_limits_is_refused() -> None:
 
     recalled = recall_image(content, known, code="CN", url="u", limits=Limits(max_scans=101))
     assert len(thumbnail_of(recalled)) <= MAX_THUMBNAIL_BYTES
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG"])
+def test_recalled_image_has_the_thumbnail_of_its_record(kind: str) -> None:
+    """A small image is its own thumbnail, and a large one is not decoded again."""
+    small, large = picture(kind), picture(kind) + bytes(MAX_THUMBNAIL_BYTES)
+    known = StoredImage(
+        "flags/CN-x", kind.lower(), 8, 4, 1, "0", "u", MOMENT, MOMENT, Validators(), thumbnail="data:known"
+    )
+
+    recalled = recall_image(large, known, code="CN", url="u", limits=Limits())
+    assert (recalled.width_px, recalled.height_px, recalled.sha256, recalled.thumbnail) == (8, 4, "0", "data:known")
+    assert thumbnail_of(recall_image(small, known, code="CN", url="u", limits=Limits())) == small
 
 
 @pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError()])
@@ -380,7 +393,7 @@ def test_trouble_of_this_computer_is_not_the_images_fault(error: Exception, monk
 
 
 def test_error_of_pillow_without_a_text_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class says what happened where nothing else does."""
+    """The class of the exception is the reason."""
 
     def fail(_image: Image.Image) -> None:
         raise AssertionError

@@ -1,8 +1,10 @@
 """The local folder: links, pipes and folders in the place of files, temporaries, and files with two names."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -141,3 +143,45 @@ def test_batch_syncs_a_folder_once(store: LocalFolder, monkeypatch: pytest.Monke
 
     store.write("flags/b", b"new")
     assert n_synced == 5
+
+
+def test_missing_root_is_made(tmp_path: Path) -> None:
+    """Its missing parents are made too, and the store can be used."""
+    store = LocalFolder(tmp_path / "new/deeper")
+    store.prepare(["records"])
+
+    with store.lock("CN"), store.lock("AD"):
+        store.write("records/CN.json", b"{}")
+
+    assert store.names("records") == ["CN.json"]
+    store.close()
+
+
+def test_store_without_permission_is_named(store: LocalFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any other error of the system is passed on, and `CheckedStore` translates it."""
+
+    def refuse(*_args: object, **_options: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+
+    with pytest.raises(UnusableFileError, match="cannot use flags/a in the store: Permission denied"):
+        CheckedStore(store).read("flags/a")
+
+
+def test_path_that_leaves_the_root_is_refused(store: LocalFolder) -> None:
+    """Neither an absolute path nor `..` is accepted."""
+    for path in ("/etc/passwd", "flags/../../x"):
+        with pytest.raises(SinkError, match="leads out of the store"):
+            store.exists(path)
+
+
+def test_checked_store_passes_calls_on(store: LocalFolder) -> None:
+    """Without an error it does what its store does."""
+    checked = CheckedStore(store)
+
+    with checked.lock("CN", "records/CN.json"):
+        checked.sync("flags")
+        checked.delete("flags/a")
+
+    assert not checked.exists("flags/a")

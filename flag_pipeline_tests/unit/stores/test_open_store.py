@@ -1,4 +1,4 @@
-"""Which kind of store a URL is, and what is said of one that is none."""
+"""Which store a URL opens, and the errors for other URLs."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from flag_pipeline.stores.open_store import is_within, open_store
 
 
 def test_local_paths_are_folders_and_other_urls_are_not(tmp_path: Path) -> None:
-    """A folder written as a URL keeps the promises of a folder."""
+    """A `file://` URL is a local folder."""
     assert isinstance(open_store(str(tmp_path)), LocalFolder)
     assert isinstance(open_store(tmp_path.as_uri()), LocalFolder)
     assert isinstance(open_store("memory://flags"), FsspecStore)
@@ -29,7 +29,7 @@ def test_local_paths_are_folders_and_other_urls_are_not(tmp_path: Path) -> None:
     ],
 )
 async def test_url_that_cannot_be_a_store_is_named_in_one_line(url: str, message: str) -> None:
-    """No such scheme, or a place that takes no files: before anything is fetched."""
+    """The scheme is unknown, or the store is read-only: the error comes before the first request."""
     with pytest.raises(SinkError, match=message) as caught:
         async with FileSink(url):
             pass
@@ -38,7 +38,7 @@ async def test_url_that_cannot_be_a_store_is_named_in_one_line(url: str, message
 
 
 async def test_client_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some log in as soon as they are made."""
+    """Some clients log in when they are made."""
 
     def cannot_log_in(_path: object) -> NoReturn:
         raise ConnectionRefusedError("refused")
@@ -51,7 +51,7 @@ async def test_client_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPat
 
 
 def test_missing_client_of_a_url_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As universal-pathlib says it: which module it needs."""
+    """The error of universal-pathlib names the missing module."""
     monkeypatch.setitem(sys.modules, "gcsfs", None)
 
     with pytest.raises(SinkError, match=r"cannot use gs://flags/x: .*gcsfs"):
@@ -81,12 +81,12 @@ def test_missing_client_of_a_url_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_what_lies_within_another_store_is_known(store: str, other: str, *, expected: bool) -> None:
-    """The store itself and what is below it; a URL that a client may read in another way is not."""
+    """The store itself and its subfolders are within; a URL that a client may interpret differently is not."""
     assert is_within(store, other) is expected
 
 
 def test_a_link_lies_where_it_leads(tmp_path: Path) -> None:
-    """Not where its name is."""
+    """The target of a link counts, not its name."""
     (tmp_path / "inside").mkdir()
     (tmp_path / "outside").mkdir()
     (tmp_path / "inside" / "link").symlink_to(tmp_path / "outside")

@@ -1,4 +1,4 @@
-"""A bucket: what is refused before any server is asked, what a server refuses, and objects in memory.
+"""A bucket: errors before the first request, errors of a server, and objects in memory.
 
 What holds for every store is tried with a real S3 server in integration/test_sink_places.py.
 """
@@ -18,7 +18,7 @@ SERVER = "http://127.0.0.1:1"
 
 @pytest.fixture
 def bucket() -> Bucket:
-    """A bucket in memory, behind the client that all buckets are used through."""
+    """A bucket in memory, used through the client of all buckets."""
     store = pytest.importorskip("obstore.store", reason="the extra s3 is not installed")
     client: Any = store.MemoryStore()
     return Bucket("flags", client, server=SERVER)
@@ -26,7 +26,7 @@ def bucket() -> Bucket:
 
 @pytest.fixture
 def refusing(flag_server: FlagServer, monkeypatch: pytest.MonkeyPatch) -> FlagServer:
-    """A server for a bucket named flags, to be told what it refuses."""
+    """A server for a bucket named flags, whose errors a test scripts."""
     pytest.importorskip("obstore", reason="the extra s3 is not installed")
     monkeypatch.setenv("AWS_ENDPOINT_URL", flag_server.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "flags")
@@ -35,7 +35,7 @@ def refusing(flag_server: FlagServer, monkeypatch: pytest.MonkeyPatch) -> FlagSe
 
 
 def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plain installation has no client for buckets."""
+    """An installation without the extra `s3` has no client for buckets."""
     monkeypatch.setitem(sys.modules, "obstore.exceptions", None)
 
     with pytest.raises(SinkError, match=r"pip install 'flag-pipeline\[s3\]'"):
@@ -43,7 +43,7 @@ def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch: pytest.Monk
 
 
 def test_without_credentials_nobody_is_asked_for_them() -> None:
-    """Not even the metadata service of a cloud's machine, which elsewhere is a long wait."""
+    """The metadata service of a cloud is not asked either, because on other machines that takes long."""
     pytest.importorskip("obstore", reason="the extra s3 is not installed")
 
     with pytest.raises(SinkError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
@@ -68,7 +68,7 @@ def test_secret_in_the_servers_address_is_refused_and_not_shown(monkeypatch: pyt
 def test_what_cannot_be_right_is_refused(
     monkeypatch: pytest.MonkeyPatch, url: str, endpoint: str, message: str
 ) -> None:
-    """With the variable or the URL in the error."""
+    """The error names the variable or the URL."""
     pytest.importorskip("obstore", reason="the extra s3 is not installed")
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "flags")
@@ -78,7 +78,7 @@ def test_what_cannot_be_right_is_refused(
 
 
 def test_objects_are_kept_by_folder(bucket: Bucket) -> None:
-    """Each under its path; what is gone, or never was, is absent and no error to delete."""
+    """Each object has its path. Deleting a missing object is no error."""
     bucket.prepare(["flags"])
     for path in ("flags/CN-China.gif", "flags/deeper/x.gif", "records/CN.json"):
         with bucket.lock("CN"):
@@ -94,8 +94,8 @@ def test_objects_are_kept_by_folder(bucket: Bucket) -> None:
         bucket.read("records/CN.json")
 
 
-def test_objects_that_are_put_together_are_there_one_by_one(bucket: Bucket) -> None:
-    """Each put lasts at once: there is nothing to push afterwards."""
+def test_each_object_of_a_batch_is_there_at_once(bucket: Bucket) -> None:
+    """Each PUT is durable, so `sync` does nothing."""
     with bucket.batch(), bucket.lock("CN"):
         bucket.write("flags/CN-China.gif", b"GIF")
         bucket.sync("flags")
@@ -104,7 +104,7 @@ def test_objects_that_are_put_together_are_there_one_by_one(bucket: Bucket) -> N
 
 
 def test_larger_object_is_not_downloaded(bucket: Bucket) -> None:
-    """Its size is in the answer's headers, and an object of just that size is read."""
+    """The size is in the headers of the response. The limit is inclusive."""
     bucket.write("flags/CN-China.gif", b"GIF")
 
     assert bucket.read("flags/CN-China.gif", 3) == b"GIF"
@@ -124,7 +124,7 @@ def test_larger_object_is_not_downloaded(bucket: Bucket) -> None:
     ],
 )
 def test_refusal_of_the_server_is_one_line(refusing: FlagServer, status: int, code: str, message: str) -> None:
-    """With what is wrong in it, and nothing of what the server or the client says beside."""
+    """The line states what is wrong, without the other text of server and client."""
     refusing.script("/flags", [answer(status, f"<?xml?>\n<Error><Code>{code}</Code>\n</Error>".encode())])
     opened = open_bucket("s3://flags")
 
@@ -136,7 +136,7 @@ def test_refusal_of_the_server_is_one_line(refusing: FlagServer, status: int, co
 
 
 def test_object_that_may_not_be_read_is_not_an_absent_one(refusing: FlagServer) -> None:
-    """Only "no such key" is absence; anything else would pass for an empty store."""
+    """Only "no such key" means that an object is missing; otherwise the store would look empty."""
     refusing.script("/flags/records/CN.json", [answer(403, b"<Error><Code>AccessDenied</Code></Error>")])
 
     with pytest.raises(SinkError, match="access to bucket flags is denied"):
@@ -146,8 +146,8 @@ def test_object_that_may_not_be_read_is_not_an_absent_one(refusing: FlagServer) 
         open_store("s3://flags").exists("records/CN.json")
 
 
-def test_server_that_nobody_can_reach_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the client's own tries."""
+def test_unreachable_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error comes after the retries of the client."""
     pytest.importorskip("obstore", reason="the extra s3 is not installed")
     monkeypatch.setenv("AWS_ENDPOINT_URL", SERVER)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "flags")

@@ -1,0 +1,48 @@
+"""Failed countries as a few lines for a terminal: grouped by kind and by reason, whatever address each has."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from flag_pipeline.errors import ErrorKind
+
+# With these limits the lines of a run in which every country fails differently fit on a terminal of 80 x 40.
+SHOWN_REASONS, SHOWN_CODES, MAX_REASON_CHARS = 8, 12, 180
+_URL = re.compile(r"https?://\S+")
+
+
+def failure_lines(failed: Mapping[str, tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the codes, and the kind with the reason, of the largest groups of failures; *failed* has both by code."""
+    groups = sorted(_group(failed).items(), key=lambda group: (-len(group[1]), group[1]))
+    shown = groups if len(groups) <= SHOWN_REASONS else groups[: SHOWN_REASONS - 1]
+    lines = [(some_codes(codes), f"{kind}: {_reason_of(reason, codes, failed)}") for (kind, reason), codes in shown]
+    if rest := [code for _, codes in groups[len(shown) :] for code in codes]:
+        lines.append((some_codes(sorted(rest)), "failed for other reasons"))
+    return lines
+
+
+def some_codes(codes: Sequence[str], most: int = SHOWN_CODES) -> str:
+    """Return the first codes, and how many more there are."""
+    more = f" and {len(codes) - most} more" if len(codes) > most else ""
+    return f"{' '.join(codes[:most])}{more}"
+
+
+def _group(failed: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
+    # Countries of a host that is down are one group, whatever their reasons.
+    down = Counter(reason for kind, reason in failed.values() if kind == ErrorKind.SOURCE_DOWN).most_common(1)
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for code, (kind, reason) in sorted(failed.items()):
+        general = down[0][0] if kind == ErrorKind.SOURCE_DOWN else _without_code(reason, code)
+        groups[kind, general].append(code)
+    return groups
+
+
+def _without_code(reason: str, code: str) -> str:
+    """Return the reason with {cc} for the country's code in its addresses."""
+    own = re.compile(rf"(?<![A-Za-z0-9]){re.escape(code)}(?![A-Za-z0-9])", re.IGNORECASE)
+    return _URL.sub(lambda url: own.sub("{cc}", url.group()), reason)
+
+
+def _reason_of(general: str, codes: Sequence[str], failed: Mapping[str, tuple[str, str]]) -> str:
+    reason = failed[codes[0]][1] if len(codes) == 1 else general
+    return reason if len(reason) <= MAX_REASON_CHARS else f"{reason[: MAX_REASON_CHARS - 1]}…"

@@ -1,0 +1,105 @@
+"""The folder of the Dagster instance: a new one gets this package's settings, any other is left as it is."""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from flag_pipeline.errors import ConfigurationError, printable
+
+SETTINGS = Path(__file__).parent.parent / "dagster.yaml"
+# A folder that has only these is empty: what mounting, git and file managers leave, and the lock of `flag-pipeline ui`.
+_NO_CONTENT = {"lost+found", ".gitkeep", ".gitignore", ".DS_Store", "ui.lock"}
+_TEMPORARY_PREFIX = ".flag-pipeline-"
+# The block that chooses all three storages at once.
+_ALL_STORAGES, _STORAGES = "storage", {"event_log_storage", "run_storage", "schedule_storage"}
+
+
+def is_new(home: Path) -> bool:
+    """Whether nothing was recorded in the folder: it is missing, empty, or has this package's settings alone."""
+    if not home.exists():
+        return True
+    names = {path.name for path in home.iterdir() if not path.name.startswith(_TEMPORARY_PREFIX)} - _NO_CONTENT
+    return not names or (names == {SETTINGS.name} and _has_ours(home))
+
+
+def prepare(home: Path, store: str, *, is_verbose: bool) -> None:
+    """Put the settings into a new folder; say on stderr that it is new, or what its settings lack.
+
+    With *is_verbose*, instance and store are named in any case.
+    """
+    new = is_new(home)
+    if new and not _has_ours(home):
+        _put_settings(home)
+    if new or is_verbose:
+        _say(f"{'new ' if new else ''}Dagster instance in {home}; files are stored in {store}")
+    if missing := [] if new else list(_missing_settings(home)):
+        _say(_how_to_add(home, missing))
+
+
+def say_that_there_is_none(home: Path) -> None:
+    """Say on stderr that no run has been recorded, because there is no instance."""
+    _say(f"there is no Dagster instance in {home} yet: flag-pipeline run makes one")
+
+
+def _has_ours(home: Path) -> bool:
+    path = home / SETTINGS.name
+    return path.is_file() and path.read_bytes() == SETTINGS.read_bytes()
+
+
+def _put_settings(home: Path) -> None:
+    """Write the file at once as a whole, because another process may be opening the same new instance."""
+    temporary = home / f"{_TEMPORARY_PREFIX}{os.getpid()}"
+    try:
+        temporary.write_bytes(SETTINGS.read_bytes())
+        temporary.replace(home / SETTINGS.name)
+    except OSError as exc:
+        temporary.unlink(missing_ok=True)
+        raise ConfigurationError(
+            f"no Dagster instance can be made in {home} ({exc.strerror}): check that it is writable and has space"
+        ) from exc
+
+
+def _missing_settings(home: Path) -> Iterator[str]:
+    """Give the names of the settings of this package that the instance has no value of."""
+    if _has_ours(home):
+        return
+    # Dagster imports it in any case, but a usage error need not wait.
+    import yaml
+
+    path = home / SETTINGS.name
+    try:
+        given = yaml.safe_load(path.read_bytes()) if path.is_file() else {}
+    except yaml.YAMLError:
+        return  # Dagster says what is wrong with it.
+    given = given if isinstance(given, dict) else {}
+    wanted = yaml.safe_load(SETTINGS.read_bytes())
+    chosen = _STORAGES if _ALL_STORAGES in given else set()
+    yield from _missing({key: value for key, value in wanted.items() if key not in chosen}, given)
+
+
+def _missing(wanted: Mapping[str, Any], given: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in wanted.items():
+        if key not in given:
+            yield f"{above}{key}"
+        # The configuration of a class says nothing of another class.
+        elif isinstance(value, dict) and isinstance(given[key], dict) and "class" not in value:
+            yield from _missing(value, given[key], f"{above}{key}.")
+
+
+def _how_to_add(home: Path, missing: list[str]) -> str:
+    path = home / SETTINGS.name
+    if path.exists():
+        lacks, add = f"lacks {', '.join(missing)}", f"copy them from {SETTINGS} into {path}"
+    else:
+        lacks, add = f"has no {SETTINGS.name}", f"cp {shlex.quote(str(SETTINGS))} {shlex.quote(str(home))}/"
+    return (
+        f"the Dagster instance in {home} {lacks}, so runs may take longer and fetch from one source at once; "
+        f"to add it, unless other projects use this instance: {add}"
+    )
+
+
+def _say(line: str) -> None:
+    print(f"flag-pipeline: {printable(line)}", file=sys.stderr, flush=True)

@@ -1,0 +1,43 @@
+"""Definitions that `dg scaffold defs` adds to this folder: `definitions.py` imports all others by name."""
+
+import functools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+
+from flag_pipeline.errors import ConfigurationError
+
+FOLDER = Path(__file__).parent
+_COMPONENT_FILES = {"defs.yaml", "defs.yml", "component.yaml"}
+
+
+@functools.cache  # because they are imported from then on
+def scaffolded_definitions(folder: Path = FOLDER) -> dg.Definitions:
+    """Return the definitions of the files in the folder that nothing imports, loaded as `dg` loads them.
+
+    Raises ConfigurationError where there are such files outside of a dg project, because Dagster loads them only there.
+    """
+    found = sorted(_not_imported(folder))
+    if not found:
+        return dg.Definitions()
+    # Dagster's component system takes 0.4 s to import, so it is imported only where there is something to load.
+    from dagster.components.core.component_tree import ComponentTree
+    from dagster_shared.utils.config import discover_config_file
+
+    tree = ComponentTree.for_project(folder) if discover_config_file(folder) else None
+    if tree is None or tree.defs_module_path != folder:
+        names = ", ".join(str(path.relative_to(folder)) for path in found)
+        raise ConfigurationError(f"{folder} has files that only a dg project loads ({names}): add them to a checkout")
+    return dg.Definitions.merge(*(tree.build_defs(path.relative_to(folder)) for path in found))
+
+
+def _not_imported(folder: Path) -> Iterator[Path]:
+    """Give the Python files that were not imported, and the folders of components."""
+    imported = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    for path in folder.rglob("*"):
+        if path.suffix == ".py" and path.name != "__init__.py" and str(path) not in imported:
+            yield path
+        elif path.name in _COMPONENT_FILES:
+            yield path.parent
