@@ -52,3 +52,16 @@ def aws_variable_with_secret() -> str | None:
         if _AWS_ADDRESS.fullmatch(name) and may_hold_secret(value):
             return name
     return None
+
+
+def parse_host(entry: str) -> tuple[str, int | None]:
+    """Return the host and the port of a redirect host: `host`, which means any port, or `host:port`.
+
+    Raises ValueError for anything else, such as a URL.
+    """
+    is_bare_ipv6 = entry.count(":") > 1 and not entry.startswith("[")
+    parts = split_host(f"[{entry}]" if is_bare_ipv6 else entry)
+    if parts is None or parts[1] == 0:
+        # Not shown, because it may contain a password.
+        raise ValueError("an entry is not a host, or host:port; it is not shown, because it may hold a secret")
+    return parts[0].strip("[]"), parts[1]

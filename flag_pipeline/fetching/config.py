@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_settings import NoDecode
 
-from flag_pipeline.fetching.host_policy import parse_host
+from flag_pipeline.addresses import parse_host
 
 # Larger files could not be stored.
 LARGEST_BODY_BYTES = 64 * 1024 * 1024

@@ -8,7 +8,7 @@ import aiohttp
 import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from flag_pipeline.addresses import split_host
+from flag_pipeline.addresses import parse_host
 
 HTTPS_PORT = 443
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -42,19 +42,6 @@ def _literal(host: str) -> bool | None:
         return is_public_address(host)
     except ValueError:
         return None
-
-
-def parse_host(entry: str) -> tuple[str, int | None]:
-    """Return the host and the port of a redirect host: `host`, which means any port, or `host:port`.
-
-    Raises ValueError for anything else, such as a URL.
-    """
-    is_bare_ipv6 = entry.count(":") > 1 and not entry.startswith("[")
-    parts = split_host(f"[{entry}]" if is_bare_ipv6 else entry)
-    if parts is None or parts[1] == 0:
-        # Not shown, because it may contain a password.
-        raise ValueError("an entry is not a host, or host:port; it is not shown, because it may hold a secret")
-    return parts[0].strip("[]"), parts[1]
 
 
 class HostPolicy:

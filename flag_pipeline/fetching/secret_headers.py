@@ -3,11 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Mapping
 from typing import Any
-
-import aiohttp
-import yarl
 
 from flag_pipeline.errors import ConfigurationError
 
@@ -19,22 +15,6 @@ _RESERVED = frozenset(
     "if-unmodified-since keep-alive proxy-authorization proxy-connection range te trailer transfer-encoding upgrade "
     "user-agent".split()
 )
-
-
-class SecretHeaders:
-    """Adds *headers* to requests for *origin*, but not after a redirect to another host, port or scheme."""
-
-    def __init__(self, origin: str, headers: Mapping[str, str]) -> None:
-        self._origin = yarl.URL(origin).origin()
-        self._headers = headers
-
-    async def __call__(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        """Send *request*."""
-        if request.url.origin() == self._origin:
-            request.headers.update(self._headers)
-        return await handler(request)
 
 
 def read_headers() -> dict[str, str]:

@@ -13,7 +13,7 @@ from flag_pipeline.fetching.desync import CheckedConnector
 from flag_pipeline.fetching.encoding import ACCEPTED
 from flag_pipeline.fetching.host_policy import HostPolicy, HostPolicyResolver
 from flag_pipeline.fetching.proxies import EnvironmentProxies
-from flag_pipeline.fetching.secret_headers import SecretHeaders
+from flag_pipeline.fetching.session import SecretHeaders
 
 USER_AGENT = f"flag-pipeline/{version('flag-pipeline')}"
 
@@ -68,3 +68,19 @@ def _timeouts(settings: HttpSettings) -> aiohttp.ClientTimeout:
         sock_connect=settings.connect_timeout_s,
         sock_read=settings.read_timeout_s,
     )
+
+
+class SecretHeaders:
+    """Adds *headers* to requests for *origin*, but not after a redirect to another host, port or scheme."""
+
+    def __init__(self, origin: str, headers: Mapping[str, str]) -> None:
+        self._origin = yarl.URL(origin).origin()
+        self._headers = headers
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Send *request*."""
+        if request.url.origin() == self._origin:
+            request.headers.update(self._headers)
+        return await handler(request)
