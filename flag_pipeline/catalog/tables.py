@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # quotes can start a cell after any separator and line end.
 _FORMULA = re.compile(
     r"(^|\r\n|[,;\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029])"
-    r"""(?=[\s"\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]|[\t\r])"""
+    r"""(?=[\s"\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]|"*[\t\r])"""
 )
 VERSION_KEY = "flag_pipeline.schema_version"
 

@@ -120,6 +120,7 @@ CELL_TEXT = st.text(
 @given(CELL_TEXT, CELL_TEXT, CELL_TEXT)
 @example('a;"=HYPERLINK(A1);', '"=1', '","=1')
 @example("\t=1", "x\r\n=1", ";\t@")
+@example("", "", ';"\t')
 @example("\ufeff=1", '""""=1', "x, \u00a0+1")
 def test_no_cell_of_a_csv_file_is_a_formula(name: str, reason: str, url: str) -> None:
     """However a program splits the lines, a cell never begins with a formula, and JSON keeps the text as it is."""
