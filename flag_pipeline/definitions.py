@@ -8,34 +8,35 @@ from flag_pipeline.defs.checks import CheckLimits
 from flag_pipeline.defs.executor import cancelable_executor
 from flag_pipeline.defs.flags import flag_assets
 from flag_pipeline.defs.gallery import flag_gallery
-from flag_pipeline.defs.healing import HealingPolicy
+from flag_pipeline.defs.healing import healing
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.partitions import country_partitions
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY, FileSinkResource, FlagSourceResource
 from flag_pipeline.defs.scaffolded import scaffolded_definitions
 from flag_pipeline.defs.schedules import daily_refresh
-from flag_pipeline.defs.sensors import catalog_automation, catalog_follows, healing
+from flag_pipeline.defs.sensors import catalog_automation, catalog_follows
 from flag_pipeline.settings import Settings, load_settings, partition_codes
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Return the assets, jobs, schedules, sensors and resources as *settings* want them."""
-    codes, most = partition_codes(settings), settings.max_partitions_per_run
+    codes, max_per_run = partition_codes(settings), settings.max_partitions_per_run
+    flags = flag_assets(country_partitions(settings), max_per_run=max_per_run)
     return dg.Definitions(
         assets=[
-            flag_assets(country_partitions(settings), most=most),
+            flags,
             catalog_asset(codes, CheckLimits.from_settings(settings)),
             flag_changes,
             flag_gallery,
         ],
         jobs=[refresh_flags, rebuild_catalog],
-        schedules=[daily_refresh(codes, most=most)],
+        schedules=[daily_refresh(codes, max_per_run=max_per_run)],
         sensors=[
             catalog_automation,
             catalog_follows(dg.DagsterRunStatus.SUCCESS),
             catalog_follows(dg.DagsterRunStatus.FAILURE),
             catalog_follows(dg.DagsterRunStatus.CANCELED),
-            healing(codes, HealingPolicy.from_settings(settings), source=settings.source, store=settings.store),
+            healing(flags, settings),
         ],
         resources={
             SOURCE_KEY: FlagSourceResource.from_settings(settings),

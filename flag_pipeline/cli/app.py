@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from flag_pipeline.cli.reports import CatalogReport, RunReport
     from flag_pipeline.cli.runs import FetchRequest
     from flag_pipeline.core.listing import StoreListing
-    from flag_pipeline.defs.ledger import RecordedCountry
+    from flag_pipeline.isolation import RecordedOutcome
     from flag_pipeline.settings import Settings
 
 app = typer.Typer(
@@ -172,17 +172,17 @@ def status(store: Store = None, as_json: AsJson = False) -> None:
     if not (exists := not is_new(home)):
         say_that_there_is_none(home)
     with _open_instance(is_persistent=exists) as instance:
-        from flag_pipeline.cli.retrying import read_ledgers
+        from flag_pipeline.cli.retrying import read_statuses
 
-        ledgers = read_ledgers(instance, settings, _list_store(settings))
+        statuses = read_statuses(instance, settings, _list_store(settings))
     if as_json:
-        from flag_pipeline.cli.rendering_json import ledger_json
+        from flag_pipeline.cli.rendering_json import statuses_json
 
-        print(json.dumps({name: ledger_json(ledger) for name, ledger in ledgers.items()}))
+        print(json.dumps({name: statuses_json(each) for name, each in statuses.items()}))
     else:
-        from flag_pipeline.cli.rendering import print_ledgers
+        from flag_pipeline.cli.rendering import print_statuses
 
-        print_ledgers(ledgers, settings)
+        print_statuses(statuses, settings)
 
 
 @app.command()
@@ -321,7 +321,7 @@ def _open_instance(*, is_persistent: bool = True) -> "Iterator[DagsterInstance]"
 
 def _progress(
     total: int, terminal: "TextIO", *, shown: bool
-) -> "AbstractContextManager[Callable[[RecordedCountry], None]]":
+) -> "AbstractContextManager[Callable[[RecordedOutcome], None]]":
     """Return the callback for each recorded country: it moves a progress bar, or does nothing."""
     if not shown:
         return nullcontext(lambda _country: None)

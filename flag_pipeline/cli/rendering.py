@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from flag_pipeline.cli.reports import CatalogReport, RunReport
-    from flag_pipeline.defs.ledger import AssetLedger, RecordedCountry
+    from flag_pipeline.defs.statuses import CountryStatuses
+    from flag_pipeline.isolation import RecordedOutcome
 
 SHOWN_NOT_FOUND = 60
 
 
 @contextmanager
-def progress_bar(total: int, terminal: "TextIO") -> "Iterator[Callable[[RecordedCountry], None]]":
+def progress_bar(total: int, terminal: "TextIO") -> "Iterator[Callable[[RecordedOutcome], None]]":
     """Show a bar if it is a terminal, and yield the callback that advances it by one country."""
     console = Console(file=terminal)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -32,7 +33,7 @@ def progress_bar(total: int, terminal: "TextIO") -> "Iterator[Callable[[Recorded
         task = progress.add_task("Fetching flags", total=total)
         n_failed = 0
 
-        def on_country(country: "RecordedCountry") -> None:
+        def on_country(country: "RecordedOutcome") -> None:
             nonlocal n_failed
             n_failed += country.outcome == "failed"
             failed = f", {n_failed} failed" if n_failed else ""
@@ -89,19 +90,19 @@ def _summary_of(report: "RunReport") -> list[str]:
     ]
 
 
-def print_ledgers(ledgers: "Mapping[str, AssetLedger]", settings: Settings) -> None:
+def print_statuses(statuses: "Mapping[str, CountryStatuses]", settings: Settings) -> None:
     """Print the status counts of each asset, the failures with their reasons, and what `retry` would fetch."""
     console = Console(highlight=False)
     table = Table("asset", "materialized", "failed", "not found", "missing")
-    for name, ledger in ledgers.items():
-        counts = (ledger.materialized, ledger.failed, ledger.not_found, ledger.missing)
+    for name, each in statuses.items():
+        counts = (each.materialized, each.failed, each.absent, each.missing)
         table.add_row(name, *(str(len(group)) for group in counts))
     console.print(table)
-    reasons = {code: miss for ledger in ledgers.values() for code, miss in ledger.failed.items()}
+    reasons = {code: miss for each in statuses.values() for code, miss in each.failed.items()}
     _print_failures(console, {code: (miss.kind, miss.reason) for code, miss in reasons.items()})
-    _print_not_found(console, {code for ledger in ledgers.values() for code in ledger.not_found})
-    lacking = sorted({code for ledger in ledgers.values() for code in ledger.lacking})
-    not_asked = sorted({code for ledger in ledgers.values() for code in ledger.not_asked})
+    _print_not_found(console, {code for each in statuses.values() for code in each.absent})
+    lacking = sorted({code for each in statuses.values() for code in each.lacking})
+    not_asked = sorted({code for each in statuses.values() for code in each.not_asked})
     store = escape(settings.store)
     if lacking:
         console.print(f"{store} lacks files that Dagster has as materialized: {some_codes(lacking)}", soft_wrap=True)

@@ -6,7 +6,7 @@ from flag_pipeline.errors import printable
 
 if TYPE_CHECKING:
     from flag_pipeline.cli.reports import CatalogReport, RunReport
-    from flag_pipeline.defs.ledger import AssetLedger
+    from flag_pipeline.defs.statuses import CountryStatuses
     from flag_pipeline.settings import Settings
 
 SHOWN_WARNINGS = 10
@@ -46,13 +46,13 @@ def warnings_of(report: "RunReport") -> list[str]:
     return [*lines, f"Warning: and {more} more"] if more > 0 else lines
 
 
-def ledger_json(ledger: "AssetLedger") -> dict[str, object]:
+def statuses_json(statuses: "CountryStatuses") -> dict[str, object]:
     """Return what `status --json` prints for one asset; the last two only if there are any."""
-    unusual = {"lacking": ledger.lacking, "not_asked": ledger.not_asked}
+    unusual = {"lacking": statuses.lacking, "not_asked": statuses.not_asked}
     return {
-        "materialized": len(ledger.materialized),
-        "failed": sorted(ledger.failed),
-        "not_found": sorted(ledger.not_found),
-        "missing": sorted(ledger.missing),
+        "materialized": len(statuses.materialized),
+        "failed": sorted(statuses.failed),
+        "not_found": sorted(statuses.absent),
+        "missing": sorted(statuses.missing),
         **{name: sorted(codes) for name, codes in unusual.items() if codes},
     }

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, field
 
-import dagster as dg
-
-from flag_pipeline.defs.ledger import RecordedCountry, RecordedOutcome
+from flag_pipeline.isolation import Outcome, RecordedOutcome
 
 
 @dataclass(slots=True)
@@ -15,7 +13,7 @@ class RunReport:
         body_bytes: decoded body bytes received.
         error: why the run failed, if not because of a country, else empty.
         warnings: the warnings of the run's log.
-        recorded: the latest outcome of each country, and the asset by whose events it is counted.
+        recorded: the latest outcome of each country, by the events of the asset that was recorded first.
     """
 
     run_id: str = ""
@@ -27,28 +25,28 @@ class RunReport:
     is_canceled: bool = False
     error: str = ""
     warnings: list[str] = field(default_factory=list)
-    recorded: dict[str, tuple[dg.AssetKey | None, RecordedCountry]] = field(default_factory=dict)
+    recorded: dict[str, RecordedOutcome] = field(default_factory=dict)
 
     @property
     def saved(self) -> int:
         """The number of countries with new content."""
-        return len(self._with(RecordedOutcome.SAVED))
+        return len(self._with(Outcome.SUCCEEDED))
 
     @property
     def unchanged(self) -> int:
         """The number of countries whose files did not change."""
-        return len(self._with(RecordedOutcome.UNCHANGED))
+        return len(self._with(Outcome.UNCHANGED))
 
     @property
     def not_found(self) -> list[str]:
         """The countries that the source does not have."""
-        return [country.code for country in self._with(RecordedOutcome.NOT_FOUND)]
+        return [country.partition_key for country in self._with(Outcome.ABSENT)]
 
     @property
     def failed(self) -> dict[str, dict[str, str]]:
         """Kind and reason by code."""
-        failed = self._with(RecordedOutcome.FAILED)
-        return {country.code: {"kind": country.kind, "reason": country.reason} for country in failed}
+        failed = self._with(Outcome.FAILED)
+        return {country.partition_key: {"kind": country.kind, "reason": country.reason} for country in failed}
 
     @property
     def n_not_asked(self) -> int:
@@ -60,18 +58,18 @@ class RunReport:
         """Whether nothing failed; a country that the source does not have counts as fetched."""
         return not (self.failed or self.error or self.is_canceled)
 
-    def add(self, country: RecordedCountry, asset_key: dg.AssetKey | None) -> bool:
+    def add(self, country: RecordedOutcome) -> bool:
         """Count a country's event, and return whether it is the country's first.
 
         A country has one event per asset and fetch. The latest outcome counts; the costs of all fetches add up.
         """
-        counted_key, _ = self.recorded.get(country.code, (asset_key, None))
-        is_first = country.code not in self.recorded
-        if asset_key == counted_key:
-            self.recorded[country.code] = (asset_key, country)
-            self.requests += country.requests
-            self.retries += max(0, country.attempts - 1)
-            self.body_bytes += country.body_bytes
+        code, costs = country.partition_key, country.metadata
+        is_first = code not in self.recorded
+        if country.asset_key == self.recorded.get(code, country).asset_key:
+            self.recorded[code] = country
+            self.requests += costs.get("requests", 0)
+            self.retries += max(0, costs.get("attempts", 0) - 1)
+            self.body_bytes += costs.get("body_bytes", 0)
         return is_first
 
     def include(self, other: "RunReport") -> None:
@@ -84,8 +82,8 @@ class RunReport:
         self.warnings += other.warnings
         self.recorded |= other.recorded
 
-    def _with(self, outcome: RecordedOutcome) -> list[RecordedCountry]:
-        return [country for _, country in self.recorded.values() if country.outcome is outcome]
+    def _with(self, outcome: Outcome) -> list[RecordedOutcome]:
+        return [country for country in self.recorded.values() if country.outcome is outcome]
 
 
 @dataclass(frozen=True, slots=True)

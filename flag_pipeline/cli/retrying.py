@@ -9,21 +9,23 @@ from dagster import DagsterInstance, DagsterRun
 from flag_pipeline.cli.run_locks import fail_orphaned_runs
 from flag_pipeline.core.listing import StoreListing
 from flag_pipeline.core.presets import source_of
-from flag_pipeline.defs.interrupted import is_refused
 from flag_pipeline.defs.keys import FETCHED_ASSETS
-from flag_pipeline.defs.ledger import AssetLedger, latest_materializations, read_ledger
-from flag_pipeline.defs.source_guard import SOURCE_TAG, configured_source
+from flag_pipeline.defs.source_guard import SOURCE_TAG, configured_source, is_refused
+from flag_pipeline.defs.statuses import CountryStatuses, read_country_statuses, source_of_miss
+from flag_pipeline.isolation.status import latest_materializations
 from flag_pipeline.settings import Settings, load_settings, partition_codes
 
 # The latest run that fetched is searched in so many runs.
 RECENT_RUNS = 50
 
 
-def read_ledgers(instance: DagsterInstance, settings: Settings, stored: StoreListing | None) -> dict[str, AssetLedger]:
+def read_statuses(
+    instance: DagsterInstance, settings: Settings, stored: StoreListing | None
+) -> dict[str, CountryStatuses]:
     """Return the status of each country by asset. Orphaned runs are failed first."""
     fail_orphaned_runs(instance)
     codes = partition_codes(settings)
-    return {key.to_user_string(): read_ledger(instance, key, codes, stored) for key in FETCHED_ASSETS}
+    return {key.to_user_string(): read_country_statuses(instance, key, codes, stored) for key in FETCHED_ASSETS}
 
 
 def codes_by_source(
@@ -36,11 +38,11 @@ def codes_by_source(
     fail_orphaned_runs(instance)
     usual = source or _latest_source(instance) or settings.source
     codes = sorted({*partition_codes(settings), *_partitions_of(usual)})
-    ledgers = {key: read_ledger(instance, key, codes, stored) for key in FETCHED_ASSETS}
-    asked_of = {} if source else _latest_sources(instance, ledgers)
+    statuses = {key: read_country_statuses(instance, key, codes, stored) for key in FETCHED_ASSETS}
+    asked_of = {} if source else _latest_sources(instance, statuses)
     groups: dict[str, list[str]] = defaultdict(list)
     for code in codes:
-        if any(code in ledger.open_codes for ledger in ledgers.values()):
+        if any(code in each.to_fetch for each in statuses.values()):
             groups[asked_of.get(code, usual)].append(code)
     wanted = {name: [code for code in group if code in _partitions_of(name)] for name, group in groups.items()}
     return {name: group for name, group in wanted.items() if group}
@@ -60,15 +62,15 @@ def _has_fetched(run: DagsterRun) -> bool:
     return SOURCE_TAG in run.tags and not is_refused(run)
 
 
-def _latest_sources(instance: DagsterInstance, ledgers: Mapping[dg.AssetKey, AssetLedger]) -> dict[str, str]:
+def _latest_sources(instance: DagsterInstance, statuses: Mapping[dg.AssetKey, CountryStatuses]) -> dict[str, str]:
     """Return the source that each country was last asked for at, if it is known."""
     found: dict[str, str] = {}
-    for key, ledger in ledgers.items():
-        found |= {code: miss.source for code, miss in (ledger.failed | ledger.not_found).items()}
-        found |= _sources_of_lacking(instance, key, ledger.lacking)
-        run_ids = sorted({*ledger.not_asked.values()})
+    for key, each in statuses.items():
+        found |= {code: source_of_miss(code, miss) for code, miss in (each.failed | each.absent).items()}
+        found |= _sources_of_lacking(instance, key, each.lacking)
+        run_ids = sorted({*each.not_asked.values()})
         runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=run_ids))} if run_ids else {}
-        found |= {code: _source_of_run(runs[run_id]) for code, run_id in ledger.not_asked.items() if run_id in runs}
+        found |= {code: _source_of_run(runs[run_id]) for code, run_id in each.not_asked.items() if run_id in runs}
     return {code: source for code, source in found.items() if source}
 
 

@@ -35,13 +35,13 @@ from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, fail_orph
 from flag_pipeline.cli.run_warnings import collecting_warnings
 from flag_pipeline.core.config import SourceSettings
 from flag_pipeline.definitions import build_definitions
+from flag_pipeline.defs.events import read_event
 from flag_pipeline.defs.flags import POOL, STEP
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.keys import FETCHED_ASSETS, FLAG_CATALOG
-from flag_pipeline.defs.ledger import RecordedCountry, read_event
-from flag_pipeline.defs.planning import plan_partitions
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
 from flag_pipeline.defs.source_guard import SOURCE_GIVEN_TAG
+from flag_pipeline.isolation import RecordedOutcome, plan_partitions
 from flag_pipeline.settings import Settings, StoreSettings, dagster_home, partition_codes
 
 LOCATION = "flag_pipeline"
@@ -85,7 +85,7 @@ class FetchRequest:
 def fetch(
     instance: DagsterInstance,
     request: FetchRequest,
-    on_country: Callable[[RecordedCountry], None],
+    on_country: Callable[[RecordedOutcome], None],
     *,
     on_wait: Callable[[Collection[str]], None],
     log_level: str = QUIET,
@@ -102,7 +102,8 @@ def fetch(
     tags[SOURCE_GIVEN_TAG] = str("source" in settings.model_fields_set).lower()
     config = _run_config(settings, log_level) | _op_config(listed, refetch=request.refetch)
     with _launched(instance, settings, refresh_flags.name, tags=tags, run_config=config) as (job, run):
-        plan_partitions(instance, run, FETCHED_ASSETS, listed, step=STEP)
+        if listed:
+            plan_partitions(instance, run, STEP, FETCHED_ASSETS, listed)
         report = RunReport(run_id=run.run_id, requested=len(codes))
 
         def listen(entry: EventLogEntry) -> None:
@@ -110,7 +111,7 @@ def fetch(
             if event is None:
                 if entry.level == logging.WARNING:
                     report.warnings.append(entry.user_message)
-            elif (country := read_event(event)) is not None and report.add(country, event.asset_key):
+            elif (country := read_event(event)) is not None and report.add(country):
                 on_country(country)
 
         instance.add_event_listener(run.run_id, listen)

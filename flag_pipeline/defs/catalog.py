@@ -1,4 +1,4 @@
-"""The catalog asset: one row a country, from what is stored."""
+"""The catalog asset: one row for each country, made from what is stored."""
 
 import asyncio
 import time
@@ -23,8 +23,7 @@ from flag_pipeline.core.layout import CATALOG, CATALOG_PATH, schema_path
 from flag_pipeline.core.models import FlagRecord, LastFailure, RowStatus
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.defs.checks import CheckLimits, catalog_check_specs, check_catalog
-from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE
-from flag_pipeline.defs.ledger import CODE_VERSION, OWNERS
+from flag_pipeline.defs.keys import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE, OWNERS
 from flag_pipeline.defs.publishing import column_schema, publish, table_preview
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.errors import ErrorKind

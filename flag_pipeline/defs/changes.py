@@ -10,8 +10,7 @@ from flag_pipeline.core.layout import CHANGES_PATH, HISTORY
 from flag_pipeline.core.models import FlagChange, FlagRecord
 from flag_pipeline.core.sink import FileSink, intact
 from flag_pipeline.defs.catalog import ANY_COUNTRY_CHANGED
-from flag_pipeline.defs.keys import FLAG_CHANGES, FLAG_IMAGE
-from flag_pipeline.defs.ledger import CODE_VERSION, OWNERS
+from flag_pipeline.defs.keys import CODE_VERSION, FLAG_CHANGES, FLAG_IMAGE, OWNERS
 from flag_pipeline.defs.publishing import column_schema, escape_markdown, publish, table_preview
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.errors import ImageError

@@ -1,4 +1,4 @@
-"""Steps in this process, and Ctrl-C as a cancellation of their run: a failure, Dagster would retry."""
+"""The executor: steps in one process, and Ctrl-C cancels the run, because Dagster retries failed runs."""
 
 import signal
 import socket
@@ -17,8 +17,8 @@ from dagster._core.execution.retries import RetryMode
 class CancelableExecutor(dg.Executor):
     """Executes as *inner* does, and reports a run that SIGINT ends as one that is being canceled.
 
-    Dagster asks for the run's status after its executor was interrupted: so this is the last moment, and the only one
-    that every step, every resource and all that happens in between have in common.
+    Dagster reads the run's status when its executor was interrupted. So the executor has to set it, whatever step or
+    resource was interrupted.
     """
 
     def __init__(self, inner: dg.Executor) -> None:
@@ -26,7 +26,7 @@ class CancelableExecutor(dg.Executor):
 
     @property
     def retries(self) -> RetryMode:
-        """What *inner* says."""
+        """The retry mode of *inner*."""
         return self._inner.retries
 
     def execute(
@@ -44,9 +44,9 @@ class CancelableExecutor(dg.Executor):
 
 @contextmanager
 def signals_noted() -> Iterator[Callable[[], bytes]]:
-    """Give what returns the numbers of the signals received since, whoever handles them.
+    """Yield a function that returns the numbers of the signals received since.
 
-    Dagster's handlers raise the same for each. Outside the main thread, which gets no signals, there are none.
+    Dagster's handlers raise the same exception for each signal. Threads other than the main one get no signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: b""
@@ -57,7 +57,7 @@ def signals_noted() -> Iterator[Callable[[], bytes]]:
         before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
 
         def received() -> bytes:
-            # One more, so that there is something to read.
+            # One byte more, so that there is always something to read.
             writing.send(b"\0")
             return reading.recv(4096)
 
@@ -72,7 +72,7 @@ def _cancelable(context: dg.InitExecutorContext) -> CancelableExecutor:
     return CancelableExecutor(create(context))
 
 
-# With the name and the configuration of Dagster's own, so that what was written for that one goes on.
+# It has the name and the configuration of Dagster's executor, so that existing run configuration stays valid.
 cancelable_executor = dg.ExecutorDefinition(
     dg.in_process_executor.name,
     dg.in_process_executor.config_schema.as_field(),

@@ -5,18 +5,18 @@ from datetime import datetime
 
 import dagster as dg
 
-from flag_pipeline.defs.ledger import materializations_at
-
-# Of an event that stands for the fetch of an earlier run. Its own time is that of its recording, for the UI draws a run
-# from its earliest event on.
-FETCHED_AT_TAG = "flag_pipeline/fetched_at"
+from flag_pipeline.defs.events import EVENT_TAGS
+from flag_pipeline.isolation.status import materializations_at
 
 
 def fetched_at(record: dg.EventLogRecord) -> float:
-    """When what the record says to be materialized was fetched, in seconds since the epoch."""
-    said = record.asset_materialization
-    tags = said.tags if said else None
-    return float((tags or {}).get(FETCHED_AT_TAG, record.timestamp))
+    """Return when the recorded country was fetched, in seconds since the epoch.
+
+    A materialization that was copied from a retried run has the original time in a tag.
+    """
+    materialization = record.asset_materialization
+    tags = materialization.tags if materialization else None
+    return float((tags or {}).get(EVENT_TAGS.recorded_at, record.timestamp))
 
 
 def fetched_before(
@@ -24,8 +24,8 @@ def fetched_before(
 ) -> list[str]:
     """Return those of *codes* whose latest successful fetch was before *moment* (aware), sorted.
 
-    To read every country's event takes six times as long as to ask for their times; so only those of re-executed runs
-    are read, which may stand for an earlier fetch.
+    Reading every event takes six times as long as asking for their times. So only events of re-executed runs are read,
+    because those may be copies with an earlier fetch time.
     """
     storage = instance.event_log_storage
     latest = storage.get_latest_storage_id_by_partition(asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION)
@@ -42,7 +42,7 @@ def fetched_before(
 
 
 def _reexecuted(instance: dg.DagsterInstance, run_ids: Collection[str]) -> set[str]:
-    """Those of the runs that retry another one."""
+    """Return those of the runs that re-execute another run."""
     if not run_ids:
         return set()
     runs = instance.get_runs(dg.RunsFilter(run_ids=sorted(run_ids)))

@@ -13,13 +13,12 @@ from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.layout import CATALOG_PATH, CHANGES_PATH, CONTACT_SHEET_PATH, GALLERY_PATH
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.defs.catalog import show_mosaic
-from flag_pipeline.defs.keys import FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
-from flag_pipeline.defs.ledger import CODE_VERSION, OWNERS
+from flag_pipeline.defs.keys import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS
 from flag_pipeline.defs.publishing import publish
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.images.formats import read_structure
 
-# In the same run as the tables where both are requested, and after them where somebody rebuilt only those.
+# It is built in the run of the tables if both are requested, else after them.
 TABLES_CHANGED = (
     dg.AutomationCondition.any_deps_match(
         dg.AutomationCondition.data_version_changed() | dg.AutomationCondition.will_be_requested()
@@ -47,7 +46,7 @@ async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None
     # One after the other, on one thread: each would keep for itself what it freed.
     sheet = await asyncio.to_thread(contact_sheet.render_contact_sheet, shown.rows, tiles)
     preview = await show_mosaic(shown.rows, tiles)
-    tiles.clear()  # Of thousands of countries, the page takes as much memory again.
+    tiles.clear()  # With thousands of countries, the page takes as much memory again.
     page = await asyncio.to_thread(render_page, shown)
     version = await publish(sink, {GALLERY_PATH: page, CONTACT_SHEET_PATH: sheet})
     return dg.MaterializeResult(

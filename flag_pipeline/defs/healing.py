@@ -1,115 +1,59 @@
-"""Which failed countries are fetched again, and when. Pure: the sensor brings the facts and carries out the plan."""
+"""Which failed countries the healing sensor of this deployment is responsible for."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import dagster as dg
 
 from flag_pipeline.defs.commands import fetch_command
-from flag_pipeline.defs.ledger import RecordedMiss
-from flag_pipeline.defs.source_guard import may_fetch_from
+from flag_pipeline.defs.events import EVENT_TAGS
+from flag_pipeline.defs.flags import STEP
+from flag_pipeline.defs.jobs import refresh_flags
+from flag_pipeline.defs.source_guard import SOURCE_GIVEN_TAG, may_fetch_from
+from flag_pipeline.defs.statuses import source_of_miss, store_of_miss
+from flag_pipeline.errors import ErrorKind
+from flag_pipeline.isolation import HealingPolicy, LastMiss, healing_sensor
 from flag_pipeline.settings import Settings
 
-NAMED = 20
 
+def healing(flags: dg.AssetsDefinition, settings: Settings) -> dg.SensorDefinition:
+    """Return the sensor that fetches failed countries again, in one run, with growing delays and a limit of attempts.
 
-@dataclass(frozen=True, slots=True)
-class HealingPolicy:
-    """How patiently failures are healed.
-
-    Before attempt *n* + 1 a country waits `delay_s * 2 ** n` seconds from its latest failure; after `attempts` it is
-    left alone until something else fetches it.
+    Those that were asked for at another source than that of *settings*, or for another store, are left alone.
     """
-
-    attempts: int
-    delay_s: float
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> "HealingPolicy":
-        """The policy that *settings* describe."""
-        return cls(attempts=settings.heal_attempts, delay_s=settings.heal_delay_s)
-
-
-@dataclass(frozen=True, slots=True)
-class HealingPlan:
-    """What a tick decided.
-
-    Attributes:
-        codes: countries to fetch now, sorted; empty for none.
-        attempts: how often each country that still fails has been fetched again, these included.
-        key: the same for the same attempt at the same failures.
-        explanation: why the others, or all, are left alone.
-    """
-
-    codes: list[str]
-    attempts: dict[str, int]
-    key: str
-    explanation: str
-
-
-def plan_healing(
-    failed: Mapping[str, RecordedMiss], attempts: Mapping[str, int], policy: HealingPolicy, *, now: float
-) -> HealingPlan:
-    """Return what to fetch again at *now* (seconds since the epoch) of what *failed*.
-
-    Countries that are nearly due go along with those that are due: failures of one run, recorded seconds apart, are
-    healed by one run.
-    """
-    done = {code: attempts.get(code, 0) for code in failed}
-    lasting = sorted(code for code, miss in failed.items() if not miss.kind.is_transient)
-    exhausted = sorted(code for code in failed if code not in lasting and done[code] >= policy.attempts)
-    candidates = failed.keys() - {*lasting, *exhausted}
-    due_at = {code: failed[code].at + policy.delay_s * 2 ** done[code] for code in candidates}
-    is_due = any(at <= now for at in due_at.values())
-    codes = sorted(code for code, at in due_at.items() if is_due and at <= now + policy.delay_s)
-    return HealingPlan(
-        codes=codes,
-        attempts={code: number + (code in codes) for code, number in sorted(done.items()) if number or code in codes},
-        key=_key({code: (failed[code].storage_id, done[code]) for code in codes}),
-        explanation=_explain(lasting, exhausted, waiting=sorted(candidates - set(codes))),
+    return healing_sensor(
+        flags,
+        refresh_flags,
+        name="healing",
+        policy=HealingPolicy(settings.heal_attempts, settings.heal_delay_s),
+        run_config=lambda codes: {"ops": {STEP: {"config": {"countries": list(codes)}}}},
+        may_pass=lambda miss: is_transient(miss.kind),
+        choose=lambda failed: choose(failed, source=settings.source, store=settings.store),
+        # The countries are asked for at the source that they were asked for before.
+        run_tags={SOURCE_GIVEN_TAG: "true"},
+        event_tags=EVENT_TAGS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=30,
+        description="Fetches countries again that failed for a reason that may pass.",
     )
 
 
-def failed_elsewhere(failed: Mapping[str, RecordedMiss], *, source: str, store: str) -> dict[str, RecordedMiss]:
-    """Return those that were asked for at another source, or for another store, than this deployment's."""
-    return {
-        code: miss
-        for code, miss in failed.items()
-        if not may_fetch_from(miss.source, source) or miss.store not in {"", store}
-    }
+def is_transient(kind: str) -> bool:
+    """Whether a failure of this kind may pass by itself; one of an unknown kind is a bug."""
+    return any(kind == each and each.is_transient for each in ErrorKind)
 
 
-def explain_elsewhere(elsewhere: Mapping[str, RecordedMiss], *, store: str) -> str:
-    """Return which countries are left alone because of where they were asked for, with the commands that fetch them."""
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for code, miss in sorted(elsewhere.items()):
-        groups[miss.source, miss.store].append(code)
-    commands = [
-        fetch_command("run", codes, source=source, store="" if other == store else other)
-        for (source, other), codes in groups.items()
-    ]
+def choose(failed: Mapping[str, LastMiss], *, source: str, store: str) -> tuple[dict[str, LastMiss], str]:
+    """Return the failures of this source and store, and the commands that fetch the others."""
+    ours, others = dict[str, LastMiss](), defaultdict[tuple[str, str], list[str]](list)
+    for code, miss in sorted(failed.items()):
+        its_source, its_store = source_of_miss(code, miss), store_of_miss(miss)
+        if may_fetch_from(its_source, source) and its_store in {"", store}:
+            ours[code] = miss
+        else:
+            others[its_source, "" if its_store == store else its_store].append(code)
+    commands = [fetch_command("run", codes, source=one, store=other) for (one, other), codes in others.items()]
     if not commands:
-        return ""
-    return "Asked for at another source, or for another store, than this deployment's; run: " + "; ".join(commands)
-
-
-def _key(attempted: Mapping[str, tuple[int, int]]) -> str:
-    # Of the failure alone, a run that ended without recording anything would have been the last one: Dagster starts
-    # no other run of the same key.
-    text = " ".join(f"{code}:{storage_id}:{done}" for code, (storage_id, done) in sorted(attempted.items()))
-    return f"heal-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def _explain(lasting: list[str], exhausted: list[str], *, waiting: list[str]) -> str:
-    reasons = (
-        ("Waiting before the next attempt", waiting),
-        ("Given up after the last attempt, redo them by hand", exhausted),
-        ("Failed for a reason that does not pass by itself, see their observations", lasting),
-    )
-    said = [f"{reason}: {_some(codes)}." for reason, codes in reasons if codes]
-    return " ".join(said) or "No country has failed."
-
-
-def _some(codes: list[str]) -> str:
-    more = f" and {len(codes) - NAMED} more" if len(codes) > NAMED else ""
-    return f"{' '.join(codes[:NAMED])}{more}"
+        return ours, ""
+    text = "Asked for at another source, or for another store, than this deployment's; run: " + "; ".join(commands)
+    return ours, text

@@ -1,20 +1,14 @@
-"""The keys of the assets."""
+"""The keys of the assets, and what all of them declare."""
 
 import dagster as dg
 
 COUNTRY_METADATA = dg.AssetKey("country_metadata")
-
-
 FLAG_IMAGE = dg.AssetKey("flag_image")
-
-
 FLAG_CATALOG = dg.AssetKey("flag_catalog")
-
-
 FLAG_CHANGES = dg.AssetKey("flag_changes")
-
-
 FLAG_GALLERY = dg.AssetKey("flag_gallery")
 
-
 FETCHED_ASSETS = (COUNTRY_METADATA, FLAG_IMAGE)
+
+CODE_VERSION = "1"
+OWNERS = ["team:data"]

@@ -53,7 +53,7 @@ def _cell(value: object) -> str | int | float | None:
 
 
 def escape_markdown(text: str) -> str:
-    """Return *text* so that Markdown shows it as it is: no link, no image, no HTML, no table cell of its own."""
+    """Return *text* so that Markdown shows it as it is: no link, no image, no HTML, no further table cell."""
     # Quotes are harmless in text, and their escapes would not survive that of "#".
     shown = html.escape(" ".join(text.split()), quote=False)
     return "".join(f"\\{character}" if character in r"\`*_{}[]()#+-.!|~" else character for character in shown)

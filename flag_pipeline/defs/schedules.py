@@ -7,8 +7,8 @@ from flag_pipeline.defs.jobs import refresh_flags
 from flag_pipeline.defs.partitions import partition_stretches
 
 
-def daily_refresh(codes: list[str], *, most: int | None) -> dg.ScheduleDefinition:
-    """Request one ranged run over all countries, or as many as *most* countries a run take."""
+def daily_refresh(codes: list[str], *, max_per_run: int | None) -> dg.ScheduleDefinition:
+    """Request one ranged run over all countries, or several runs of *max_per_run* countries."""
 
     @dg.schedule(
         name="daily_refresh",
@@ -24,7 +24,7 @@ def daily_refresh(codes: list[str], *, most: int | None) -> dg.ScheduleDefinitio
                 run_key=f"{tick} {first}",
                 tags={ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last},
             )
-            for first, last in partition_stretches(codes, most=most)
+            for first, last in partition_stretches(codes, max_per_run=max_per_run)
         ]
 
     return schedule

@@ -1,7 +1,7 @@
-"""One source a store: a run that would fill the store from a second source is stopped before it fetches anything.
+"""One source for each store: a run that would add flags of a second source is refused before it fetches anything.
 
-A source that the launch itself names is meant: the run warns and goes on. A default, or the setting of a deployment
-that may have been changed since the store was filled, is no choice: the run is refused.
+If the launch itself names the source, the run warns and goes on. A default and a deployment's setting do not count as
+a choice, because the setting may have changed since the store was filled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,20 @@ import dagster as dg
 from flag_pipeline.core.presets import SourcePreset, find_preset, is_same_source
 from flag_pipeline.core.provenance import describe_sources, stored_sources, write_sources
 from flag_pipeline.defs.commands import fetch_command, unconfigured_store
-from flag_pipeline.defs.interrupted import REFUSED_TAG
 from flag_pipeline.defs.resources import FileSinkResource
 from flag_pipeline.errors import SinkError
 
 # On a run: from which source it fetches, once it has begun to.
 SOURCE_TAG = "flag_pipeline/source"
+# On a run that was refused. It asked the source for nothing, so its planned partitions are as they were.
+REFUSED_TAG = "flag_pipeline/refused"
 # Whether the launch named the source, where its run configuration does not say it.
 SOURCE_GIVEN_TAG = "flag_pipeline/source_given"
+
+
+def is_refused(run: dg.DagsterRun) -> bool:
+    """Whether the run was stopped before it asked the source for anything."""
+    return run.tags.get(REFUSED_TAG) == "true"
 
 
 def is_source_given(run: dg.DagsterRun) -> bool:
@@ -52,8 +58,8 @@ async def require_one_source(
 ) -> None:
     """Note from which source the run fills the store, or raise `dg.Failure` if it should not.
 
-    A re-execution fetches from the source of the run that it repeats, or nothing. Any other run whose store has flags
-    of another source goes on, with a warning, if its launch named the source.
+    A re-execution fetches from the source of the run that it repeats, or nothing. If the store has flags of another
+    source, any other run goes on with a warning if its launch named the source.
     """
     parent_source = _parent_source(context)
     if not may_fetch_from(parent_source, own.name):
@@ -67,9 +73,9 @@ async def require_one_source(
     try:
         await write_sources(file_sink.sink, {*counts, own.name})
     except SinkError as exc:
-        # The next run counts the records instead; what else the store refuses is recorded for each country.
+        # The next run counts the records instead. Other errors of the store are recorded for each country.
         context.log.warning("%s", exc)
-    # A re-execution has the tags of the run that it repeats.
+    # A re-execution starts with the tags of the run that it repeats.
     context.instance.add_run_tags(context.run.run_id, {SOURCE_TAG: own.name, REFUSED_TAG: "false"})
 
 
@@ -105,6 +111,6 @@ def _not_chosen(described: str, counts: Mapping[str, int], words: Sequence[str],
 
 
 def _words(context: dg.AssetExecutionContext, codes: Sequence[str]) -> Sequence[str]:
-    """Return the arguments of `run` that name *codes*; none for every country."""
+    """Return the arguments of `run` that name *codes*; no arguments mean every country."""
     every = context.assets_def.partitions_def.get_partition_keys()
     return [] if len(codes) == len(every) else codes

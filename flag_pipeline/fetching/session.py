@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import aiohttp
+import yarl
 from aiohttp.abc import AbstractResolver
 
 from flag_pipeline.fetching.config import HttpSettings
@@ -13,7 +14,6 @@ from flag_pipeline.fetching.desync import CheckedConnector
 from flag_pipeline.fetching.encoding import ACCEPTED
 from flag_pipeline.fetching.host_policy import HostPolicy, HostPolicyResolver
 from flag_pipeline.fetching.proxies import EnvironmentProxies
-from flag_pipeline.fetching.session import SecretHeaders
 
 USER_AGENT = f"flag-pipeline/{version('flag-pipeline')}"
 

@@ -25,14 +25,21 @@ has a whole example and what differs from a plain asset.
 '''
 
 from flag_pipeline.isolation.concurrency import Limits
+from flag_pipeline.isolation.dagster_private import plan_partitions
 from flag_pipeline.isolation.event_tags import EventTags, RecordedOutcome, read_outcome
 from flag_pipeline.isolation.healing import HealingPlan, HealingPolicy, healing_sensor, plan_healing
+from flag_pipeline.isolation.hooks import Hooks, Verdict
 from flag_pipeline.isolation.outcomes import Absent, Failed, Missed, Outcome, Unchanged
 from flag_pipeline.isolation.per_partition import partition_fn, per_partition
 from flag_pipeline.isolation.requested import PartitionsConfig
 from flag_pipeline.isolation.running import run_partitions
-from flag_pipeline.isolation.status import LastMiss, PartitionStatuses, read_statuses
-from flag_pipeline.isolation.summary import Reporting, Summary
+from flag_pipeline.isolation.status import (
+    LastMiss,
+    PartitionStatuses,
+    interrupted_partitions,
+    read_statuses,
+)
+from flag_pipeline.isolation.summary import Reporting, Summary, failure
 
 __all__ = [
     "Absent",
@@ -40,6 +47,7 @@ __all__ = [
     "Failed",
     "HealingPlan",
     "HealingPolicy",
+    "Hooks",
     "LastMiss",
     "Limits",
     "Missed",
@@ -50,10 +58,14 @@ __all__ = [
     "Reporting",
     "Summary",
     "Unchanged",
+    "Verdict",
+    "failure",
     "healing_sensor",
+    "interrupted_partitions",
     "partition_fn",
     "per_partition",
     "plan_healing",
+    "plan_partitions",
     "read_outcome",
     "read_statuses",
     "run_partitions",

@@ -22,20 +22,24 @@ class Tally:
     """What the partitions said of one check.
 
     Attributes:
-        failed: keys of the partitions that did not pass.
-        has_errors: whether one of them did not pass with severity ERROR.
+        severities: by key, that of a partition that did not pass, else None.
     """
 
-    n_partitions: int = 0
-    failed: list[str] = field(default_factory=list)
-    has_errors: bool = False
+    severities: dict[str, dg.AssetCheckSeverity | None] = field(default_factory=dict)
 
     def add(self, key: str, result: dg.AssetCheckResult) -> None:
-        """Count one partition's result."""
-        self.n_partitions += 1
-        if not result.passed:
-            self.failed.append(key)
-            self.has_errors = self.has_errors or result.severity == dg.AssetCheckSeverity.ERROR
+        """Take one partition's result, in place of an earlier one."""
+        self.severities[key] = None if result.passed else result.severity
+
+    @property
+    def failed(self) -> list[str]:
+        """Keys of the partitions that did not pass."""
+        return [key for key, severity in self.severities.items() if severity is not None]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether one of them did not pass with severity ERROR."""
+        return dg.AssetCheckSeverity.ERROR in self.severities.values()
 
 
 class CheckResults:
@@ -110,7 +114,7 @@ class CheckResults:
                     passed=not tally.failed,
                     severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
                     metadata={
-                        "partitions": tally.n_partitions,
+                        "partitions": len(tally.severities),
                         "failed_partitions": dg.MetadataValue.json(sorted(tally.failed)[:NAMED]),
                     },
                     blocking=False,

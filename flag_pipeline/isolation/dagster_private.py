@@ -41,14 +41,22 @@ from dagster._core.execution.context.data_version_cache import InputAssetVersion
 from dagster._core.execution.context.output import OutputContext
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.execution.plan.outputs import StepOutputHandle
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
 
 __all__ = [
+    "ASSET_PARTITION_RANGE_END_TAG",
+    "ASSET_PARTITION_RANGE_START_TAG",
     "CODE_VERSION_TAG",
     "DATA_VERSION_IS_USER_PROVIDED_TAG",
     "DATA_VERSION_TAG",
     "DEFAULT_DATA_VERSION",
     "NO_ASSET_EVENT",
     "NULL_EVENT_POINTER",
+    "PARTITION_NAME_TAG",
     "SKIP_PARTITION_DATA_VERSION_DEPENDENCY_THRESHOLD",
     "AssetCheckEvaluationTargetMaterializationData",
     "AssetEvent",
@@ -123,22 +131,35 @@ def _dagster_event(step: StepExecutionContext, event: AssetEvent) -> DagsterEven
     )
 
 
-def plan_partitions(step: StepExecutionContext, asset_keys: Iterable[dg.AssetKey], partition_keys: list[str]) -> None:
-    """Record that the step intends to materialize *partition_keys* of each asset.
+def plan_partitions(
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    step_key: str,
+    asset_keys: Iterable[dg.AssetKey],
+    partition_keys: Sequence[str],
+) -> None:
+    """Record that a step of the run intends to materialize *partition_keys* of each asset, unless that is recorded.
 
     Dagster writes these events itself only in a run with a partition or a range. Without them, a failed run has no red
-    partition.
+    partition. A step that is given a list records them; who launches such a run may do it before the step starts.
     """
+    if _has_plan(instance, run):
+        return
     for asset_key in asset_keys:
         batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]
         for number, partition_key in enumerate(partition_keys, start=1):
-            step.instance.report_dagster_event(
+            instance.report_dagster_event(
                 DagsterEvent.build_asset_materialization_planned_event(
-                    step.job_name, step.step.key, AssetMaterializationPlannedData(asset_key, partition=partition_key)
+                    run.job_name, step_key, AssetMaterializationPlannedData(asset_key, partition=partition_key)
                 ),
-                step.run_id,
+                run.run_id,
                 batch_metadata=DagsterEventBatchMetadata(batch_id, is_end=number == len(partition_keys)),
             )
+
+
+def _has_plan(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    entries = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
+    return any(entry.dagster_event is not None and entry.dagster_event.partition is not None for entry in entries)
 
 
 def latest_storage_ids(

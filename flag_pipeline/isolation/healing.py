@@ -13,6 +13,8 @@ from flag_pipeline.isolation.event_tags import DEFAULT_TAGS, EventTags
 from flag_pipeline.isolation.requested import PartitionsConfig
 from flag_pipeline.isolation.status import LastMiss, read_statuses
 
+Choose = Callable[[Mapping[str, LastMiss]], tuple[Mapping[str, LastMiss], str]]
+
 NAMED = 20
 MAX_TAG_CHARS = 200
 UNFINISHED = [
@@ -111,14 +113,17 @@ def healing_sensor(  # noqa: PLR0913 - the first two, and what may be chosen
     policy: HealingPolicy | None = None,
     run_config: Callable[[Sequence[str]], Mapping[str, Any]] | None = None,
     may_pass: Callable[[LastMiss], bool] = lambda miss: miss.is_transient,
+    choose: Choose = lambda failed: (failed, ""),
+    run_tags: Mapping[str, str] | None = None,
     event_tags: EventTags = DEFAULT_TAGS,
     **options: Any,
 ) -> dg.SensorDefinition:
     """Return a sensor that runs failed partitions again: one run of *job* for all, with growing delays and a limit.
 
     The asset's function must have a parameter `config: PartitionsConfig`, unless *run_config* makes the configuration
-    that asks for a list of keys. *options* go to `dg.SensorDefinition`. While a run of the job or of the asset is
-    unfinished, nothing is asked for.
+    that asks for a list of keys. *choose* returns the failed partitions that the sensor is responsible for, and a text
+    about the others. The runs get *run_tags*; *options* go to `dg.SensorDefinition`. While a run of the job or of the
+    asset is unfinished, nothing is asked for.
     """
     partitions_def = asset.partitions_def
     if partitions_def is None:
@@ -130,17 +135,20 @@ def healing_sensor(  # noqa: PLR0913 - the first two, and what may be chosen
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if run := _unfinished_run(context.instance, asset, getattr(job, "name", None)):
             return dg.SkipReason(f"Run {run.run_id} has not ended; never two at once.")
-        failed = _failed(context.instance, asset, partitions_def, event_tags)
+        failed, others = choose(_failed(context.instance, asset, partitions_def, event_tags))
+        if others:
+            context.log.info(others)
         attempts = {str(key): int(number) for key, number in json.loads(context.cursor or "{}").items()}
         plan = plan_healing(failed, attempts, chosen_policy, now=time.time(), may_pass=may_pass)
         cursor = json.dumps(plan.attempts)
         if not plan.keys:
-            return dg.SensorResult(skip_reason=plan.explanation, cursor=cursor)
+            texts = [others, plan.explanation] if failed or not others else [others]
+            return dg.SensorResult(skip_reason=" ".join(texts).strip(), cursor=cursor)
         request = dg.RunRequest(
             # Each attempt is made once, even if the cursor of the tick that asked for it was lost.
             run_key=plan.run_key,
             run_config=make_config(plan.keys),
-            tags={f"{event_tags.namespace}/healing": ",".join(plan.keys)[:MAX_TAG_CHARS]},
+            tags={f"{event_tags.namespace}/healing": ",".join(plan.keys)[:MAX_TAG_CHARS], **(run_tags or {})},
         )
         return dg.SensorResult([request], cursor=cursor)
 

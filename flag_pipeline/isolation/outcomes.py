@@ -113,6 +113,16 @@ class Missed:
     tags: Mapping[str, str] = field(default_factory=dict)
     traceback: str = ""
 
+    @classmethod
+    def of(cls, key: str, returned: Absent | Failed, *, attempts: int = 0) -> "Missed":
+        """Return the outcome of a partition for which the function, or a hook, *returned* that."""
+        outcome, is_transient = Outcome.ABSENT, False
+        if isinstance(returned, Failed):
+            outcome, is_transient = Outcome.FAILED, returned.is_transient
+        return cls(
+            key, outcome, returned.reason, returned.kind, is_transient, attempts, returned.metadata, returned.tags
+        )
+
 
 Ended = Delivered | Missed
 
@@ -136,17 +146,12 @@ def ended(key: str, returned: Any, assets: Assets, *, attempts: int) -> Ended:
     Raises `dg.DagsterInvariantViolationError` when the results do not fit the selected assets.
     """
     match returned:
-        case Absent():
-            outcome, is_transient = Outcome.ABSENT, False
-        case Failed():
-            outcome, is_transient = Outcome.FAILED, returned.is_transient
+        case Absent() | Failed():
+            return Missed.of(key, returned, attempts=attempts)
         case Unchanged():
             return Delivered(key, by_asset(returned.results, assets), is_unchanged=True, attempts=attempts)
         case _:
             return Delivered(key, by_asset(returned, assets), is_unchanged=False, attempts=attempts)
-    return Missed(
-        key, outcome, returned.reason, returned.kind, is_transient, attempts, returned.metadata, returned.tags
-    )
 
 
 def by_asset(returned: Any, assets: Assets) -> dict[dg.AssetKey, Result]:

@@ -10,13 +10,11 @@ from collections.abc import Iterable
 import dagster as dg
 
 from flag_pipeline.isolation.event_tags import EventTags, read_outcome
+from flag_pipeline.isolation.hooks import Hooks
 from flag_pipeline.isolation.outcomes import Outcome
 from flag_pipeline.isolation.recording import EventWriter
-from flag_pipeline.isolation.status import latest_materializations, read_statuses
+from flag_pipeline.isolation.status import RECORDED_TYPES, UNSUCCESSFUL, latest_materializations, read_statuses
 from flag_pipeline.isolation.step import Step
-
-RETRIED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-ASSET_EVENTS = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
 
 
 def recorded_by_this_run(step: Step, tags: EventTags) -> set[str]:
@@ -24,17 +22,20 @@ def recorded_by_this_run(step: Step, tags: EventTags) -> set[str]:
     return _recorded(step, step.run_id, tags) if step.context.retry_number else set()
 
 
-def delivered_before(step: Step, keys: Iterable[str], tags: EventTags) -> list[str]:
+def delivered_before(step: Step, keys: Iterable[str], tags: EventTags, hooks: Hooks) -> list[str]:
     """Return those of *keys* that the run which this one re-executes has delivered, and that still stand.
 
-    What has failed or was wiped since then is to be run. Re-executing a run that succeeded runs everything: nothing
-    had failed, so that must be what is wanted.
+    What has failed or was wiped since then is to be run, and so is what `hooks.still_there` misses. Re-executing a run
+    that succeeded runs everything: nothing had failed, so that must be what is wanted.
     """
     delivered = _delivered_by_ancestors(step, tags)
     standing = [key for key in keys if key in delivered]
     for asset_key in step.assets.selected:
         if standing:
             standing = read_statuses(step.instance, asset_key, standing, tags).materialized
+    if standing and hooks.still_there is not None:
+        there = hooks.still_there(standing)
+        standing = [key for key in standing if key in there]
     return standing
 
 
@@ -70,7 +71,7 @@ def _delivered_by_ancestors(step: Step, tags: EventTags) -> set[str]:
     parent_id = _parent_id(step.context.run)
     while parent_id is not None:
         parent = step.instance.get_run_by_id(parent_id)
-        if parent is None or parent.status not in RETRIED:
+        if parent is None or parent.status not in UNSUCCESSFUL:
             break
         delivered |= _recorded(step, parent_id, tags, only_delivered=True)
         parent_id = _parent_id(parent)
@@ -84,7 +85,7 @@ def _parent_id(run: dg.DagsterRun) -> str | None:
 
 def _recorded(step: Step, run_id: str, tags: EventTags, *, only_delivered: bool = False) -> set[str]:
     """Return the partitions that the run recorded for every selected asset."""
-    event_types = {dg.DagsterEventType.ASSET_MATERIALIZATION} if only_delivered else ASSET_EVENTS
+    event_types = {dg.DagsterEventType.ASSET_MATERIALIZATION} if only_delivered else set(RECORDED_TYPES)
     by_asset: dict[dg.AssetKey, set[str]] = {key: set() for key in step.assets.selected}
     for entry in step.instance.all_logs(run_id, of_type=event_types):
         event = entry.dagster_event

@@ -5,10 +5,17 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import Field
 
-from flag_pipeline.isolation.dagster_private import plan_partitions
+from flag_pipeline.isolation.dagster_private import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+    plan_partitions,
+)
 from flag_pipeline.isolation.step import Step
 
 NAMED_UNKNOWN = 10
+NAMED_EXISTING = 3
+LAUNCH_TAGS = (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG, PARTITION_NAME_TAG)
 
 
 class PartitionsConfig(dg.Config):
@@ -24,13 +31,13 @@ def requested_keys(step: Step, listed: Sequence[str] | None) -> list[str]:
     """Return the partitions of the run, or those that are *listed*, which are then recorded as planned.
 
     *listed* is None where the asset has no `PartitionsConfig`. Raises `dg.Failure` if there is nothing to run, if there
-    are both, or if a listed partition does not exist.
+    are both, if a partition does not exist, or if a range is reversed.
     """
     context = step.context
     if context.has_partition_key or context.has_partition_key_range:
         if listed:
             raise _either_or(step)
-        return list(dict.fromkeys(context.partition_keys))
+        return _launched_keys(step)
     if listed is None:
         raise dg.Failure(
             f"This run has no partition: launch {context.op_def.name} with a partition or a range, or give its function"
@@ -40,15 +47,45 @@ def requested_keys(step: Step, listed: Sequence[str] | None) -> list[str]:
     if not listed:
         raise _either_or(step)
     keys = known_keys(step, listed)
-    if not context.retry_number:
-        plan_partitions(step.execution, step.assets.selected, keys)
+    plan_partitions(step.instance, context.run, step.execution.step.key, step.assets.selected, keys)
     return keys
+
+
+def _launched_keys(step: Step) -> list[str]:
+    """Return the partitions that the run's tags ask for.
+
+    Dagster does not check them when the run starts, and makes no partitions at all of a reversed range: the run would
+    succeed without having done anything.
+    """
+    wanted = [step.context.run.tags[name] for name in LAUNCH_TAGS if name in step.context.run.tags]
+    with dg.partition_loading_context(dynamic_partitions_store=step.instance):
+        unknown = [key for key in dict.fromkeys(wanted) if not step.partitions_def.has_partition_key(key)]
+        if unknown:
+            raise _unknown(step, unknown)
+        keys = list(dict.fromkeys(step.context.partition_keys))
+    if not keys:
+        first, last = wanted[:2]
+        raise dg.Failure(f"the range from {first} to {last} is reversed: choose {last} to {first}", allow_retries=False)
+    return keys
+
+
+def _unknown(step: Step, unknown: Sequence[str]) -> dg.Failure:
+    existing = step.partitions_def.get_partition_keys(dynamic_partitions_store=step.instance)
+    return dg.Failure(
+        f"there is no partition {_some([repr(key) for key in unknown], NAMED_UNKNOWN)}: partitions are"
+        f" {_some(existing, NAMED_EXISTING)}",
+        allow_retries=False,
+    )
+
+
+def _some(words: Sequence[str], n_named: int) -> str:
+    more = f" and {len(words) - n_named} more" if len(words) > n_named else ""
+    return f"{', '.join(words[:n_named])}{more}"
 
 
 def _either_or(step: Step) -> dg.Failure:
     return dg.Failure(
-        "Choose partitions, or list partition_keys in the configuration of"
-        f" {step.context.op_def.name}: one of the two.",
+        f"Choose partitions, or list them in the configuration of {step.context.op_def.name}: one of the two.",
         allow_retries=False,
     )
 
@@ -59,9 +96,5 @@ def known_keys(step: Step, listed: Sequence[str]) -> list[str]:
     known = {str(key): key for key in keys}
     unknown = [key for key in dict.fromkeys(listed) if key not in known]
     if unknown:
-        more = f" and {len(unknown) - NAMED_UNKNOWN} more" if len(unknown) > NAMED_UNKNOWN else ""
-        raise dg.Failure(
-            f"{step.context.op_def.name} has no partitions {', '.join(unknown[:NAMED_UNKNOWN])}{more}.",
-            allow_retries=False,
-        )
+        raise _unknown(step, unknown)
     return [known[key] for key in dict.fromkeys(listed)]

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -14,11 +14,13 @@ import dagster as dg
 
 from flag_pipeline.isolation.attempts import PartitionRunner
 from flag_pipeline.isolation.checks import CheckResults
-from flag_pipeline.isolation.concurrency import Limits, OnDeadline, for_each
+from flag_pipeline.isolation.concurrency import Limits, for_each
 from flag_pipeline.isolation.dagster_private import NO_ASSET_EVENT
+from flag_pipeline.isolation.event_tags import EventTags
+from flag_pipeline.isolation.hooks import NO_HOOKS, Hooks
 from flag_pipeline.isolation.interrupts import interrupts_cancel_task
 from flag_pipeline.isolation.io_managers import has_values, store_values
-from flag_pipeline.isolation.outcomes import Delivered, Ended, ended, validated
+from flag_pipeline.isolation.outcomes import Delivered, Ended, Outcome, ended, validated
 from flag_pipeline.isolation.provenance import Provenance
 from flag_pipeline.isolation.recording import EventWriter, Recorder
 from flag_pipeline.isolation.reexecution import delivered_before, record_again, recorded_by_this_run
@@ -38,7 +40,7 @@ def run_partitions(
     partition_keys: Sequence[str] | None = None,
     limits: Limits = _DEFAULT_LIMITS,
     reporting: Reporting = _DEFAULT_REPORTING,
-    on_deadline: OnDeadline | None = None,
+    hooks: Hooks = NO_HOOKS,
 ) -> Iterator[Any]:
     """Call *function* with each partition key of the run, isolated; yield what ends the step.
 
@@ -50,14 +52,18 @@ def run_partitions(
     keys = requested_keys(step, partition_keys)
     writer = EventWriter(step, reporting.tags, CheckResults(step), Provenance(step))
     recorded = recorded_by_this_run(step, reporting.tags)
-    carried = delivered_before(step, [key for key in keys if key not in recorded], reporting.tags)
+    carried = delivered_before(step, [key for key in keys if key not in recorded], reporting.tags, hooks)
     done = {*recorded, *carried}
     todo = [key for key in keys if key not in done]
     summary = Summary(requested=len(keys) - len(carried))
     partitions = _Partitions(step, function, writer, summary)
-    _run_on_loop(step, lambda: partitions.run(todo, limits, on_deadline))
+    try:
+        _run_on_loop(step, lambda: partitions.run(todo, limits, hooks))
+    except (dg.Failure, KeyboardInterrupt):  # `hooks.prepare` refused, or the user interrupted
+        record_again(writer, carried)
+        raise
     summary.blocked = writer.checks.blocking()
-    _log(step, summary, n_skipped=len(keys) - len(todo))
+    _log(step, summary, reporting.tags, n_skipped=len(keys) - len(todo))
     yield from _end(writer, summary, reporting, carried)
 
 
@@ -70,13 +76,15 @@ class _Partitions:
     writer: EventWriter
     summary: Summary
 
-    async def run(self, keys: Sequence[str], limits: Limits, on_deadline: OnDeadline | None) -> None:
+    async def run(self, keys: Sequence[str], limits: Limits, hooks: Hooks) -> None:
         """Run and record all keys."""
         n_threads = 1 if inspect.iscoroutinefunction(self.function) else limits.max_concurrent
         threads = ThreadPoolExecutor(n_threads, thread_name_prefix="partitions")
         storing = ThreadPoolExecutor(1, thread_name_prefix="io-manager")
         try:
             with interrupts_cancel_task(), _first_of_group():
+                if keys and hooks.prepare is not None:
+                    await hooks.prepare(keys)
                 async with Recorder(self.writer) as recorder:
 
                     async def settle(outcome: Ended) -> None:
@@ -87,7 +95,7 @@ class _Partitions:
                         return await self._finish(storing, key, returned, attempt)
 
                     runner = PartitionRunner(self._call(threads), finish, limits)
-                    await for_each(keys, runner.run, settle, limits, on_deadline)
+                    self.summary.problem = await for_each(keys, runner.run, settle, limits, hooks)
         finally:
             threads.shutdown(wait=True, cancel_futures=True)
             storing.shutdown(wait=True, cancel_futures=True)
@@ -153,6 +161,7 @@ def _is_loop_running() -> bool:
 
 def _run_on_thread(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
     started = list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]]()
+    result: Future[None] = Future()
     is_interrupted = threading.Event()
 
     async def run_cancellable() -> None:
@@ -162,18 +171,29 @@ def _run_on_thread(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if not is_interrupted.is_set():
             await run()
 
-    with ThreadPoolExecutor(1, thread_name_prefix="partitions-loop") as thread:
+    def work() -> None:
         try:
-            thread.submit(copy_context().run, asyncio.run, run_cancellable()).result()
-        finally:  # an interrupt may come at any time, also before the loop runs
-            is_interrupted.set()
-            for loop, task in started:
-                if not task.done():
-                    loop.call_soon_threadsafe(task.cancel)
+            result.set_result(asyncio.run(run_cancellable()))
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, the thread of the step raises it
+            result.set_exception(exc)
+
+    # No executor: an interrupt while it starts its thread makes it forget the thread, and then it does not wait.
+    thread = threading.Thread(target=copy_context().run, args=(work,), name="partitions-loop")
+    try:
+        thread.start()
+        result.result()
+    finally:  # an interrupt may come at any time, also before the loop runs
+        is_interrupted.set()
+        for loop, task in started:
+            if not task.done():
+                loop.call_soon_threadsafe(task.cancel)
+        if thread.ident is not None:
+            wait([result])
 
 
-def _log(step: Step, summary: Summary, *, n_skipped: int) -> None:
-    counts = " ".join(f"{outcome}={number}" for outcome, number in sorted(summary.counts.items()))
+def _log(step: Step, summary: Summary, tags: EventTags, *, n_skipped: int) -> None:
+    outcomes = [outcome for outcome in Outcome if outcome is not Outcome.CARRIED_OVER]
+    counts = " ".join(f"{tags.word(outcome)}={summary.counts[outcome]}" for outcome in outcomes)
     step.context.log.info("requested=%d %s", summary.requested, counts)
     if n_skipped:
         step.context.log.info("%d partitions are not run again: an earlier attempt or run delivered them.", n_skipped)

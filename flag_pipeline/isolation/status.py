@@ -4,8 +4,9 @@ The colours of Dagster's UI say less: a failed run paints every partition red th
 one that is absent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 
@@ -13,6 +14,9 @@ from flag_pipeline.isolation.dagster_private import latest_storage_ids
 from flag_pipeline.isolation.event_tags import DEFAULT_TAGS, EventTags
 from flag_pipeline.isolation.outcomes import Outcome
 
+RECORDED_TYPES = (dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION)
+# How a run ends that did not do all it was asked to.
+UNSUCCESSFUL = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 MAX_IDS_PER_QUERY = 10_000  # SQLite takes 32,766 values a statement
 
 
@@ -23,6 +27,7 @@ class LastMiss:
     Attributes:
         is_transient: whether it may pass by itself.
         at: when it was recorded, seconds since the epoch.
+        metadata: the observation's, as plain values.
     """
 
     outcome: Outcome
@@ -31,6 +36,7 @@ class LastMiss:
     is_transient: bool
     storage_id: int
     at: float
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +95,47 @@ def _read_misses(
             outcome = tags.outcome_of(event.tags) if event else None
             if event is None or event.partition is None or outcome not in {Outcome.ABSENT, Outcome.FAILED}:
                 continue
+            metadata = {name: value.value for name, value in event.metadata.items()}
             misses[event.partition] = LastMiss(
                 outcome,
                 event.tags.get(tags.kind, ""),
-                str(event.metadata["reason"].value) if "reason" in event.metadata else "",
+                str(metadata.get("reason", "")),
                 tags.is_transient(event.tags),
                 record.storage_id,
                 record.timestamp,
+                metadata,
             )
     return misses
+
+
+def interrupted_partitions(
+    instance: dg.DagsterInstance,
+    asset_key: dg.AssetKey,
+    partition_keys: Iterable[str],
+    is_ignored: Callable[[dg.DagsterRun], bool] = lambda run: False,  # noqa: ARG005
+) -> dict[str, str]:
+    """Return the recorded partitions that a run planned later and ended without running, with the id of that run.
+
+    Runs that are still going on do not count, nor do those that are *is_ignored*. Three to five queries.
+    """
+    planned = latest_storage_ids(instance, asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
+    by_type = [latest_storage_ids(instance, asset_key, of_type) for of_type in RECORDED_TYPES]
+    recorded = {key: max(latest.get(key, -1) for latest in by_type) for key in partition_keys}
+    # What was never recorded is missing anyway.
+    since = {key: at for key, at in recorded.items() if 0 <= at < planned.get(key, -1)}
+    if not since:
+        return {}
+    events = instance.event_log_storage.get_asset_event_summary_records(
+        dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, asset_key, after_storage_id=min(since.values())
+    )
+    run_ids = sorted({event.run_id for event in events if event.run_id})
+    ended = instance.get_runs(dg.RunsFilter(run_ids=run_ids, statuses=list(UNSUCCESSFUL)))
+    interrupted = {run.run_id for run in ended if not is_ignored(run)}
+    return {
+        event.partition: event.run_id
+        for event in sorted(events, key=lambda event: event.storage_id)
+        if event.partition in since and event.storage_id > since[event.partition] and event.run_id in interrupted
+    }
 
 
 def latest_materializations(
@@ -105,7 +143,13 @@ def latest_materializations(
 ) -> dict[str, dg.EventLogRecord]:
     """Return the latest materialization of each of *partition_keys* that has one."""
     latest = latest_storage_ids(instance, asset_key)
-    storage_ids = [latest[key] for key in partition_keys if key in latest]
+    return materializations_at(instance, asset_key, [latest[key] for key in partition_keys if key in latest])
+
+
+def materializations_at(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey, storage_ids: Sequence[int]
+) -> dict[str, dg.EventLogRecord]:
+    """Return by partition key the materializations that are stored under these ids."""
     found = {}
     for start in range(0, len(storage_ids), MAX_IDS_PER_QUERY):
         some = storage_ids[start : start + MAX_IDS_PER_QUERY]

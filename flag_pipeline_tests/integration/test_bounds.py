@@ -20,7 +20,7 @@ from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.core.flag_source import FlagSource, open_source_session
-from flag_pipeline.core.sweep import sweep
+from flag_pipeline_tests.sweeping import sweep
 from flag_pipeline.settings import load_settings
 import PIL.Image
 PIL.Image.init()

@@ -13,9 +13,11 @@ from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.models import LastFailure
 from flag_pipeline.core.records import load_record
 from flag_pipeline.definitions import build_definitions
+from flag_pipeline.defs.events import read_event
 from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
-from flag_pipeline.defs.ledger import RecordedCountry, read_event, read_ledger
+from flag_pipeline.defs.statuses import read_country_statuses
 from flag_pipeline.errors import ErrorKind
+from flag_pipeline.isolation import RecordedOutcome
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline.stores.atomic_files import TEMPORARY_PREFIX
 from flag_pipeline_tests.faults import (
@@ -54,7 +56,7 @@ class Runs:
     shape: str
     store: Path
     instance: dg.DagsterInstance
-    seen: dict[str, RecordedCountry]
+    seen: dict[str, RecordedOutcome]
     asked_for: dict[str, int]
 
 
@@ -116,12 +118,12 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with running_flag_server() as server, dg.DagsterInstance.ephemeral() as instance:
         for fault in FAULTS.values():
             arrange(server, store, fault)
-        seen: dict[str, RecordedCountry] = {}
+        seen: dict[str, RecordedOutcome] = {}
         for result in launch(instance, settings_for(server, store), shape):
             for entry in instance.all_logs(result.run_id):
                 country = read_event(entry.dagster_event) if entry.dagster_event else None
                 if country is not None:
-                    seen.setdefault(country.code, country)
+                    seen.setdefault(country.partition_key, country)
         asked_for = {
             code: max(server.requests.count(path(code)) for path in (flag_url_path, metadata_url_path))
             for code in FAULTY
@@ -135,7 +137,7 @@ def test_fault_costs_its_country_alone(runs: Runs, name: str) -> None:
     fault, code = FAULTS[name], CODE_OF[name]
     seen = runs.seen[code]
 
-    assert (seen.kind or None, seen.attempts) == (fault.kind, fault.attempts)
+    assert (seen.kind or None, seen.metadata.get("attempts")) == (fault.kind, fault.attempts)
     assert seen.reason.isprintable()
     assert (code in runs.instance.get_materialized_partitions(FLAG_IMAGE)) is (fault.kind is None)
     if fault.kind is None:
@@ -194,11 +196,11 @@ def test_good_countries_are_saved(runs: Runs) -> None:
 
 def test_ledger_tells_failed_from_not_found(runs: Runs) -> None:
     """By the recorded outcome."""
-    ledger = read_ledger(runs.instance, FLAG_IMAGE, FAULTY)
+    statuses = read_country_statuses(runs.instance, FLAG_IMAGE, FAULTY)
     kinds = {CODE_OF[name]: fault.kind for name, fault in FAULTS.items()}
 
-    assert set(ledger.not_found) == {code for code, kind in kinds.items() if kind is ErrorKind.NOT_FOUND}
-    assert {code: miss.kind for code, miss in ledger.failed.items()} == {
+    assert set(statuses.absent) == {code for code, kind in kinds.items() if kind is ErrorKind.NOT_FOUND}
+    assert {code: miss.kind for code, miss in statuses.failed.items()} == {
         code: kind for code, kind in kinds.items() if kind not in {None, ErrorKind.NOT_FOUND}
     }
 

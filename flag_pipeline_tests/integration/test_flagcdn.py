@@ -9,7 +9,7 @@ import pytest
 from flag_pipeline.core.presets import FLAGCDN, find_preset
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
-from flag_pipeline.defs.ledger import read_ledger
+from flag_pipeline.defs.statuses import read_country_statuses
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import Answer, FlagServer, answer
@@ -69,7 +69,7 @@ def test_a_country_without_a_name_is_not_found(instance: dg.DagsterInstance, set
     """The list does not have it, so the source does not: no failure, and the others are saved."""
     assert fetch(instance, settings, "CN", "ZW")
 
-    assert list(read_ledger(instance, COUNTRY_METADATA, ["CN", "ZW"]).not_found) == ["ZW"]
+    assert list(read_country_statuses(instance, COUNTRY_METADATA, ["CN", "ZW"]).absent) == ["ZW"]
     assert instance.get_materialized_partitions(FLAG_IMAGE) == {"CN"}
 
 
@@ -98,7 +98,7 @@ def test_a_broken_list_is_asked_for_once_and_told_for_each(
 
     assert not fetch(instance, settings, *CODES)
 
-    failed = read_ledger(instance, FLAG_IMAGE, CODES).failed
+    failed = read_country_statuses(instance, FLAG_IMAGE, CODES).failed
     assert {code: str(miss.kind) for code, miss in failed.items()} == dict.fromkeys(CODES, kind)
     assert flag_server.requests == [NAMES] * n_requests
 
@@ -111,7 +111,7 @@ def test_a_name_that_could_do_harm_fails_its_country(
 
     assert not fetch(instance, settings, *CODES)
 
-    assert set(read_ledger(instance, FLAG_IMAGE, CODES).failed) == {"CN", "GB"}
+    assert set(read_country_statuses(instance, FLAG_IMAGE, CODES).failed) == {"CN", "GB"}
     assert instance.get_materialized_partitions(FLAG_IMAGE) == {"FR"}
 
 
@@ -133,7 +133,7 @@ def test_other_formats_are_not_accepted(
 
     assert not fetch(instance, settings, *CODES)
 
-    assert str(read_ledger(instance, FLAG_IMAGE, CODES).failed["FR"].kind) == "contract"
+    assert str(read_country_statuses(instance, FLAG_IMAGE, CODES).failed["FR"].kind) == "contract"
 
 
 def test_preset_is_the_documented_layout() -> None:

@@ -18,7 +18,7 @@ from flag_pipeline.core.records import load_record
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.keys import FLAG_IMAGE
-from flag_pipeline.defs.ledger import AssetLedger, read_ledger
+from flag_pipeline.defs.statuses import CountryStatuses, read_country_statuses
 from flag_pipeline.errors import ErrorKind, SinkError
 from flag_pipeline.settings import load_settings
 from flag_pipeline.stores.atomic_files import STALE_TEMPORARY_S, TEMPORARY_PREFIX
@@ -58,12 +58,12 @@ def run(
     return definition.execute_in_process(config, instance, raise_on_error=False).success
 
 
-def ledger_of(instance: dg.DagsterInstance, codes: Sequence[str] = CODES) -> AssetLedger:
+def ledger_of(instance: dg.DagsterInstance, codes: Sequence[str] = CODES) -> CountryStatuses:
     """How the countries stand."""
-    return read_ledger(instance, FLAG_IMAGE, list(codes))
+    return read_country_statuses(instance, FLAG_IMAGE, list(codes))
 
 
-def kinds_of(instance: dg.DagsterInstance) -> dict[str, ErrorKind]:
+def kinds_of(instance: dg.DagsterInstance) -> dict[str, str]:
     """The kinds of the failures by code."""
     return {code: miss.kind for code, miss in ledger_of(instance).failed.items()}
 

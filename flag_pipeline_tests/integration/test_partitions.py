@@ -12,12 +12,13 @@ import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 
-from flag_pipeline.core.models import Outcome
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.freshness import fetched_before
 from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
-from flag_pipeline.defs.ledger import read_ledger
-from flag_pipeline.defs.recording import Recorder
+from flag_pipeline.defs.partitions import country_partitions
+from flag_pipeline.defs.statuses import read_country_statuses
+from flag_pipeline.isolation.outcomes import Ended
+from flag_pipeline.isolation.recording import Recorder
 from flag_pipeline.settings import Settings, load_settings, partition_codes
 from flag_pipeline_tests.flag_server import FlagServer, answer
 
@@ -67,10 +68,10 @@ def test_one_failure_in_a_range_costs_one_country(
 
     assert not result.success
     for key in BOTH:
-        ledger = read_ledger(instance, key, A_TO_AR)
+        statuses = read_country_statuses(instance, key, A_TO_AR)
         assert instance.get_materialized_partitions(key) == {*A_TO_AR} - {"AL"}
-        assert list(ledger.failed) == ["AL"]
-        assert ledger.failed["AL"].kind == "server_error"
+        assert list(statuses.failed) == ["AL"]
+        assert statuses.failed["AL"].kind == "server_error"
 
 
 def test_the_failure_says_how_many_failed_and_why(
@@ -106,7 +107,7 @@ def test_a_country_that_the_source_lacks_fails_nothing(
     result = launch(instance, settings, tags=ranged("AD", "AR"))
 
     assert result.success
-    assert list(read_ledger(instance, FLAG_IMAGE, A_TO_AR).not_found) == ["AQ"]
+    assert list(read_country_statuses(instance, FLAG_IMAGE, A_TO_AR).absent) == ["AQ"]
     assert flag_server.codes_asked_for()["AQ"] == 1
 
 
@@ -216,7 +217,7 @@ def test_what_comes_while_events_are_stored_is_stored_together(
     batches: list[list[dg.AssetKey | None]] = []
     coming, all_came = iter(A_TO_AR), threading.Event()
 
-    async def counted_record(recorder: Recorder, outcome: Outcome) -> None:
+    async def counted_record(recorder: Recorder, outcome: Ended) -> None:
         if next(coming) == A_TO_AR[-1]:
             asyncio.get_running_loop().call_soon(all_came.set)
         await record(recorder, outcome)
@@ -277,7 +278,7 @@ def test_a_reexecution_fetches_what_has_failed_since(
     launch(instance, settings, tags={**ranged("AD", "AR"), **retrying(first)})
 
     assert set(flag_server.codes_asked_for()) == {"AD", "AL"}
-    assert [set(read_ledger(instance, key, A_TO_AR).failed) for key in BOTH] == [{"AD", "AL"}] * 2
+    assert [set(read_country_statuses(instance, key, A_TO_AR).failed) for key in BOTH] == [{"AD", "AL"}] * 2
 
 
 def test_a_reexecution_fetches_what_was_wiped_since(
@@ -310,6 +311,58 @@ def test_a_reexecution_makes_no_country_fresh_that_it_did_not_fetch(
     assert third.success
     assert fetched_before(instance, FLAG_IMAGE, A_TO_AR, then) == sorted({*A_TO_AR} - {"AL"})
     assert fetched_before(instance, FLAG_IMAGE, A_TO_AR, datetime.now(UTC)) == A_TO_AR
+
+
+def test_a_reexecution_that_succeeds_records_only_what_it_fetched(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """Recorded again, the other countries would make automation run for them although nothing changed."""
+    flag_server.break_country("AL", answer(500))
+    first = launch(instance, settings, tags=ranged("AD", "AR"))
+    flag_server.break_country("AL")
+
+    second = launch(instance, settings, tags={**ranged("AD", "AR"), **retrying(first)})
+
+    assert second.success
+    recorded = instance.all_logs(second.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    assert [entry.dagster_event.partition for entry in recorded if entry.dagster_event] == ["AL", "AL"]
+
+
+def test_downstream_steps_of_a_run_in_which_all_succeeded_follow(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    """An asset that is made of the flags may be materialized with them in one run."""
+    ran: list[str] = []
+
+    @dg.asset(deps=[FLAG_IMAGE], partitions_def=country_partitions(settings))
+    def colour_count() -> None:
+        ran.append("colour_count")
+
+    merged = dg.Definitions.merge(build_definitions(settings), dg.Definitions([colour_count]))
+    job = merged.resolve_implicit_global_asset_job_def().get_subset(asset_selection={*BOTH, colour_count.key})
+
+    result = job.execute_in_process(instance=instance, tags=ranged("AD", "AE"), run_config=QUIET)
+
+    assert result.success
+    assert ran == ["colour_count"]
+    assert instance.get_materialized_partitions(colour_count.key) == {"AD", "AE"}
+
+
+def test_a_flag_names_the_event_of_the_metadata_that_it_was_made_with(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    """Dagster compares storage ids: without one, a flag never becomes stale when its country is renamed."""
+    launch(instance, settings, tags=ranged("AD", "AE"))
+
+    upstream = {record.partition_key: record for record in instance.fetch_materializations(COUNTRY_METADATA, 9).records}
+    for record in instance.fetch_materializations(FLAG_IMAGE, limit=9).records:
+        assert record.asset_materialization is not None
+        tags = record.asset_materialization.tags or {}
+        metadata = upstream[record.partition_key]
+        assert tags["dagster/input_event_pointer/country_metadata"] == str(metadata.storage_id)
+        assert metadata.asset_materialization is not None
+        version = (metadata.asset_materialization.tags or {})["dagster/data_version"]
+        assert tags["dagster/input_data_version/country_metadata"] == version
 
 
 def latest_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:

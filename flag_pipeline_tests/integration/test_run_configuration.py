@@ -167,7 +167,7 @@ def test_limits_hold_for_run_configuration_too(settings: Settings) -> None:
 def test_materialize_keeps_the_environments_fields(settings: Settings, opened: dict[str, Any]) -> None:
     """With `dg.materialize`, as a test of a user's own would."""
     result = dg.materialize(
-        [flag_assets(country_partitions(settings), most=None)],
+        [flag_assets(country_partitions(settings), max_per_run=None)],
         partition_key="CN",
         resources=build_definitions(settings).resources,
         run_config={**QUIET, "resources": {"flag_source": {"config": {"attempts": 3}}}},

@@ -18,15 +18,16 @@ from flag_pipeline.core.models import FlagRecord, Outcome, StoredMetadata
 from flag_pipeline.core.records import country_sha256, load_record
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.core.sweep import SweepSummary, sweep
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.keys import FLAG_IMAGE
-from flag_pipeline.defs.ledger import latest_materializations, read_ledger
+from flag_pipeline.defs.statuses import read_country_statuses
 from flag_pipeline.fetching.desync import CheckedConnector
 from flag_pipeline.fetching.models import Validators
+from flag_pipeline.isolation.status import latest_materializations
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.samples import gif, picture
 from flag_pipeline_tests.surplus_server import SurplusServer, response, running_surplus_server
+from flag_pipeline_tests.sweeping import SweepSummary, sweep
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 THROTTLED = {"requests_per_second": 100, "max_requests": 8}
@@ -97,12 +98,12 @@ def check_run(
     """Run the flags of all countries, of which one is followed by a surplus response, and check what came of it."""
     server = SurplusServer(answer_s=answer_s, surplus_s=surplus_s, is_chunked=chunked)
     with flags_run(instance, server, store, **(THROTTLED if throttled else {})) as result:
-        ledger = read_ledger(instance, FLAG_IMAGE, iso_codes())
-        recorded = latest_materializations(instance, FLAG_IMAGE, ledger.materialized)
+        statuses = read_country_statuses(instance, FLAG_IMAGE, iso_codes())
+        recorded = latest_materializations(instance, FLAG_IMAGE, statuses.materialized)
 
     assert swapped(store, server) == []
-    assert len(ledger.failed) <= 1
-    assert len(ledger.materialized) + len(ledger.failed) == 249
+    assert len(statuses.failed) <= 1
+    assert len(statuses.materialized) + len(statuses.failed) == 249
     stored = {code: record.image.sha256 for code, record in records_in(store).items() if record.image}
     versions = {
         code: event.asset_materialization.tags["dagster/data_version"]
@@ -113,7 +114,7 @@ def check_run(
     # Some were fetched twice, and each counts once.
     assert server.asked_for()["BR"] >= 2
     lines = [entry.user_message for entry in instance.all_logs(result.run_id) if "requested=" in entry.user_message]
-    failed = len(ledger.failed)
+    failed = len(statuses.failed)
     assert lines == [f"requested=249 saved={249 - failed} unchanged=0 not_found=0 failed={failed}"]
 
 

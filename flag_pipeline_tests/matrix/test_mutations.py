@@ -10,8 +10,9 @@ from aiohttp.client_proto import ResponseHandler
 from flag_pipeline import settings
 from flag_pipeline.cli import app, retrying
 from flag_pipeline.core import absence, refresh
-from flag_pipeline.defs import flags, ledger, resources
+from flag_pipeline.defs import flags, resources, statuses
 from flag_pipeline.fetching import desync
+from flag_pipeline.isolation import requested
 from flag_pipeline_tests.matrix.axes import Answers, Case, End, Home, Layout, Origin, Partitions, Stored, Way
 from flag_pipeline_tests.matrix.trying import findings_of
 
@@ -50,7 +51,7 @@ def _sources_are_not_compared(patched: pytest.MonkeyPatch, _folder: Path) -> Non
 def _retry_asks_the_default_source(patched: pytest.MonkeyPatch, folder: Path) -> None:
     _sources_are_not_compared(patched, folder)
     patched.setattr(retrying, "_latest_source", lambda _instance: "")
-    patched.setattr(retrying, "_latest_sources", lambda _instance, _ledgers: {})
+    patched.setattr(retrying, "_latest_sources", lambda _instance, _statuses: {})
 
 
 def _absence_is_believed(patched: pytest.MonkeyPatch, _folder: Path) -> None:
@@ -65,7 +66,7 @@ def _dates_are_trusted_for_ever(patched: pytest.MonkeyPatch, _folder: Path) -> N
 
 
 def _interrupted_countries_are_forgotten(patched: pytest.MonkeyPatch, _folder: Path) -> None:
-    patched.setattr(ledger, "not_asked", lambda *_: {})
+    patched.setattr(statuses, "interrupted_partitions", lambda *_: {})
 
 
 def _the_store_is_not_listed(patched: pytest.MonkeyPatch, _folder: Path) -> None:
@@ -73,7 +74,7 @@ def _the_store_is_not_listed(patched: pytest.MonkeyPatch, _folder: Path) -> None
 
 
 def _ranges_are_not_checked(patched: pytest.MonkeyPatch, _folder: Path) -> None:
-    patched.setattr(flags, "partition_keys", lambda context: list(context.partition_keys))
+    patched.setattr(requested, "_launched_keys", lambda step: list(step.context.partition_keys))
 
 
 def _case(way: Way, **other: Any) -> Case:

@@ -94,13 +94,18 @@ class Trial:
         is_explicit = self.case.way in {Way.COMMAND, *REPEATING}
         return self.case.partitions is Partitions.REVERSED or (self.case.stored is Stored.OTHER and not is_explicit)
 
+    @property
+    def end(self) -> End:
+        """How the launch ends: one that is refused is over before it could be stopped."""
+        return End.COMPLETE if self.is_refused else self.case.end
+
     def flag(self, code: str) -> bytes:
         """The flag that the launch's source has for the country."""
         return gif(code) if self.case.layout is Layout.EMBEDDED else self.source.flag(code)
 
     def settings(self, *, source: str = "", home: Path | None = None) -> dict[str, str]:
         """The environment of a process of the case."""
-        is_held = self.case.end in {End.INTERRUPTED, End.KILLED}
+        is_held = self.end in {End.INTERRUPTED, End.KILLED}
         return {
             "DAGSTER_HOME": str(home or self.home),
             "DAGSTER_EVENT_BATCH_SIZE": "1000",
@@ -125,7 +130,7 @@ class Trial:
         if self.case.origin is Origin.OPTIONS:
             options = ["--source", given.pop("FLAG_SOURCE"), "--store", given.pop("FLAG_STORE")]
         case = self.case
-        return Request(case.way, case.origin, case.partitions, self.codes, given, options, self.folder, case.end)
+        return Request(case.way, case.origin, case.partitions, self.codes, given, options, self.folder, self.end)
 
 
 @contextmanager
@@ -210,7 +215,7 @@ def _spoil(trial: Trial) -> None:
         source.failing = frozenset({BROKEN})
     if case.end is End.ALL_FAIL:
         source.failing = frozenset(ALL)
-    if case.end in {End.INTERRUPTED, End.KILLED}:
+    if trial.end in {End.INTERRUPTED, End.KILLED}:
         source.held = trial.codes[-1]
     source.requests.clear()
     trial.other.requests.clear()
@@ -237,7 +242,7 @@ def expected(trial: Trial) -> Expected:
     truths = {code: Truth(frozenset(_outcomes(trial, code)), trial.flag(code), NAMES[code]) for code in asked_for}
     return Expected(
         truths={} if trial.is_refused else truths,
-        end=trial.case.end,
+        end=trial.end,
         must_fail=trial.is_refused or trial.case.answers is Answers.LOST,
         asks_nothing=trial.is_refused,
         source_prefix="embedded:" if trial.case.layout is Layout.EMBEDDED else trial.source.url,
@@ -270,7 +275,7 @@ def findings_of(case: Case, folder: Path) -> list[str]:
         before, elsewhere = _state(trial), names_below(project_root() / "data")
         launched = _launch(trial)
         asked = frozenset(trial.source.requests)
-        has_catalog = case.way is Way.COMMAND and case.end not in {End.INTERRUPTED, End.KILLED}
+        has_catalog = case.way is Way.COMMAND and trial.end not in {End.INTERRUPTED, End.KILLED}
         if not has_catalog:
             rebuild_catalog(trial)
         strangers = _strangers(trial, elsewhere)

@@ -27,7 +27,6 @@ from flag_pipeline.core.models import Country, FlagFailed, FlagRecord, LastFailu
 from flag_pipeline.core.presets import ANY_FORMAT
 from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.core.sweep import sweep
 from flag_pipeline.errors import ErrorKind, SourceContractError, printable
 from flag_pipeline.fetching.http_errors import parse_retry_after
 from flag_pipeline.fetching.models import FetchStatistics
@@ -38,6 +37,7 @@ from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.fakes import FakeRefresher
 from flag_pipeline_tests.records import change_of
 from flag_pipeline_tests.samples import flag, gif, picture, record
+from flag_pipeline_tests.sweeping import sweep
 
 WHITE_SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=120)

@@ -209,7 +209,9 @@ def test_a_list_that_cannot_be_run_says_why(instance: dg.DagsterInstance, keys: 
 
     result = dg.materialize([isolated], instance=instance, run_config=listed(isolated, *keys), raise_on_error=False)
 
-    assert ("has no partitions nowhere" if keys else "one of the two") in failure_text(result)
+    assert (
+        "there is no partition 'nowhere': partitions are a, b, c and 2 more" if keys else "one of the two"
+    ) in failure_text(result)
     assert events(instance, "isolated") == []
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from flag_pipeline.isolation import (
     EventTags,
+    Hooks,
     Limits,
     Missed,
     Outcome,
@@ -49,7 +50,7 @@ def own_failure(summary: Summary) -> dg.Failure:
     return dg.Failure(f"{len(summary.failed)} letters failed", metadata={"asked": summary.requested})
 
 
-def letters_asset(prepared: list[str], *, on_deadline: Any = None) -> dg.AssetsDefinition:
+def letters_asset(prepared: list[str], *, note_failure: Any = None) -> dg.AssetsDefinition:
     """A multi_asset that prepares something once and then runs its partitions."""
 
     @dg.multi_asset(
@@ -75,7 +76,7 @@ def letters_asset(prepared: list[str], *, on_deadline: Any = None) -> dg.AssetsD
             partition_keys=config.letters,
             limits=Limits(max_concurrent=shop.max_connections, step_timeout_s=shop.deadline_s),
             reporting=Reporting(SHOP_TAGS, own_failure),
-            on_deadline=on_deadline,
+            hooks=Hooks(note_failure=note_failure),
         )
 
     return letters
@@ -111,14 +112,14 @@ def test_a_list_of_its_own(instance: dg.DagsterInstance) -> None:
 
 
 def test_what_the_deadline_leaves_is_handed_over(instance: dg.DagsterInstance) -> None:
-    """`on_deadline` may note it elsewhere and choose the outcome."""
+    """`Hooks.note_failure` may note it elsewhere and choose the outcome."""
     asked: list[str] = []
 
-    async def on_deadline(missed: Missed) -> Missed:
+    async def note_failure(missed: Missed) -> Missed:
         asked.append(missed.key)
         return replace(missed, kind="late")
 
-    letters = letters_asset([], on_deadline=on_deadline)
+    letters = letters_asset([], note_failure=note_failure)
     shop = Shop(deadline_s=1)
 
     dg.materialize([letters], instance=instance, resources={"shop": shop}, tags=ranged("c", "e"), raise_on_error=False)

@@ -11,8 +11,8 @@ import pytest
 from flag_pipeline.core.absence import AbsenceJudge, Verdict
 from flag_pipeline.core.models import FlagNotFound
 from flag_pipeline.core.refresh import Refresher
-from flag_pipeline.core.sink import FileSink
-from flag_pipeline.errors import ErrorKind, FlagNotFoundError
+from flag_pipeline.core.sink import FileSink, StoredCountry
+from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SinkError
 from flag_pipeline.fetching.models import FetchStatistics
 from flag_pipeline_tests.fakes import FakeSource
 from flag_pipeline_tests.samples import flag, gif, record
@@ -124,3 +124,24 @@ async def test_lost_flags_below_the_share_are_believed(source: FakeSource, sink:
     verdict = await judge(lacking(source, *CODES[:4]), sink, *CODES[:4], n_found=1)
 
     assert {outcome.kind for outcome in verdict.outcomes} == {ErrorKind.NOT_FOUND}
+
+
+async def test_a_record_that_the_store_refuses_does_not_affect_the_others(
+    source: FakeSource, sink: FileSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four flags besides that of AD are lost, and the verdict on them stands."""
+    for code in CODES:
+        await sink.save(record(code), image=flag())
+    load = sink.load
+
+    async def load_all_but_ad(code: str) -> StoredCountry:
+        if code == "AD":
+            raise SinkError("the bucket does not answer", path="records/AD.json")
+        return await load(code)
+
+    monkeypatch.setattr(sink, "load", load_all_but_ad)
+
+    verdict = await judge(lacking(source, *CODES), sink, *CODES, n_found=1)
+
+    kinds = {outcome.code: outcome.kind for outcome in verdict.outcomes}
+    assert kinds == {**dict.fromkeys(CODES, ErrorKind.UNAVAILABLE), "AD": ErrorKind.NOT_FOUND}

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from flag_pipeline.isolation.concurrency import IN_PROGRESS, Limits, for_each
+from flag_pipeline.isolation.hooks import Hooks
 from flag_pipeline.isolation.outcomes import Delivered, Ended, Missed, Outcome
 
 KEYS = [f"k{number}" for number in range(10)]
@@ -57,7 +58,7 @@ async def test_partitions_in_progress_are_bounded() -> None:
 
 
 async def test_the_deadline_may_have_another_outcome() -> None:
-    """`on_deadline` is asked for each that is not done; one that does not answer gets the default."""
+    """`Hooks.note_failure` is asked for each that is not done; one that does not answer gets the default."""
     settled: dict[str, Ended] = {}
 
     async def run(_key: str) -> Ended:
@@ -66,10 +67,11 @@ async def test_the_deadline_may_have_another_outcome() -> None:
     async def settle(ended: Ended) -> None:
         settled[ended.key] = ended
 
-    async def on_deadline(missed: Missed) -> Ended:
+    async def note_failure(missed: Missed) -> Missed:
         return Missed(missed.key, Outcome.FAILED, "noted", "late", is_transient=False, attempts=0)
 
-    await for_each(KEYS, run, settle, Limits(max_concurrent=1, step_timeout_s=0.01), on_deadline)
+    hooks = Hooks(note_failure=note_failure)
+    await for_each(KEYS, run, settle, Limits(max_concurrent=1, step_timeout_s=0.01), hooks)
     assert {ended.reason for ended in settled.values() if isinstance(ended, Missed)} == {"noted"}
 
     await for_each(KEYS, run, settle, Limits(max_concurrent=1, step_timeout_s=0.01))

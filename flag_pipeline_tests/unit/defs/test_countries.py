@@ -12,11 +12,12 @@ from flag_pipeline.catalog.rows import catalog_rows
 from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagRecord, FlagSaved, FlagUnchanged, Outcome, RowStatus
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.core.sweep import UNDER_WAY, SweepSummary, sweep
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.fetching.models import FetchStatistics
+from flag_pipeline.isolation.concurrency import IN_PROGRESS
 from flag_pipeline_tests.fakes import FakeRefresher, FakeSource
 from flag_pipeline_tests.samples import flag, record
+from flag_pipeline_tests.sweeping import SweepSummary, sweep
 
 CODES = [f"{number:03}" for number in range(100)]
 OUTCOMES = (
@@ -80,7 +81,7 @@ async def test_nothing_to_do_is_done() -> None:
 async def test_countries_in_hand_are_bounded() -> None:
     """At most two countries per allowed request are in memory at once, and all of these are used."""
     in_hand, peak, full = 0, 0, asyncio.Event()
-    bound = UNDER_WAY * 10
+    bound = IN_PROGRESS * 10
 
     async def refresh(code: str) -> Outcome:
         nonlocal in_hand, peak
@@ -127,7 +128,7 @@ async def test_what_is_not_done_in_time_is_remembered() -> None:
 
 async def test_store_that_hangs_does_not_hold_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     """After its time it is left to itself, and every country still has its outcome."""
-    monkeypatch.setattr("flag_pipeline.core.sweep.NOTING_S", 0.05)
+    monkeypatch.setattr("flag_pipeline.isolation.concurrency.AFTER_DEADLINE_S", 0.05)
     ledger, refresher = Ledger(), FakeRefresher(never)
     refresher.record_failure = never  # type: ignore[method-assign]
 
@@ -156,7 +157,10 @@ async def test_country_that_was_given_up_is_stale_with_the_reason(silent_source:
             await sweep(["CN", "FR"], refresher, ledger.record, max_requests=10, timeout_s=0.05)
 
         cn, fr = await asyncio.to_thread(catalog_rows, [], await sink.records(), {})
-    assert (cn.status, cn.reason) == (RowStatus.STALE, "timeout: the sweep was ended after 0.05 s")
+    assert (cn.status, cn.reason) == (
+        RowStatus.STALE,
+        "timeout: the step was ended after 0.05 s, before this partition was done",
+    )
     assert (fr.status, fr.has_failed) == (RowStatus.MISSING, True)
     assert [outcome.only_row_changed for outcome in ledger.outcomes] == [True, True, False, False]
 

@@ -1,0 +1,92 @@
+"""The countries of one fetching step: how they are fetched, and what the step does about doubtful answers."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import dagster as dg
+
+from flag_pipeline.core import absence
+from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Missed, Outcome
+from flag_pipeline.defs.events import Delivered, delivered, missed
+from flag_pipeline.errors import ErrorKind
+from flag_pipeline.fetching.models import FetchStatistics
+from flag_pipeline.isolation import Absent, Failed, Verdict
+from flag_pipeline.isolation import Missed as MissedPartition
+
+
+class Refreshing(Protocol):
+    """What is done for one country; no method raises when a country fails."""
+
+    async def refresh(self, code: str) -> Outcome:
+        """Bring the country up to date and return its outcome."""
+
+    async def record_failure(self, missed: Missed) -> Missed:
+        """Note in the store that the country was not fetched, and return whether that is new."""
+
+    async def quiet(self) -> None:
+        """Wait until bytes that cast doubt on an answer would have come."""
+
+    async def take_back(self) -> set[str]:
+        """Undo what was stored of countries whose answers are in doubt, and return their codes."""
+
+
+class Judging(Protocol):
+    """Decides what countries are recorded as that the source does not have."""
+
+    async def judge(self, absent: Sequence[FlagNotFound], *, codes: Collection[str], n_found: int) -> absence.Verdict:
+        """Return an outcome for each of the *absent* ones of *codes*, and whether the run has a problem."""
+
+
+@dataclass(slots=True)
+class Countries:
+    """The countries of one step.
+
+    Attributes:
+        source, store: recorded for countries that were not fetched.
+        codes: those that the step fetches, once it has begun.
+    """
+
+    refresher: Refreshing
+    absence_judge: Judging
+    asset_keys: Sequence[dg.AssetKey]
+    source: str = ""
+    store: str = ""
+    codes: Sequence[str] = ()
+    _not_found: dict[str, FlagNotFound] = field(default_factory=dict)
+    _doubted: dict[str, FlagFailed] = field(default_factory=dict)
+
+    async def fetch(self, code: str) -> Delivered | Absent | Failed:
+        """Fetch one country."""
+        outcome = await self.refresher.refresh(code)
+        if isinstance(outcome, FlagSaved | FlagUnchanged):
+            return delivered(outcome, self.asset_keys)
+        if isinstance(outcome, FlagNotFound):
+            self._not_found[code] = outcome
+        return missed(outcome, source=self.source, store=self.store)
+
+    async def revoke(self, is_complete: bool) -> set[str]:  # noqa: FBT001 - `Hooks.revoke`
+        """Return the countries whose answers may be those to other requests: they are fetched again."""
+        if is_complete:
+            await self.refresher.quiet()
+        return await self.refresher.take_back()
+
+    async def note_failure(self, failed: MissedPartition) -> MissedPartition:
+        """Note a failure in the country's record, which the catalog reads."""
+        return self._missed(await self.refresher.record_failure(self._doubted.get(failed.key) or _given_up(failed)))
+
+    async def judge(self, absent: Sequence[MissedPartition], n_delivered: int) -> Verdict:
+        """Decide what the countries are recorded as that the source does not have."""
+        misses = [self._not_found[partition.key] for partition in absent]
+        verdict = await self.absence_judge.judge(misses, codes=self.codes, n_found=n_delivered)
+        self._doubted = {miss.code: miss for miss in verdict.outcomes if isinstance(miss, FlagFailed)}
+        return Verdict([self._missed(miss) for miss in verdict.outcomes], verdict.problem)
+
+    def _missed(self, miss: Missed) -> MissedPartition:
+        return MissedPartition.of(miss.code, missed(miss, source=self.source, store=self.store))
+
+
+def _given_up(partition: MissedPartition) -> FlagFailed:
+    """Return the failure of a country that the deadline or an interrupt left without an answer to rely on."""
+    kind = ErrorKind.TIMEOUT if partition.kind == ErrorKind.TIMEOUT else ErrorKind.CONNECTION
+    return FlagFailed(partition.key, kind, partition.reason, "", 0, FetchStatistics())

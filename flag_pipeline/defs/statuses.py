@@ -1,0 +1,63 @@
+"""How every country stands, by what is recorded and by what the store has."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from flag_pipeline.core.listing import StoreListing
+from flag_pipeline.core.presets import source_of
+from flag_pipeline.defs.events import EVENT_TAGS
+from flag_pipeline.defs.keys import FLAG_IMAGE
+from flag_pipeline.defs.source_guard import is_refused
+from flag_pipeline.isolation import LastMiss, PartitionStatuses, interrupted_partitions, read_statuses
+
+
+@dataclass(frozen=True, slots=True)
+class CountryStatuses(PartitionStatuses):
+    """How the countries stand for one asset.
+
+    Attributes:
+        lacking: those of `missing` that Dagster has as materialized, and whose files the store does not have.
+        not_asked: codes of the other groups that a later run planned and ended without fetching, with its id.
+    """
+
+    lacking: list[str] = field(default_factory=list)
+    not_asked: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def to_fetch(self) -> set[str]:
+        """Every code that is not materialized, or that the latest run did not come to."""
+        return {*self.failed, *self.absent, *self.missing, *self.not_asked}
+
+
+def read_country_statuses(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey, codes: Iterable[str], stored: StoreListing | None = None
+) -> CountryStatuses:
+    """Return how each of *codes* stands for the asset; at most nine queries, however many codes.
+
+    What the store of *stored* does not have is missing, whatever Dagster says.
+    """
+    wanted = list(codes)
+    statuses = read_statuses(instance, asset_key, wanted, EVENT_TAGS)
+    present = {*wanted} if stored is None else stored.flags if asset_key == FLAG_IMAGE else stored.metadata
+    lacking = [code for code in statuses.materialized if code not in present]
+    missing = {*statuses.missing, *lacking}
+    return CountryStatuses(
+        materialized=[code for code in statuses.materialized if code in present],
+        failed=statuses.failed,
+        absent=statuses.absent,
+        missing=[code for code in wanted if code in missing],
+        lacking=lacking,
+        not_asked=interrupted_partitions(instance, asset_key, wanted, is_refused),
+    )
+
+
+def source_of_miss(code: str, miss: LastMiss) -> str:
+    """Return the source from which the country was asked for, an empty text if the event does not tell."""
+    return str(miss.metadata.get("source") or source_of(str(miss.metadata.get("url", "")), code))
+
+
+def store_of_miss(miss: LastMiss) -> str:
+    """Return the store for which the country was asked for, an empty text if the event does not tell."""
+    return str(miss.metadata.get("store", ""))
