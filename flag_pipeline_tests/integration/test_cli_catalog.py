@@ -118,7 +118,7 @@ def test_without_a_catalog_one_line_says_what_to_do(
     ("arguments", "said"),
     [
         (("catalog", "--json", "--csv"), "choose one"),
-        (("catalog", "QQ"), "names no country"),
+        (("catalog", "QQ"), "selects no country"),
         (("open", "--store", "memory://flags"), "a browser cannot open"),
     ],
 )

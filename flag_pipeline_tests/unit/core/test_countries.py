@@ -215,5 +215,5 @@ def test_wrong_code_is_answered_with_what_was_meant(word: str, hint: str) -> Non
 @pytest.mark.parametrize("word", ["ZZ", "Q", "", "POP21", "../x"])
 def test_word_that_names_nothing_is_a_mistake(word: str) -> None:
     """The error quotes it."""
-    with pytest.raises(ConfigurationError, match="names no country"):
+    with pytest.raises(ConfigurationError, match="selects no country"):
         select_codes([word], ["AD", "CN"])
