@@ -126,6 +126,15 @@ def open_home(home: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+def end_dead_runs(home: Path) -> None:
+    """End the runs whose process was killed, as "Force termination" in the UI does; they hold the pool until then."""
+    with open_home(home) as instance:
+        for run in instance.get_runs():
+            if not run.is_finished:
+                instance.report_run_canceled(run)
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
 def read_history(home: Path) -> History:
     """Return what the instance of *home* knows."""
     with open_home(home) as instance:

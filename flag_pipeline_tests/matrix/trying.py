@@ -16,6 +16,7 @@ from flag_pipeline_tests.matrix.checking import ABSENT, FAILED, FETCHED, Checker
 from flag_pipeline_tests.matrix.environment import environment
 from flag_pipeline_tests.matrix.launching import Launched, Request, command
 from flag_pipeline_tests.matrix.observing import (
+    end_dead_runs,
     names_below,
     open_home,
     read_catalog,
@@ -316,6 +317,8 @@ def _leaves_something(case: Case) -> bool:
 def _recovered(trial: Trial, right: Expected) -> Iterator[str]:
     """Once the source is well, `flag-pipeline retry` fetches all that is not right yet."""
     trial.source.is_good()
+    if trial.end is End.KILLED and trial.case.way is not Way.COMMAND:
+        end_dead_runs(trial.home)
     # Without the option `--source`: each country comes from where it was asked for last.
     given = trial.request().environment
     exit_code, report = command(given, "retry", *([] if "FLAG_STORE" in given else ["--store", str(trial.store)]))
