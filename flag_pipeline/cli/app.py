@@ -332,7 +332,8 @@ def _progress(
 
 def _say_wait(terminal: "TextIO", run_ids: "Collection[str]") -> None:
     runs = f"run {' '.join(sorted(run_ids))}" if run_ids else "other runs"
-    print(f"flag-pipeline: waiting for {runs} to finish fetching (Ctrl-C stops)", file=terminal, flush=True)
+    line = f"flag-pipeline: waiting for {runs} to finish fetching (Ctrl-C stops; terminate a killed run in the UI)"
+    print(line, file=terminal, flush=True)
 
 
 def _exit_code(report: "RunReport", catalog: "CatalogReport") -> int:
