@@ -1,4 +1,4 @@
-"""The settings of HTTP: requests at once, retries, time-outs, body size, redirects, proxy, User-Agent."""
+"""HTTP settings: requests, retries, time-outs, body size, redirects, proxy, User-Agent."""
 
 from typing import Annotated, TypeVar
 
@@ -7,7 +7,6 @@ from pydantic_settings import NoDecode
 
 from flag_pipeline.addresses import parse_host
 
-# Larger files could not be stored.
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
 
 
