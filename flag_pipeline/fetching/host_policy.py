@@ -47,7 +47,7 @@ class HostPolicy:
     """The hosts that requests may go to.
 
     Allowed are the source's host, at its own port or 443, and the *redirect_hosts*; never from https to http. A public
-    source never leads to private addresses. It is public unless its host has only private addresses.
+    source never leads to private addresses. It is public if *is_public*, or if its host has a public address.
 
     Attributes:
         own_host: in Unicode.

@@ -25,10 +25,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off with full jitter, bounded by attempts and total time.
+    """Exponential back-off with full jitter.
 
-    The wait after attempt *n* is random, up to `initial_s * 2 ** (n - 1)`, or the server's Retry-After.
-    `total_s` bounds attempts and waits together.
+    The wait after attempt *n* is random, up to `min(max_s, initial_s * 2 ** (n - 1))`, or the server's
+    Retry-After. `total_s` bounds attempts and waits together.
     """
 
     attempts: int
