@@ -72,7 +72,7 @@ class FetchCounter:
         self._body_bytes += n_bytes
 
     def statistics(self) -> FetchStatistics:
-        """Return the counts so far."""
+        """Return the counts."""
         elapsed_s = asyncio.get_running_loop().time() - self._started_at
         return FetchStatistics(self._requests, self._retries, self._body_bytes, elapsed_s)
 

@@ -7,6 +7,7 @@ from pydantic_settings import NoDecode
 
 from flag_pipeline.addresses import parse_host
 
+# Larger files could not be stored.
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
 
 

@@ -14,7 +14,8 @@ HTTPS_PORT = 443
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Embeds IPv4 addresses (RFC 6052).
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# All that the internet routes (IANA). Gateways may route others to private addresses: ::10.0.0.1, 64:ff9b:1::/48.
+# All that the internet routes (IANA). Gateways may route others to private addresses: ::10.0.0.1, 64:ff9b:1::/48 (RFC
+# 8215).
 _IPV6_INTERNET = ipaddress.IPv6Network("2000::/3")
 # Public in Python 3.11, special-purpose at IANA.
 _SPECIAL = (
