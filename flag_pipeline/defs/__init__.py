@@ -1,1 +1,1 @@
-"""What Dagster sees of the flags: assets, checks, jobs, schedules, sensors, resources."""
+"""Dagster definitions: assets, checks, jobs, schedules, sensors, resources."""

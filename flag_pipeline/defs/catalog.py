@@ -1,4 +1,4 @@
-"""The catalog asset: one row for each country, made from what is stored."""
+"""The catalog asset: one row per country, derived from the store."""
 
 import asyncio
 import time
@@ -36,8 +36,7 @@ PREVIEW_ROWS = 10
 PREVIEW_COLUMNS = ("code", "name", "status", "width_px", "height_px", "aspect_ratio", "size_bytes", "changed_at")
 NOT_OK_COLUMNS = ("code", "name", "status", "reason")
 
-# Once for a changed flag or name, not for an unchanged one; and never while a sweep is still under way. Without
-# `since`, a change that lands while a run is in progress is lost.
+# Without `since`, a change that is recorded while a run is in progress is lost.
 ANY_COUNTRY_CHANGED = (
     dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed()).since_last_handled()
     & ~dg.AutomationCondition.any_deps_in_progress()
@@ -46,7 +45,7 @@ ANY_COUNTRY_CHANGED = (
 
 
 def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
-    """The asset `flag_catalog`, with a row for every one of *codes*, and its checks."""
+    """The asset `flag_catalog`, with a row for each of *codes*, and its checks."""
 
     @dg.asset(
         key=FLAG_CATALOG,
@@ -92,7 +91,7 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
 
 
 async def previous_rows(sink: FileSink) -> list[CatalogRow]:
-    """Return the rows of the catalog that is stored now; none before the first, or if it cannot be read."""
+    """Return the stored catalog's rows; none if it is missing or unreadable."""
     try:
         return load_rows(await sink.read_hint(CATALOG_PATH) or b"[]")
     except ValueError:
@@ -100,13 +99,13 @@ async def previous_rows(sink: FileSink) -> list[CatalogRow]:
 
 
 async def is_of_this_version(sink: FileSink) -> bool:
-    """Whether the stored catalog computes what flags look like as this version does."""
+    """Whether the stored catalog has this version's schema."""
     return await sink.read(schema_path(CATALOG)) == render_schema(CATALOG_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
 class SeenFlag:
-    """A stored flag that is as recorded: what it looks like, and itself as a tile if it is on the mosaic."""
+    """An intact stored flag, with a tile if it is on the mosaic."""
 
     sha256: str
     look: ImageFeatures
@@ -116,9 +115,9 @@ class SeenFlag:
 async def describe_flags(
     sink: FileSink, records: Mapping[str, FlagRecord], *, known: Mapping[str, ImageFeatures]
 ) -> dict[str, SeenFlag]:
-    """Look at each stored flag, by code; the *known* looks are by SHA-256.
+    """Return the intact flags by code; the *known* features are by SHA-256.
 
-    Damaged ones are left out, and those that an earlier version accepted although they take minutes to decode.
+    Flags beyond the image limits are left out, because they take minutes to decode.
     """
     files = {code: (record.image.file, record.image.sha256) for code, record in records.items() if record.image}
     on_mosaic = set(sorted(records)[:MAX_FLAGS])
@@ -134,7 +133,7 @@ async def describe_flags(
 
 
 async def unusable_flags(sink: FileSink, records: Mapping[str, FlagRecord]) -> dict[str, FlagRecord]:
-    """Return the records whose flag cannot be read, with the reason as their last failure, for their rows."""
+    """Return the records whose flag cannot be read, with the reason as last failure."""
     files = {code: record.image.file for code, record in records.items() if record.image}
     reasons = {code: await sink.why_unusable(file) for code, file in files.items()}
     return {
@@ -145,13 +144,13 @@ async def unusable_flags(sink: FileSink, records: Mapping[str, FlagRecord]) -> d
 
 
 async def show_mosaic(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image]) -> dg.MarkdownMetadataValue:
-    """Return all flags as one small picture for the UI."""
+    """Return all flags as one picture for the UI."""
     mosaic = await asyncio.to_thread(render_mosaic, rows, tiles)
     return dg.MetadataValue.md(f"![all flags]({data_uri(mosaic, 'webp')})")
 
 
 def describe_numbers(rows: list[CatalogRow]) -> dict[str, int]:
-    """Return what the UI plots over time: how many rows have which status, and the flags' size in bytes."""
+    """Return numbers for the UI's plots: rows by status, and bytes."""
     n_by_status = Counter(row.status for row in rows)
     return {
         **{f"n_{status}": n_by_status[status] for status in RowStatus},

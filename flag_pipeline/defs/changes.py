@@ -18,8 +18,7 @@ from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.thumbnails import before_and_after, data_uri
 
 NO_FLAG_CHANGED = "no_flag_changed"
-# Each is a picture in the event log.
-SHOWN_CHANGES = 5
+SHOWN_CHANGES = 5  # pictures in the event log
 NAMED_CHANGES = 20
 
 
@@ -58,7 +57,7 @@ async def flag_changes(file_sink: FileSinkResource) -> dg.MaterializeResult:  # 
 
 
 def check_changes(fresh: list[FlagChange]) -> dg.AssetCheckResult:
-    """Return the check's result, which names the countries whose flag changed since the last refresh."""
+    """Return the check's result, which names the *fresh* changes."""
     codes = sorted({change.code for change in fresh})
     named = ", ".join(codes[:NAMED_CHANGES]) + (" and others" if len(codes) > NAMED_CHANGES else "")
     flags = "flag" if len(codes) == 1 else "flags"
@@ -72,7 +71,7 @@ def check_changes(fresh: list[FlagChange]) -> dg.AssetCheckResult:
 
 
 async def describe_pictures(sink: FileSink, records: dict[str, FlagRecord], changes: list[FlagChange]) -> str:
-    """Return a Markdown table of the latest changes, each with the flag before and after."""
+    """Return a Markdown table of the latest changes, with both flags."""
     if not changes:
         return "No flag has changed yet."
     paths = picture_paths(records)
@@ -92,7 +91,7 @@ async def describe_pictures(sink: FileSink, records: dict[str, FlagRecord], chan
 
 
 async def _picture(sink: FileSink, path: str | None, sha256: str) -> bytes | None:
-    """Return the kept flag at *path*; None if it is lost, damaged or too much work to draw."""
+    """Return the flag at *path*; None if it is lost, damaged or beyond the image limits."""
     content = intact(await sink.read_hint(path), sha256) if path else None
     with suppress(ImageError):
         if content is not None:

@@ -1,4 +1,4 @@
-"""The asset checks on the catalog: evaluated with every build of it, each naming the countries it is about."""
+"""Asset checks of the catalog, evaluated with each build."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -28,8 +28,8 @@ class CheckLimits:
     """What the checks tolerate.
 
     Attributes:
-        fresh: the age up to which a country counts as fresh.
-        max_changed_share: share of flags that may change from one catalog to the next.
+        fresh: maximum age of a fetch.
+        max_changed_share: share of flags that may change at once.
     """
 
     fresh: timedelta
@@ -37,7 +37,7 @@ class CheckLimits:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "CheckLimits":
-        """The limits that *settings* describe."""
+        """The limits of *settings*."""
         return cls(fresh=timedelta(days=settings.fresh_days), max_changed_share=settings.max_changed_share)
 
 
@@ -63,10 +63,9 @@ def check_catalog(
     instance: dg.DagsterInstance,
     limits: CheckLimits,
 ) -> list[dg.AssetCheckResult]:
-    """Evaluate every check of the catalog that *rows* are.
+    """Evaluate every check of the catalog *rows*.
 
-    *changed* are the countries whose flag is not that of the previous catalog, *intact* those whose file is as it was
-    recorded.
+    *changed* are the countries whose flag differs from the previous catalog, *intact* those with undamaged files.
     """
     n_allowed = max(1, int(len(rows) * limits.max_changed_share))
     duplicates = unexpected_duplicates(rows)

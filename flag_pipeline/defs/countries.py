@@ -1,4 +1,4 @@
-"""The countries of one fetching step: how they are fetched, and what the step does about doubtful answers."""
+"""The countries of one fetching step: fetching, failures, absence and doubtful answers."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -16,26 +16,26 @@ from flag_pipeline.isolation import Missed as MissedPartition
 
 
 class Refreshing(Protocol):
-    """What is done for one country; no method raises when a country fails."""
+    """Fetches and records one country; a failure is returned, not raised."""
 
     async def refresh(self, code: str) -> Outcome:
-        """Bring the country up to date and return its outcome."""
+        """Update the country and return its outcome."""
 
     async def record_failure(self, missed: Missed) -> Missed:
-        """Note in the store that the country was not fetched, and return whether that is new."""
+        """Record the failure in the store; return it with `only_row_changed` set."""
 
     async def quiet(self) -> None:
-        """Wait until bytes that cast doubt on an answer would have come."""
+        """Wait until no late answer is expected."""
 
     async def take_back(self) -> set[str]:
-        """Undo what was stored of countries whose answers are in doubt, and return their codes."""
+        """Undo what was stored from doubtful answers, and return the countries."""
 
 
 class Judging(Protocol):
-    """Decides what countries are recorded as that the source does not have."""
+    """Decides how absent countries are recorded."""
 
     async def judge(self, absent: Sequence[FlagNotFound], *, codes: Collection[str], n_found: int) -> absence.Verdict:
-        """Return an outcome for each of the *absent* ones of *codes*, and whether the run has a problem."""
+        """Return an outcome for each *absent* country, and the run's problem."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Countries:
 
     Attributes:
         source, store: recorded for countries that were not fetched.
-        codes: those that the step fetches, once it has begun.
+        codes: set when the step begins.
     """
 
     refresher: Refreshing
@@ -66,17 +66,17 @@ class Countries:
         return missed(outcome, source=self.source, store=self.store)
 
     async def revoke(self, is_complete: bool) -> set[str]:  # noqa: FBT001 - `Hooks.revoke`
-        """Return the countries whose answers may be those to other requests: they are fetched again."""
+        """Return the countries with doubtful answers, which are fetched again."""
         if is_complete:
             await self.refresher.quiet()
         return await self.refresher.take_back()
 
     async def note_failure(self, failed: MissedPartition) -> MissedPartition:
-        """Note a failure in the country's record, which the catalog reads."""
+        """Record a failure in the store."""
         return self._missed(await self.refresher.record_failure(self._doubted.get(failed.key) or _given_up(failed)))
 
     async def judge(self, absent: Sequence[MissedPartition], n_delivered: int) -> Verdict:
-        """Decide what the countries are recorded as that the source does not have."""
+        """Decide how absent countries are recorded."""
         misses = [self._not_found[partition.key] for partition in absent]
         verdict = await self.absence_judge.judge(misses, codes=self.codes, n_found=n_delivered)
         self._doubted = {miss.code: miss for miss in verdict.outcomes if isinstance(miss, FlagFailed)}
@@ -87,6 +87,6 @@ class Countries:
 
 
 def _given_up(partition: MissedPartition) -> FlagFailed:
-    """Return the failure of a country that the deadline or an interrupt left without an answer to rely on."""
+    """Return the failure of a country that a deadline or interrupt stopped."""
     kind = ErrorKind.TIMEOUT if partition.kind == ErrorKind.TIMEOUT else ErrorKind.CONNECTION
     return FlagFailed(partition.key, kind, partition.reason, "", 0, FetchStatistics())

@@ -1,4 +1,4 @@
-"""What Dagster's event log records for a country: tags and metadata."""
+"""Tags and metadata of a country in Dagster's event log."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,13 +11,13 @@ from flag_pipeline.fetching.models import FetchStatistics
 from flag_pipeline.isolation import Absent, EventTags, Failed, RecordedOutcome, Unchanged, read_outcome
 from flag_pipeline.isolation import Outcome as PartitionOutcome
 
-# On countries whose catalog row changes although no data version does.
+# Set if the catalog row changes, but no data version.
 ONLY_ROW_CHANGED_TAG = "flag_pipeline/only_row_changed"
 EVENT_TAGS = EventTags(
     namespace="flag_pipeline",
     words={PartitionOutcome.SUCCEEDED: "saved", PartitionOutcome.ABSENT: "not_found"},
     recorded_at_name="fetched_at",
-    # The catalog follows the run that recorded the change first.
+    # The first run already triggered the catalog.
     not_copied=frozenset({ONLY_ROW_CHANGED_TAG}),
 )
 
@@ -25,13 +25,13 @@ Delivered = list[dg.MaterializeResult[Any]] | Unchanged
 
 
 def delivered(outcome: Fetched, asset_keys: Iterable[dg.AssetKey]) -> Delivered:
-    """Return what the partition of a fetched country is recorded with."""
+    """Return the materializations of a fetched country."""
     results = [_result(key, outcome) for key in asset_keys]
     return Unchanged(results) if isinstance(outcome, FlagUnchanged) else results
 
 
 def missed(miss: Missed, *, source: str, store: str) -> Absent | Failed:
-    """Return what is recorded of a country that was not fetched from *source* into *store*."""
+    """Return the record of a country that was not fetched from *source* into *store*."""
     metadata = {
         "url": _link(miss.url),
         "source": source,
@@ -100,10 +100,10 @@ def _tags(outcome: Outcome) -> dict[str, str]:
 
 
 def _link(url: str) -> dg.MetadataValue:
-    # The embedded source's addresses lead nowhere once its run is over.
+    # The embedded source's addresses are invalid after its run.
     return dg.MetadataValue.url(url) if url.startswith("http") else dg.MetadataValue.text(url)
 
 
 def read_event(event: dg.DagsterEvent) -> RecordedOutcome | None:
-    """Return what *event* says about a country, None if it says nothing about any."""
+    """Return the country's outcome in *event*, if any."""
     return read_outcome(event, EVENT_TAGS)

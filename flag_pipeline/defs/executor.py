@@ -1,4 +1,4 @@
-"""The executor: steps in one process, and Ctrl-C cancels the run, because Dagster retries failed runs."""
+"""The executor: in-process, and Ctrl-C cancels the run, because Dagster retries failed runs."""
 
 import signal
 import socket
@@ -15,10 +15,9 @@ from dagster._core.execution.retries import RetryMode
 
 
 class CancelableExecutor(dg.Executor):
-    """Executes as *inner* does, and reports a run that SIGINT ends as one that is being canceled.
+    """Executes as *inner* does, and reports a run that SIGINT ends as being canceled.
 
-    Dagster reads the run's status when its executor was interrupted. So the executor has to set it, whatever step or
-    resource was interrupted.
+    Dagster reads the run's status after an interrupt, so the executor sets it.
     """
 
     def __init__(self, inner: dg.Executor) -> None:
@@ -44,9 +43,9 @@ class CancelableExecutor(dg.Executor):
 
 @contextmanager
 def signals_noted() -> Iterator[Callable[[], bytes]]:
-    """Yield a function that returns the numbers of the signals received since.
+    """Yield a function that returns the numbers of the received signals.
 
-    Dagster's handlers raise the same exception for each signal. Threads other than the main one get no signals.
+    Dagster's handlers raise one exception for all signals. Only the main thread gets signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: b""
@@ -57,7 +56,7 @@ def signals_noted() -> Iterator[Callable[[], bytes]]:
         before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
 
         def received() -> bytes:
-            # One byte more, so that there is always something to read.
+            # One byte more, because `recv` would block without any.
             writing.send(b"\0")
             return reading.recv(4096)
 
@@ -72,7 +71,7 @@ def _cancelable(context: dg.InitExecutorContext) -> CancelableExecutor:
     return CancelableExecutor(create(context))
 
 
-# It has the name and the configuration of Dagster's executor, so that existing run configuration stays valid.
+# Configured like Dagster's, so that existing run configuration stays valid.
 cancelable_executor = dg.ExecutorDefinition(
     dg.in_process_executor.name,
     dg.in_process_executor.config_schema.as_field(),

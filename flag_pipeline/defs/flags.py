@@ -1,4 +1,4 @@
-"""The two fetching assets: one step, many countries, each of which succeeds or fails alone."""
+"""The fetching assets: one step for many countries, which fail separately."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -23,9 +23,9 @@ from flag_pipeline.isolation import Hooks, Limits, Missed, Reporting, Summary, f
 
 STEP = "fetch_flags"
 POOL = "flag_source"
-# The schedule fetches daily: one missed night is a warning, three are a failure.
+# One missed night is a warning, three are a failure.
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3), warn_window=timedelta(hours=36))
-# Countries in progress for each request that may be: while some are asked for, others are checked and stored.
+# Countries in progress per request: some are fetched while others are stored.
 IN_PROGRESS = 2
 
 
@@ -42,7 +42,7 @@ class FetchConfig(dg.Config):
 
 
 def flag_assets(partitions: dg.StaticPartitionsDefinition, *, max_per_run: int | None) -> dg.AssetsDefinition:
-    """Return the assets; backfills are cut into runs of *max_per_run* countries."""
+    """Return the assets; a backfill run has at most *max_per_run* countries."""
     descriptions = {
         COUNTRY_METADATA: "The source's metadata document of each country, checked: `metadata/CN.json`.",
         FLAG_IMAGE: "The original bytes of each flag, checked to be a whole image: `flags/CN-China.gif`.",
@@ -66,12 +66,12 @@ def flag_assets(partitions: dg.StaticPartitionsDefinition, *, max_per_run: int |
         backfill_policy=dg.BackfillPolicy.multi_run(max_per_run) if max_per_run else dg.BackfillPolicy.single_run(),
         can_subset=True,
         group_name="flags",
-        # Two runs at once would ask one source twice as hard as the settings say; dagster.yaml sets the limit to 1.
+        # Two runs would exceed the request limits; dagster.yaml allows one.
         pool=POOL,
     )(fetch_flags)
 
 
-# Without a return annotation: Dagster would take it for the type of the outputs.
+# Dagster would take a return annotation for the type of the outputs.
 def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
     context: dg.AssetExecutionContext,
     config: FetchConfig,
@@ -114,7 +114,7 @@ def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
 
 
 def listed_codes(context: dg.AssetExecutionContext, config: FetchConfig) -> list[str]:
-    """Return the countries that the run's configuration lists."""
+    """Return the countries in the run's configuration."""
     if not config.countries:
         return []
     try:
@@ -124,21 +124,21 @@ def listed_codes(context: dg.AssetExecutionContext, config: FetchConfig) -> list
 
 
 def _still_stored(asset_keys: Collection[dg.AssetKey], store: str, codes: Sequence[str]) -> set[str]:
-    """Return those of *codes* whose files the store still has."""
+    """Return those of *codes* with files in the store."""
     stored = list_store(store)
     files = {COUNTRY_METADATA: stored.metadata, FLAG_IMAGE: stored.flags}
     return set(codes).intersection(*(files[key] for key in asset_keys))
 
 
 async def _absent_before(context: dg.AssetExecutionContext, codes: Collection[str]) -> set[str]:
-    """Return those of *codes* that the source did not have when they were last asked for."""
+    """Return those of *codes* whose latest outcome is absent."""
     read = partial(read_statuses, context.instance, partition_keys=codes, tags=EVENT_TAGS)
     statuses = [await asyncio.to_thread(read, asset_key=key) for key in context.selected_asset_keys]
     return {code for each in statuses for code in each.absent}
 
 
 def describe_failure(summary: Summary) -> dg.Failure:
-    """Return the failure of a run: how many countries of how many failed, which and why."""
+    """Return a run's failure: which countries failed, and why."""
     described = failure(summary, one="country", many="countries", row=_row)
     return dg.Failure(described.description, metadata=described.metadata, allow_retries=False)
 

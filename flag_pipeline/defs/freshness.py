@@ -1,4 +1,4 @@
-"""When countries were fetched, which is not always when their latest materialization was recorded."""
+"""Fetch times of countries, which may be earlier than their latest materialization."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -10,9 +10,9 @@ from flag_pipeline.isolation.status import materializations_at
 
 
 def fetched_at(record: dg.EventLogRecord) -> float:
-    """Return when the recorded country was fetched, in seconds since the epoch.
+    """Return the fetch time in seconds since the epoch.
 
-    A materialization that was copied from a retried run has the original time in a tag.
+    A materialization copied from a retried run has the original time in a tag.
     """
     materialization = record.asset_materialization
     tags = materialization.tags if materialization else None
@@ -24,8 +24,8 @@ def fetched_before(
 ) -> list[str]:
     """Return those of *codes* whose latest successful fetch was before *moment* (aware), sorted.
 
-    Reading every event takes six times as long as asking for their times. So only events of re-executed runs are read,
-    because those may be copies with an earlier fetch time.
+    Only events of re-executed runs are read, because those may be copies, and reading every event takes six times as
+    long.
     """
     storage = instance.event_log_storage
     latest = storage.get_latest_storage_id_by_partition(asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION)
@@ -42,7 +42,6 @@ def fetched_before(
 
 
 def _reexecuted(instance: dg.DagsterInstance, run_ids: Collection[str]) -> set[str]:
-    """Return those of the runs that re-execute another run."""
     if not run_ids:
         return set()
     runs = instance.get_runs(dg.RunsFilter(run_ids=sorted(run_ids)))

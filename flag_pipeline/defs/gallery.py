@@ -1,4 +1,4 @@
-"""The pictures asset: the catalog as a web page and as a contact sheet."""
+"""The gallery asset: the catalog as a web page and a contact sheet."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from flag_pipeline.defs.publishing import publish
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.images.formats import read_structure
 
-# It is built in the run of the tables if both are requested, else after them.
+# Built in the tables' run, if both are requested.
 TABLES_CHANGED = (
     dg.AutomationCondition.any_deps_match(
         dg.AutomationCondition.data_version_changed() | dg.AutomationCondition.will_be_requested()
@@ -43,10 +43,10 @@ async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None
     started_at = time.monotonic()
     sink = file_sink.sink
     shown, tiles = await read_gallery(sink)
-    # One after the other, on one thread: each would keep for itself what it freed.
+    # In sequence, because concurrent threads do not share freed memory.
     sheet = await asyncio.to_thread(contact_sheet.render_contact_sheet, shown.rows, tiles)
     preview = await show_mosaic(shown.rows, tiles)
-    tiles.clear()  # With thousands of countries, the page takes as much memory again.
+    tiles.clear()  # With thousands of countries, the page needs this memory.
     page = await asyncio.to_thread(render_page, shown)
     version = await publish(sink, {GALLERY_PATH: page, CONTACT_SHEET_PATH: sheet})
     return dg.MaterializeResult(
@@ -64,9 +64,9 @@ async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None
 
 
 async def read_gallery(sink: FileSink) -> tuple[Gallery, dict[str, Image.Image]]:
-    """Return what the page shows, from the stored tables, and the flags on the contact sheet by code.
+    """Return the page's content and the contact sheet's tiles by code.
 
-    Raises dg.Failure when there is no catalog of this version.
+    Raises dg.Failure without a catalog of this version.
     """
     try:
         rows = load_rows(await sink.read(CATALOG_PATH) or b"")

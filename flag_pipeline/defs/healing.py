@@ -1,4 +1,4 @@
-"""Which failed countries the healing sensor of this deployment is responsible for."""
+"""The healing sensor: which failed countries it fetches again."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from flag_pipeline.settings import Settings
 
 
 def healing(flags: dg.AssetsDefinition, settings: Settings) -> dg.SensorDefinition:
-    """Return the sensor that fetches failed countries again, in one run, with growing delays and a limit of attempts.
+    """Return the sensor that fetches failed countries again, with growing delays and limited attempts.
 
-    Those that were asked for at another source than that of *settings*, or for another store, are left alone.
+    It skips failures of other sources and stores.
     """
     return healing_sensor(
         flags,
@@ -29,7 +29,7 @@ def healing(flags: dg.AssetsDefinition, settings: Settings) -> dg.SensorDefiniti
         run_config=lambda codes: {"ops": {STEP: {"config": {"countries": list(codes)}}}},
         may_pass=lambda miss: is_transient(miss.kind),
         choose=lambda failed: choose(failed, source=settings.source, store=settings.store),
-        # The countries are asked for at the source that they were asked for before.
+        # The source is the same as before.
         run_tags={SOURCE_GIVEN_TAG: "true"},
         event_tags=EVENT_TAGS,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -39,12 +39,12 @@ def healing(flags: dg.AssetsDefinition, settings: Settings) -> dg.SensorDefiniti
 
 
 def is_transient(kind: str) -> bool:
-    """Whether a failure of this kind may pass by itself; one of an unknown kind is a bug."""
+    """Whether the kind is transient; unknown kinds are bugs."""
     return any(kind == each and each.is_transient for each in ErrorKind)
 
 
 def choose(failed: Mapping[str, LastMiss], *, source: str, store: str) -> tuple[dict[str, LastMiss], str]:
-    """Return the failures of this source and store, and the commands that fetch the others."""
+    """Return failures of this source and store, and commands that fetch others."""
     ours, others = dict[str, LastMiss](), defaultdict[tuple[str, str], list[str]](list)
     for code, miss in sorted(failed.items()):
         its_source, its_store = source_of_miss(code, miss), store_of_miss(miss)

@@ -1,4 +1,4 @@
-"""The keys of the assets, and what all of them declare."""
+"""Asset keys, code version and owners."""
 
 import dagster as dg
 

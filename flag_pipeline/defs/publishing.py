@@ -1,4 +1,4 @@
-"""What the derived assets have in common: files in the store, a data version, and tables in the UI."""
+"""Publishing of derived assets: files, data version, tables in the UI."""
 
 import hashlib
 import html
@@ -20,7 +20,7 @@ _TYPE_NAMES = {
 
 
 async def publish(sink: FileSink, files: Mapping[str, bytes]) -> dg.DataVersion:
-    """Put the files in the store and return the version of their content: what follows is built again if it differs."""
+    """Store the files and return the data version of their content."""
     digest = hashlib.sha256()
     for path, content in sorted(files.items()):
         await sink.write(path, content)
@@ -29,7 +29,7 @@ async def publish(sink: FileSink, files: Mapping[str, bytes]) -> dg.DataVersion:
 
 
 def column_schema(schema: TableSchema) -> dg.TableSchema:
-    """Return the schema as Dagster shows it under an asset's columns."""
+    """Return the schema for an asset's columns in Dagster."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(column.name, _TYPE_NAMES[column.type], description=column.description)
@@ -39,7 +39,7 @@ def column_schema(schema: TableSchema) -> dg.TableSchema:
 
 
 def table_preview(rows: Iterable[object], names: Sequence[str]) -> dg.TableMetadataValue:
-    """Return some columns of some rows as a table for the UI."""
+    """Return the columns *names* as a table for the UI."""
     return dg.MetadataValue.table(
         records=[dg.TableRecord({name: _cell(getattr(row, name)) for name in names}) for row in rows],
         schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in names]),
@@ -53,7 +53,7 @@ def _cell(value: object) -> str | int | float | None:
 
 
 def escape_markdown(text: str) -> str:
-    """Return *text* so that Markdown shows it as it is: no link, no image, no HTML, no further table cell."""
-    # Quotes are harmless in text, and their escapes would not survive that of "#".
+    """Escape *text* for Markdown: no link, image, HTML or table cell."""
+    # Not quotes, because the escape of "#" would break theirs.
     shown = html.escape(" ".join(text.split()), quote=False)
     return "".join(f"\\{character}" if character in r"\`*_{}[]()#+-.!|~" else character for character in shown)

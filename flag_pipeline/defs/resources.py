@@ -1,4 +1,4 @@
-"""The resources: typed configuration, life cycle, and what run configuration may set them to."""
+"""The resources: configuration, life cycle, and what run configuration may set."""
 
 import asyncio
 import shlex
@@ -25,18 +25,17 @@ SOURCE_KEY, SINK_KEY = "flag_source", "file_sink"
 class BoundToSettings(BaseModel):
     """A resource whose class has the settings as its defaults.
 
-    Dagster takes the values that a resource was made with only where a launch configures none of its fields. As soon
-    as a launch gives one field, the others get the defaults of the class. So the settings have to be these defaults.
+    If a launch configures one field, Dagster gives the others the defaults of the class, not the instance's values.
 
     Attributes:
-        settings: what the class is bound to; None where it is not, and run configuration may set anything.
+        settings: None if unbound; then run configuration may set anything.
     """
 
     settings: ClassVar[Settings | None] = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Return the resource as *settings* configure it."""
+        """Return the resource configured by *settings*."""
         fields: dict[str, Any] = {
             name: (field.annotation, _with_default(field, getattr(settings, name)))
             for name, field in cls.model_fields.items()
@@ -59,16 +58,16 @@ class FlagSourceResource(dg.ConfigurableResource[Any], SourceSettings, BoundToSe
 
     @property
     def client(self) -> FlagSource:
-        """The source, while a run holds it open."""
+        """The source, open during a run."""
         return self._client
 
     @asynccontextmanager
     async def yield_for_execution(  # type: ignore[override]  # Dagster takes asynchronous ones too
         self, context: dg.InitResourceContext
     ) -> AsyncIterator["FlagSourceResource"]:
-        """Open the session on the run's own loop, and close it after the run.
+        """Open the session on the run's loop, and close it after the run.
 
-        Raises ConfigurationError for a source that run configuration may not name.
+        Raises ConfigurationError for a forbidden source.
         """
         check_places(context, self.settings, source=self.source)
         async with open_source(self) as source:
@@ -83,7 +82,7 @@ class FileSinkResource(dg.ConfigurableResource[Any], StoreSettings, BoundToSetti
 
     @property
     def sink(self) -> FileSink:
-        """The sink, while a run holds it open."""
+        """The sink, open during a run."""
         return self._sink
 
     @asynccontextmanager
@@ -93,7 +92,7 @@ class FileSinkResource(dg.ConfigurableResource[Any], StoreSettings, BoundToSetti
     ) -> AsyncIterator["FileSinkResource"]:
         """Prepare the store, and wait for its threads after the run.
 
-        Raises ConfigurationError for a store that run configuration may not name.
+        Raises ConfigurationError for a forbidden store.
         """
         await asyncio.to_thread(check_places, context, self.settings, store=self.store)
         async with FileSink(self.store, threads=self.sink_threads) as sink:
@@ -102,17 +101,16 @@ class FileSinkResource(dg.ConfigurableResource[Any], StoreSettings, BoundToSetti
 
 
 async def image_limits() -> Limits:
-    """Return what a stored image may cost to decode: the environment's limits, because a catalog has no source."""
+    """Return the environment's image limits, because a catalog has no source."""
     settings = await asyncio.to_thread(load_settings)
     return settings.image_limits
 
 
 def check_places(context: dg.InitResourceContext, settings: Settings | None, **opened: str) -> None:
-    """Raise ConfigurationError if the run would use a source or a store that its deployment does not allow.
+    """Raise ConfigurationError if the deployment does not allow the run's source or store. Blocks.
 
-    *opened* is what the resource is about to open, by field name. The source that the run's configuration names is
-    checked with every resource, because Dagster opens the store first, and a refused run should not make its folders.
-    It may read the file system.
+    *opened* is what the resource will open. Each resource checks the source, because Dagster opens the store first, and
+    a refused run should not make its folders.
     """
     if settings is None:
         return
@@ -146,7 +144,7 @@ def _refusal(name: str, value: str, named: Mapping[str, str | None], settings: S
 
 
 def _configured(context: dg.InitResourceContext, key: str, field: str) -> str | None:
-    """Return the value of a resource's field if the run's configuration gives it literally."""
+    """Return a field in the run's configuration, None if it is not literal."""
     found: Any = context.run.run_config if context.run else {}
     for step in ("resources", key, "config", field):
         found = found.get(step) if isinstance(found, Mapping) else None

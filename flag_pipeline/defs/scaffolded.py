@@ -1,4 +1,4 @@
-"""Definitions that `dg scaffold defs` adds to this folder: `definitions.py` imports all others by name."""
+"""Definitions that `dg scaffold defs` adds to this folder."""
 
 import functools
 import sys
@@ -15,11 +15,11 @@ FOLDER = Path(__file__).parent
 _COMPONENT_FILES = {"defs.yaml", "defs.yml", "component.yaml"}
 
 
-@functools.cache  # because they are imported from then on
+@functools.cache  # later calls would find them imported
 def scaffolded_definitions(folder: Path = FOLDER) -> dg.Definitions:
-    """Return the definitions of the files in the folder that nothing imports, loaded as `dg` loads them.
+    """Return the definitions of files in the folder that nothing imports.
 
-    Raises ConfigurationError where there are such files outside of a dg project, because Dagster loads them only there.
+    Raises ConfigurationError for such files outside a dg project, because Dagster does not load them.
     """
     found = sorted(_not_imported(folder))
     if not found:
@@ -32,7 +32,7 @@ def scaffolded_definitions(folder: Path = FOLDER) -> dg.Definitions:
 
 
 def _not_imported(folder: Path) -> Iterator[Path]:
-    """Give the Python files that were not imported, and the folders of components."""
+    """Yield Python files, and the folders of components."""
     imported = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     for path in folder.rglob("*"):
         if path.suffix == ".py" and path.name != "__init__.py" and str(path) not in imported:

@@ -8,7 +8,7 @@ from flag_pipeline.defs.partitions import partition_stretches
 
 
 def daily_refresh(codes: list[str], *, max_per_run: int | None) -> dg.ScheduleDefinition:
-    """Request one ranged run over all countries, or several runs of *max_per_run* countries."""
+    """Return the schedule; each run has at most *max_per_run* countries."""
 
     @dg.schedule(
         name="daily_refresh",

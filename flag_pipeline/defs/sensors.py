@@ -20,8 +20,7 @@ catalog_automation = dg.AutomationConditionSensorDefinition(
 def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
     """Rebuild the catalog after runs that ended with *status* and changed its rows, but no data version.
 
-    A new failure of a country does that, and its recovery with the same flag. If a data version changed in the same
-    run, the automation condition rebuilds the catalog.
+    Examples: a country's failure, and its recovery with the same flag.
     """
 
     @dg.run_status_sensor(
@@ -47,9 +46,9 @@ def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
 
 
 def has_new_content(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the run recorded another data version than before for any country, as Dagster's condition asks.
+    """Whether the run changed any country's data version, as Dagster's condition asks.
 
-    The outcome `saved` does not tell: a damaged file that was written again has the data version of before.
+    The outcome `saved` does not tell, because a repaired file has the same data version.
     """
     storage = instance.event_log_storage
     recorded = storage.get_asset_event_summary_records(dg.DagsterEventType.ASSET_MATERIALIZATION, run_id=run_id)

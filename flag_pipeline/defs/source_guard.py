@@ -1,7 +1,7 @@
-"""One source for each store: a run that would add flags of a second source is refused before it fetches anything.
+"""One source per store: a run that would add flags of a second source is refused before it fetches.
 
-If the launch itself names the source, the run warns and goes on. A default and a deployment's setting do not count as
-a choice, because the setting may have changed since the store was filled.
+If the launch names the source, the run warns and goes on. A setting is no choice, because it may have changed since the
+store was filled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,28 +15,28 @@ from flag_pipeline.defs.commands import fetch_command, unconfigured_store
 from flag_pipeline.defs.resources import FileSinkResource
 from flag_pipeline.errors import SinkError
 
-# On a run: from which source it fetches, once it has begun to.
+# The source of a run that has begun to fetch.
 SOURCE_TAG = "flag_pipeline/source"
-# On a run that was refused. It asked the source for nothing, so its planned partitions are as they were.
+# On a refused run: its planned partitions did not change.
 REFUSED_TAG = "flag_pipeline/refused"
-# Whether the launch named the source, where its run configuration does not say it.
+# Whether the launch named the source outside its run configuration.
 SOURCE_GIVEN_TAG = "flag_pipeline/source_given"
 
 
 def is_refused(run: dg.DagsterRun) -> bool:
-    """Whether the run was stopped before it asked the source for anything."""
+    """Whether the run was refused before any request."""
     return run.tags.get(REFUSED_TAG) == "true"
 
 
 def is_source_given(run: dg.DagsterRun) -> bool:
-    """Whether this launch named the source: in its run configuration, or by an option or variable of the command."""
+    """Whether the launch named the source: by run configuration, option or variable."""
     if SOURCE_GIVEN_TAG in run.tags:
         return run.tags[SOURCE_GIVEN_TAG] == "true"
     return "source" in _source_config(run)
 
 
 def configured_source(run: dg.DagsterRun) -> str:
-    """Return the source in the run's configuration, an empty text if there is none or a variable stands for it."""
+    """Return the run configuration's source, empty without one or for a variable."""
     source = _source_config(run).get("source")
     return find_preset(source).name if isinstance(source, str) else ""
 
@@ -49,17 +49,16 @@ def _source_config(run: dg.DagsterRun) -> Mapping[str, Any]:
 
 
 def may_fetch_from(source: str, configured: str) -> bool:
-    """Whether this environment may fetch from *source*: it is the *configured* one, or an older event names none."""
+    """Whether *source* is the *configured* one, or an older event names none."""
     return not source or is_same_source(source, configured)
 
 
 async def require_one_source(
     context: dg.AssetExecutionContext, codes: Sequence[str], own: SourcePreset, file_sink: FileSinkResource
 ) -> None:
-    """Note from which source the run fills the store, or raise `dg.Failure` if it should not.
+    """Record the run's source, or raise `dg.Failure`.
 
-    A re-execution fetches from the source of the run that it repeats, or nothing. If the store has flags of another
-    source, any other run goes on with a warning if its launch named the source.
+    A re-execution must fetch from its parent's source. Other runs must name theirs if the store has flags of another.
     """
     parent_source = _parent_source(context)
     if not may_fetch_from(parent_source, own.name):
@@ -73,9 +72,9 @@ async def require_one_source(
     try:
         await write_sources(file_sink.sink, {*counts, own.name})
     except SinkError as exc:
-        # The next run counts the records instead. Other errors of the store are recorded for each country.
+        # The next run counts the records instead.
         context.log.warning("%s", exc)
-    # A re-execution starts with the tags of the run that it repeats.
+    # A re-execution starts with its parent's tags.
     context.instance.add_run_tags(context.run.run_id, {SOURCE_TAG: own.name, REFUSED_TAG: "false"})
 
 
@@ -111,6 +110,6 @@ def _not_chosen(described: str, counts: Mapping[str, int], words: Sequence[str],
 
 
 def _words(context: dg.AssetExecutionContext, codes: Sequence[str]) -> Sequence[str]:
-    """Return the arguments of `run` that name *codes*; no arguments mean every country."""
+    """Return the arguments of `run` for *codes*; none mean every country."""
     every = context.assets_def.partitions_def.get_partition_keys()
     return [] if len(codes) == len(every) else codes

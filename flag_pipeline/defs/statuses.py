@@ -1,4 +1,4 @@
-"""How every country stands, by what is recorded and by what the store has."""
+"""Status of each country, from the event log and the store."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ from flag_pipeline.isolation import LastMiss, PartitionStatuses, interrupted_par
 
 @dataclass(frozen=True, slots=True)
 class CountryStatuses(PartitionStatuses):
-    """How the countries stand for one asset.
+    """Statuses of the countries for one asset.
 
     Attributes:
-        lacking: those of `missing` that Dagster has as materialized, and whose files the store does not have.
-        not_asked: codes of the other groups that a later run planned and ended without fetching, with its id.
+        lacking: those of `missing` that Dagster has as materialized.
+        not_asked: codes of other groups that a later run planned but did not fetch, with its id.
     """
 
     lacking: list[str] = field(default_factory=list)
@@ -27,16 +27,16 @@ class CountryStatuses(PartitionStatuses):
 
     @property
     def to_fetch(self) -> set[str]:
-        """Every code that is not materialized, or that the latest run did not come to."""
+        """Codes to fetch again."""
         return {*self.failed, *self.absent, *self.missing, *self.not_asked}
 
 
 def read_country_statuses(
     instance: dg.DagsterInstance, asset_key: dg.AssetKey, codes: Iterable[str], stored: StoreListing | None = None
 ) -> CountryStatuses:
-    """Return how each of *codes* stands for the asset; at most nine queries, however many codes.
+    """Return the status of each code, with at most nine queries.
 
-    What the store of *stored* does not have is missing, whatever Dagster says.
+    Countries without files in *stored* are missing, even if Dagster has them as materialized.
     """
     wanted = list(codes)
     statuses = read_statuses(instance, asset_key, wanted, EVENT_TAGS)
@@ -54,10 +54,10 @@ def read_country_statuses(
 
 
 def source_of_miss(code: str, miss: LastMiss) -> str:
-    """Return the source from which the country was asked for, an empty text if the event does not tell."""
+    """Return the requested source, empty if unknown."""
     return str(miss.metadata.get("source") or source_of(str(miss.metadata.get("url", "")), code))
 
 
 def store_of_miss(miss: LastMiss) -> str:
-    """Return the store for which the country was asked for, an empty text if the event does not tell."""
+    """Return the intended store, empty if unknown."""
     return str(miss.metadata.get("store", ""))

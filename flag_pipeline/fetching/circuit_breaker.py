@@ -3,14 +3,13 @@
 import asyncio
 import math
 
-# The shortest pause after a failed connection.
 FIRST_PAUSE_S = 0.1
 
 
 class CircuitBreaker:
-    """Opens when no connection to the host could be opened for *down_after_s* seconds.
+    """Opens when no connection could be made for *down_after_s* seconds.
 
-    It measures time, not failures, so that any number of requests can wait for a server that restarts.
+    It counts time, not failures, because many requests may wait for a restarting server.
     """
 
     def __init__(self, *, down_after_s: float) -> None:
@@ -30,9 +29,9 @@ class CircuitBreaker:
         self._failing_since = math.inf
 
     def record_failure(self, started_at: float) -> float:
-        """Record that an attempt begun at *started_at* got no connection, and return the seconds to pause.
+        """Return the seconds to pause after an attempt begun at *started_at* got no connection; they double.
 
-        An attempt that began before the latest answer does not count. The pauses double.
+        An attempt begun before the latest answer does not count.
         """
         if started_at >= self._answered_at:
             self._failing_since = min(self._failing_since, started_at)

@@ -1,4 +1,4 @@
-"""HTTP client for one source: limits concurrency, retries transient failures, rejects invalid responses."""
+"""HTTP client for one source: limits requests, retries transient failures, rejects invalid responses."""
 
 import asyncio
 import logging
@@ -33,10 +33,9 @@ logger = logging.getLogger(__name__)
 
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 65_536
-# Real ETags and dates are much shorter.
 MAX_VALIDATOR_CHARS = 256
 
-# 203 is a file that a proxy changed.
+# A proxy answers 203 if it changed the file.
 OK, NON_AUTHORITATIVE, NOT_MODIFIED, UNAUTHORIZED, NOT_FOUND, GONE = 200, 203, 304, 401, 404, 410
 # After these, other connections of the pool may be broken too.
 _CONNECTION_KINDS = frozenset({ErrorKind.CONNECTION, ErrorKind.TIMEOUT})
@@ -44,19 +43,14 @@ _CONNECTION_KINDS = frozenset({ErrorKind.CONNECTION, ErrorKind.TIMEOUT})
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A successful response.
-
-    Attributes:
-        content: the decoded body; None if it has not changed (304).
-        validators: those of the next conditional request.
-    """
+    """A successful response; `content` is decoded, or None if unchanged (304)."""
 
     content: bytes | None
     validators: Validators
 
 
 class FetchCounter:
-    """Counts requests and bytes while one country is fetched."""
+    """Counts requests and bytes for one country."""
 
     def __init__(self) -> None:
         self._started_at = asyncio.get_running_loop().time()
@@ -70,7 +64,7 @@ class FetchCounter:
         self._retries += again
 
     def redirected(self, n_redirects: int) -> None:
-        """Count the requests that were redirected."""
+        """Count redirects."""
         self._requests += n_redirects
 
     def received(self, n_bytes: int) -> None:
@@ -78,7 +72,7 @@ class FetchCounter:
         self._body_bytes += n_bytes
 
     def statistics(self) -> FetchStatistics:
-        """Return the counts and the elapsed time."""
+        """Return the counts."""
         elapsed_s = asyncio.get_running_loop().time() - self._started_at
         return FetchStatistics(self._requests, self._retries, self._body_bytes, elapsed_s)
 
@@ -86,8 +80,7 @@ class FetchCounter:
 class SourceClient:
     """Fetches files of one source over HTTP.
 
-    Messages and records contain *name* and *base_url*; requests go to *origin*, which defaults to *base_url*.
-    *max_requests* overrides that of the settings.
+    Messages and records contain *base_url*; requests go to *origin*.
     """
 
     def __init__(  # noqa: PLR0913 - all but two are keyword-only
@@ -121,10 +114,10 @@ class SourceClient:
     ) -> Answer:
         """Return the file at *url*, or `content=None` if it has not changed since *known*.
 
-        *codes* are the countries that use the answer, by default *code*.
+        *codes* are the countries that use the answer.
 
-        Raises TransientSourceError when the retries are used up, SourceDownError when the host cannot be reached,
-        FlagNotFoundError on 404 and 410, and SourceContractError for every other invalid response.
+        Raises TransientSourceError after the last attempt, SourceDownError if the host is unreachable,
+        FlagNotFoundError on 404 and 410, SourceContractError on other invalid responses.
         """
         users = {code} if codes is None else codes
 
@@ -143,7 +136,6 @@ class SourceClient:
 
     @asynccontextmanager
     async def _turn(self, *, code: str, url: str) -> AsyncIterator[None]:
-        """Hold a slot for one request inside the block."""
         async with self._limiter.slot():
             if not self._breaker.is_open:
                 await self._limiter.keep_pace()
@@ -153,7 +145,6 @@ class SourceClient:
 
     @contextmanager
     def _watching(self, *, code: str, url: str) -> Iterator[None]:
-        """Report failures inside the block to the circuit breaker."""
         started_at = asyncio.get_running_loop().time()
         try:
             yield
@@ -189,12 +180,11 @@ class SourceClient:
         return Answer(content, Validators(_validator(reply, "ETag"), _validator(reply, "Last-Modified")))
 
     async def _read(self, reply: aiohttp.ClientResponse, *, code: str, url: str, counter: FetchCounter) -> bytes:
-        """Return the decoded body; read at most one chunk more than the limit."""
         max_bytes = self._max_body_bytes
         coding = reply.headers.get("Content-Encoding", "")
         max_received = max_encoded_bytes(max_bytes) if coding else max_bytes
         chunks: list[bytes] = []
-        # Content-Length may be wrong, so it can refuse a body but not accept one.
+        # A wrong Content-Length may refuse a body, but not accept one.
         size = reply.content_length or 0
         if size <= max_received:
             async for chunk in reply.content.iter_chunked(CHUNK_BYTES):
@@ -233,12 +223,12 @@ def _conditions(known: Validators) -> dict[str, str]:
 
 
 def _validator(reply: aiohttp.ClientResponse, name: str) -> str:
-    """Return the header's value if it can be stored and sent back, else an empty string."""
+    """Return a header that can be stored, or an empty string."""
     value = reply.headers.get(name, "")
     return value if value.isascii() and value.isprintable() and len(value) <= MAX_VALIDATOR_CHARS else ""
 
 
 def _stays_open(reply: aiohttp.ClientResponse) -> bool:
-    """Whether the server keeps the connection for another request (RFC 9112, section 9.3)."""
+    """Whether the server keeps the connection open (RFC 9112, section 9.3)."""
     option = reply.headers.get("Connection", "").lower()
     return option == "keep-alive" or (reply.version == aiohttp.HttpVersion11 and option != "close")

@@ -1,4 +1,4 @@
-"""The settings of HTTP: requests at once, retries, time-outs, body size, redirects, proxy, User-Agent."""
+"""HTTP settings: requests, retries, time-outs, body size, redirects, proxy, User-Agent."""
 
 from typing import Annotated, TypeVar
 

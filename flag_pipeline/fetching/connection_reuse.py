@@ -1,4 +1,4 @@
-"""Connections that are not reused: after statuses 408 and 421, and for a retry after a connection failed."""
+"""Connection reuse: none after statuses 408 and 421, or in retries of failed connections."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-# Some proxies send 408 on an idle connection. 421 concerns the connection (RFC 9110, sections 15.5.9 and 15.5.20).
+# 408 is sent on idle connections, 421 concerns the connection (RFC 9110, sections 15.5.9 and 15.5.20).
 _CLOSING_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.MISDIRECTED_REQUEST})
 _is_fresh_wanted: ContextVar[bool] = ContextVar("is_fresh_wanted", default=False)
 
 
 @contextmanager
 def fresh_connection(*, is_wanted: bool) -> Iterator[None]:
-    """Open new connections inside the block, if *is_wanted*."""
+    """Open new connections inside the block."""
     token = _is_fresh_wanted.set(is_wanted)
     try:
         yield
@@ -33,13 +33,13 @@ class FreshConnector(aiohttp.TCPConnector):
 
 
 class ClosingResponse(aiohttp.ClientResponse):
-    """Closes the connection after 408 and 421, even if the server keeps it open."""
+    """Closes the connection after 408 and 421."""
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         """Read the status and the headers."""
         protocol = connection.protocol
         await super().start(connection)
-        # Without a body the connection is already in the pool, which drops closed ones.
+        # The pool may have the connection already; it drops closed ones.
         if self.status in _CLOSING_STATUSES and protocol is not None:
             protocol.close()
         return self

@@ -1,7 +1,7 @@
-"""Response desync: detects answers that may belong to another request on a kept-alive connection.
+"""Response desync: detects answers that may belong to another request on the same connection.
 
-HTTP/1.1 matches responses to requests by their order, so one response without a request shifts all later ones on its
-connection. It can be detected only while no request is pending. Then all answers on the connection are in doubt.
+HTTP/1.1 matches responses to requests by order, so one unrequested response shifts all later ones on its connection.
+It can be detected only while no request is pending. Then all answers on the connection are in doubt.
 """
 
 import asyncio
@@ -29,22 +29,21 @@ from flag_pipeline.fetching.encoding import EncodingError
 
 logger = logging.getLogger(__name__)
 
-# Connections are watched for as long as answers take, plus this time.
-MIN_WATCH_S = 0.05
+MIN_WATCH_S = 0.05  # added to the time that answers take
 MAX_WATCH_S = 2.0
 POLL_S = 0.001
 SWITCHING_PROTOCOLS, OK = 101, 200
 UNREQUESTED = "the source sent bytes that no request asked for"
-# Proxies may send it before they close an idle connection (RFC 9110, section 15.5.9).
+# Proxies may send it on idle connections (RFC 9110, section 15.5.9).
 _IDLE_TOO_LONG = re.compile(rb"HTTP/1\.[01] 408\b")
 
 
 class DoubtfulAnswerError(aiohttp.ClientConnectionError):
-    """The answer may belong to another request; a new connection solves that."""
+    """The answer may belong to another request; a retry on a new connection helps."""
 
 
 class UntrustworthyAnswerError(aiohttp.ClientError):
-    """Unrequested bytes arrived on a connection with one request, so any response may be the right one."""
+    """Unrequested bytes arrived on a connection with one request; no retry helps."""
 
 
 @dataclass(eq=False, slots=True)
@@ -52,9 +51,8 @@ class Exchange:
     """One request and its answer.
 
     Attributes:
-        codes: countries that use the answer; the caller may add others.
+        codes: countries that use the answer; others may be added.
         sole_connection: the connection, if it has no other request.
-        is_doubtful: whether the answer may belong to another request.
     """
 
     codes: set[str] = field(default_factory=set)
@@ -62,7 +60,7 @@ class Exchange:
     is_doubtful: bool = False
 
     async def end(self, cause: Exception | None = None) -> None:
-        """Raise an error if the answer or its error *cause* is in doubt."""
+        """Raise an error if the answer, or its error *cause*, is in doubt."""
         if self.sole_connection is not None:
             await self.sole_connection.wait_for_close()
         if self.is_doubtful and not isinstance(cause, DoubtfulAnswerError | UntrustworthyAnswerError):
@@ -76,9 +74,9 @@ _exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 @asynccontextmanager
 async def exchanging(codes: set[str]) -> AsyncIterator[None]:
-    """Record that *codes* use the answer to the request inside the block.
+    """Record that *codes* use the answer inside the block.
 
-    Raises DoubtfulAnswerError if the answer is in doubt at the end, UntrustworthyAnswerError if no retry would help.
+    Raises DoubtfulAnswerError or UntrustworthyAnswerError.
     """
     exchange = Exchange(codes)
     token = _exchange.set(exchange)
@@ -95,11 +93,7 @@ async def exchanging(codes: set[str]) -> AsyncIterator[None]:
 
 
 class CheckedProtocol(ResponseHandler):
-    """One connection, which detects bytes that belong to none of its requests.
-
-    Attributes:
-        asked_at: when the latest request was sent (loop time).
-    """
+    """A connection that detects unrequested bytes; `asked_at` is the loop time of its latest request."""
 
     def __init__(self, connector: "CheckedConnector", loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
@@ -112,11 +106,11 @@ class CheckedProtocol(ResponseHandler):
         self.asked_at = 0.0
 
     def begin(self, exchange: Exchange) -> None:
-        """Record the next request of the connection."""
+        """Record the next request."""
         self._exchanges.append(exchange)
 
     def set_response_params(self, **how: Any) -> None:
-        """Expect an answer; aiohttp calls it for each request, CONNECT included."""
+        """Expect an answer; CONNECT has one too."""
         self._n_answers, self._answer, self.asked_at = 0, None, self._loop.time()
         super().set_response_params(**how)
 
@@ -130,11 +124,11 @@ class CheckedProtocol(ResponseHandler):
 
     @property
     def is_watched_until_closed(self) -> bool:
-        """Whether the connection stays open after its only answer."""
+        """Whether it stays open after its only answer."""
         return self._is_answered and [exchange.sole_connection for exchange in self._exchanges] == [self]
 
     async def wait_for_close(self) -> None:
-        """Wait until the server closes the connection or no late answer is expected."""
+        """Wait until the server closes the connection or the watch ends."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self.asked_at + self._connector.watch_s):
                 await self._lost.wait()
@@ -145,7 +139,7 @@ class CheckedProtocol(ResponseHandler):
         self._connector.connections.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Doubt an answer after which the server closed a reused connection: it may be an unrequested response."""
+        """Doubt the answer if the server closes a reused connection after it."""
         self._connector.connections.discard(self)
         self._lost.set()
         is_closed_by_server = self.transport is not None and not self.should_close and not self._awaits_bytes
@@ -154,7 +148,7 @@ class CheckedProtocol(ResponseHandler):
         super().connection_lost(exc)
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        """Receive a response from the parser."""
+        """Receive a response."""
         message, payload = data
         if message.code >= OK or message.code == SWITCHING_PROTOCOLS:
             self._n_answers += 1
@@ -164,22 +158,22 @@ class CheckedProtocol(ResponseHandler):
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
-        """Pass requested bytes to the parser; doubt the connection if there are more."""
+        """Pass requested bytes to the parser."""
         if data and not self._awaits_bytes:
             self._unrequested(data)
             return
         super().data_received(data)
-        # Bytes after the answer that the parser rejects are unrequested too.
+        # The parser may reject bytes after the answer.
         if self._n_answers > 1 or (self._is_answered and self.exception() is not None):
             self._doubt()
         elif self._n_answers == 0 and self.exception() is not None and self._is_reused:
-            # It may be the rest of the previous answer, if that was longer than its Content-Length.
+            # The previous answer may be longer than its Content-Length.
             self._connector.doubt_once(self._exchanges[-1])
 
     def _unrequested(self, data: bytes) -> None:
         if _IDLE_TOO_LONG.match(data):
             self.close()
-        # An empty line between two messages is harmless (RFC 9112, section 2.2).
+        # Empty lines between messages are harmless (RFC 9112, section 2.2).
         elif data.strip(b"\r\n"):
             self._doubt()
 
@@ -190,7 +184,7 @@ class CheckedProtocol(ResponseHandler):
     def _doubt(self) -> None:
         exchanges, self._exchanges = self._exchanges, []
         for number, exchange in enumerate(exchanges):
-            # The first answer is nearly always right, so it is used until it is fetched again.
+            # The first answer is nearly always right.
             exchange.is_doubtful = number > 0 or exchange.sole_connection is not None
         self._connector.doubt(exchanges)
         self.force_close()
@@ -199,17 +193,12 @@ class CheckedProtocol(ResponseHandler):
 
 
 class CheckedConnector(FreshConnector):
-    """Reuses connections until unrequested bytes arrive on one; then each request opens its own.
-
-    Attributes:
-        connections: the open connections.
-    """
+    """Reuses connections until unrequested bytes arrive on one."""
 
     def __init__(self, **how: Any) -> None:
         super().__init__(**how)
         self._factory = lambda: CheckedProtocol(self, self._loop)  # type: ignore[assignment]
         self._doubtful: list[set[str]] = []
-        # Durations. The first answer on a connection belongs to its request.
         self._first_answers_s: deque[float] = deque(maxlen=64)
         self._latest_answers_s: deque[float] = deque(maxlen=16)
         self._keeps_connections = True
@@ -218,22 +207,21 @@ class CheckedConnector(FreshConnector):
 
     @property
     def force_close(self) -> bool:
-        """Whether requests ask the server to close the connection after the answer."""
+        """Whether requests ask for `Connection: close`."""
         return not self._keeps_connections
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
-        # Idle connections stay open, because late bytes on them cast doubt on earlier answers.
+        # Idle connections stay open, to detect late bytes.
         return await super()._get(key, traces) if self._keeps_connections else None
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:  # noqa: ASYNC109 - aiohttp's signature
-        """Return a connection for the request of the block `exchanging`."""
+        """Return a connection for the request."""
         connection = await super().connect(req, traces, timeout)
         protocol, exchange = connection.protocol, _exchange.get() or Exchange()
         if not isinstance(protocol, CheckedProtocol):  # pragma: no cover - for the type checker
             raise TypeError(f"{protocol!r} is not checked")
         if exchange.sole_connection is not None:
-            # A redirect opened another connection.
-            exchange.sole_connection.close()
+            exchange.sole_connection.close()  # after a redirect
         exchange.sole_connection = None if self._keeps_connections else protocol
         protocol.begin(exchange)
         return connection
@@ -246,18 +234,18 @@ class CheckedConnector(FreshConnector):
 
     @property
     def watch_s(self) -> float:
-        """How long a connection is watched after a request."""
+        """Seconds to watch a connection."""
         answer_s = max(statistics.median(self._first_answers_s or [0.0]), max(self._latest_answers_s, default=0.0))
         return min(answer_s + MIN_WATCH_S, MAX_WATCH_S)
 
     def record_answer(self, answer_s: float, *, is_first: bool) -> None:
-        """Record how long an answer took."""
+        """Record an answer's duration."""
         self._latest_answers_s.append(answer_s)
         if is_first:
             self._first_answers_s.append(answer_s)
 
     def doubt(self, exchanges: list[Exchange]) -> None:
-        """Record that the answers of one connection are in doubt, and stop reusing connections."""
+        """Doubt these answers, and stop reusing connections."""
         # Not copied, because countries are added later.
         self._doubtful += [exchange.codes for exchange in exchanges if exchange.sole_connection is None]
         if self._keeps_connections:
@@ -269,28 +257,27 @@ class CheckedConnector(FreshConnector):
         self._keeps_connections = False
 
     def doubt_once(self, exchange: Exchange) -> None:
-        """Record that an answer is in doubt, unless doubtful answers have been fetched again before."""
+        """Doubt an answer, unless doubts were cleared before."""
         if not self._has_cleared_doubts:
             self._doubtful.append(exchange.codes)
 
     async def quiet(self) -> None:
-        """Wait until no late answer is expected on any open connection."""
-        # At least once, because the event loop may have unread bytes.
+        """Wait until no connection expects a late answer."""
+        # At least once, because bytes may be unread.
         wait_s = POLL_S
         while wait_s > 0:
             await asyncio.sleep(wait_s)
             wait_s = self._left_s()
 
     def doubtful_codes(self) -> set[str]:
-        """Return the countries whose answers are in doubt."""
+        """Return the countries with doubtful answers."""
         return set().union(*self._doubtful)
 
     def clear_doubts(self, codes: set[str]) -> None:
-        """Remove *codes* from the doubts before they are fetched again."""
+        """Forget the doubts about *codes*."""
         self._has_cleared_doubts |= bool(codes)
         self._doubtful = [rest for answered in self._doubtful if (rest := answered - codes)]
 
     def _left_s(self) -> float:
-        """Return how long open connections must still be watched."""
         latest = max((connection.asked_at for connection in self.connections), default=0.0)
         return latest + self.watch_s - self._loop.time() if latest else 0.0

@@ -1,12 +1,11 @@
-"""Content-Encoding: decompresses a response body in memory, up to a size (RFC 9110, section 8.4)."""
+"""Content-Encoding: decompresses a response body, up to a size (RFC 9110, section 8.4)."""
 
 import zlib
 
 ACCEPTED = "gzip, deflate"
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-# Other values, such as `utf-8` or `aws-chunked`, are common mistakes on objects that are not encoded.
+# Others, such as `utf-8` or `aws-chunked`, are common on unencoded objects.
 _NOT_ASKED_FOR = frozenset({"br", "compress", "x-compress", "zstd", "dcb", "dcz"})
-# Even empty ones cost time.
 _MAX_CODINGS, _MAX_MEMBERS = 4, 100
 _RAW_WINDOW_BITS, _METHOD_MASK, _DEFLATE_METHOD = -15, 0x0F, 8
 
@@ -21,9 +20,9 @@ def max_encoded_bytes(max_bytes: int) -> int:
 
 
 def decode(body: bytes, content_encoding: str, *, max_bytes: int) -> bytes:
-    """Return *body* decompressed as *content_encoding* says, cut off after *max_bytes* + 1 bytes.
+    """Return *body* decompressed, cut off after *max_bytes* + 1 bytes.
 
-    Raises EncodingError when the body does not match the header, and for unsupported compressions.
+    Raises EncodingError for invalid bodies and unsupported compressions.
     """
     codings = [name.strip().lower() for name in content_encoding.split(",")]
     if len(codings) > _MAX_CODINGS:
@@ -41,7 +40,7 @@ def _inflate(body: bytes, coding: str, *, max_bytes: int) -> bytes:
     if coding == "deflate" and body and body[0] & _METHOD_MASK != _DEFLATE_METHOD:
         # Some servers send deflate without the zlib header.
         window_bits = _RAW_WINDOW_BITS
-    # A gzip file may have several members, with padding after them.
+    # Gzip may have several members, and padding.
     for _ in range(_MAX_MEMBERS):
         stream = zlib.decompressobj(window_bits)
         try:

@@ -1,4 +1,4 @@
-"""Host policy: which hosts requests and redirects may go to, and protection of private addresses."""
+"""Host policy: allowed hosts of requests and redirects, without private addresses."""
 
 import ipaddress
 import socket
@@ -12,12 +12,12 @@ from flag_pipeline.addresses import parse_host
 
 HTTPS_PORT = 443
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# An IPv6 address of this network carries an IPv4 address in its last 32 bits (RFC 6052).
+# Embeds IPv4 addresses (RFC 6052).
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# All that the internet routes (IANA, IPv6 address space). Gateways and old stacks may route other networks to private
-# addresses: ::10.0.0.1, ::ffff:0:10.0.0.1, 64:ff9b:1::/48 of RFC 8215, fec0::/10.
+# All that the internet routes (IANA). Gateways may route others to private addresses: ::10.0.0.1, 64:ff9b:1::/48 (RFC
+# 8215).
 _IPV6_INTERNET = ipaddress.IPv6Network("2000::/3")
-# Python 3.11 takes these for public (IANA, special-purpose address registries).
+# Public in Python 3.11, special-purpose at IANA.
 _SPECIAL = (
     ipaddress.ip_network("192.0.0.0/24"),
     ipaddress.ip_network("192.88.99.0/24"),
@@ -26,7 +26,7 @@ _SPECIAL = (
 
 
 def is_public_address(address: str) -> bool:
-    """Whether the internet routes an IP address, or the IPv4 address that it embeds."""
+    """Whether the internet routes *address*, or the IPv4 address that it embeds."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         embedded = ip.ipv4_mapped or ip.sixtofour or (ip in _NAT64 and ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
@@ -37,7 +37,7 @@ def is_public_address(address: str) -> bool:
 
 
 def _literal(host: str) -> bool | None:
-    """Whether *host* is a public address, None if it is a name."""
+    """Whether *host* is public, None if it is a name."""
     try:
         return is_public_address(host)
     except ValueError:
@@ -45,16 +45,14 @@ def _literal(host: str) -> bool | None:
 
 
 class HostPolicy:
-    """The hosts that requests for one source may go to.
+    """The hosts that requests may go to.
 
-    These are its own host, at its own port or 443, and the *redirect_hosts*; never from https to http. Requests for a
-    public source never go to a private address, even if DNS has one. A source is public unless *is_public* is false and
-    its host has only private addresses.
+    Allowed are the source's host, at its own port or 443, and the *redirect_hosts*; never from https to http. A public
+    source never leads to private addresses. It is public if *is_public*, or if its host has a public address.
 
     Attributes:
-        own_host: the source's host in Unicode.
-        own_name: the same in DNS.
-        proxy_hosts: proxies, which may have private addresses.
+        own_host: in Unicode.
+        own_name: as in DNS.
     """
 
     def __init__(
@@ -76,7 +74,7 @@ class HostPolicy:
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Send *request* if it is allowed (a middleware of aiohttp)."""
+        """Send *request* if it is allowed."""
         if problem := self._problem(request.url):
             raise aiohttp.InvalidUrlRedirectClientError(request.url.origin(), problem)
         try:
@@ -84,7 +82,7 @@ class HostPolicy:
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
-            # aiohttp would retry the original exception by itself.
+            # aiohttp would retry the original exception.
             raise aiohttp.ClientConnectionError(str(exc)) from exc
         if request.url.scheme == "https" and _leads_to_http(reply):
             reply.close()
@@ -94,7 +92,7 @@ class HostPolicy:
     def _problem(self, url: yarl.URL) -> str:
         host = url.host or ""
         is_own = host == self.own_host and url.port in self._own_ports
-        # Internationalized names may be listed in both forms.
+        # Names may be listed in Unicode or as in DNS.
         names = {(name, port) for name in (host, url.raw_host) for port in (url.port, None)}
         if not is_own and not self._redirect_hosts & names:
             return "is not where the source may redirect to; FLAG_REDIRECT_HOSTS lists further hosts"
@@ -105,7 +103,6 @@ class HostPolicy:
 
 
 def _leads_to_http(reply: aiohttp.ClientResponse) -> bool:
-    """Whether *reply* redirects to http."""
     location = reply.headers.get("Location") or reply.headers.get("URI") or ""
     try:
         return reply.status in REDIRECTS and yarl.URL(location).scheme == "http"
@@ -115,7 +112,7 @@ def _leads_to_http(reply: aiohttp.ClientResponse) -> bool:
 
 
 class HostPolicyResolver(AbstractResolver):
-    """Resolves names without private addresses, if the source of *host_policy* is public."""
+    """Leaves out private addresses, if the source is public."""
 
     def __init__(self, host_policy: HostPolicy, resolver: AbstractResolver) -> None:
         self._policy = host_policy
@@ -124,13 +121,13 @@ class HostPolicyResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return the allowed addresses of *host*; raise aiohttp.InvalidUrlClientError if there are none."""
+        """Return the allowed addresses; raise InvalidUrlClientError without any."""
         found = await self._resolver.resolve(host, port, family)
         if host in self._policy.proxy_hosts:
             return found
         public = [result for result in found if is_public_address(result["host"])]
         if self._policy.is_public is None and host == self._policy.own_name:
-            # Decided by the first lookup, because later ones may differ.
+            # Decided once, because later lookups may differ.
             self._policy.is_public = bool(public)
         if not self._policy.is_public:
             return found
@@ -139,5 +136,5 @@ class HostPolicyResolver(AbstractResolver):
         return public
 
     async def close(self) -> None:
-        """Close the underlying resolver."""
+        """Close the resolver."""
         await self._resolver.close()

@@ -1,4 +1,4 @@
-"""Which statuses and errors are retried, the kind of each, and Retry-After."""
+"""Error kinds of statuses and exceptions, and which are retried."""
 
 import email.utils
 from collections.abc import Iterator, Mapping
@@ -13,8 +13,7 @@ from flag_pipeline.fetching.encoding import EncodingError
 from flag_pipeline.fetching.open_files import is_local_error
 
 SUCCESSES, SERVER_ERRORS = range(200, 300), range(500, 600)
-# Retried besides server errors: accepted but not ready, request time-out, misdirected request, too early, too many
-# requests (RFC 9110, RFC 8470, RFC 6585).
+# Retried besides server errors (RFC 9110, RFC 8470, RFC 6585).
 TRANSIENT_STATUSES = {
     202: ErrorKind.THROTTLED,
     408: ErrorKind.TIMEOUT,
@@ -25,7 +24,7 @@ TRANSIENT_STATUSES = {
 
 
 def transient_kind(status: int, headers: Mapping[str, str]) -> ErrorKind | None:
-    """Return the error kind of a status that is retried, None for any other."""
+    """Return the error kind of a retried status, None for others."""
     if status in SERVER_ERRORS:
         return ErrorKind.SERVER_ERROR
     if "Retry-After" in headers and status not in SUCCESSES:
@@ -34,7 +33,7 @@ def transient_kind(status: int, headers: Mapping[str, str]) -> ErrorKind | None:
 
 
 def parse_retry_after(value: str) -> float | None:
-    """Return the seconds of a Retry-After header, None if it is invalid (RFC 9110, section 10.2.3)."""
+    """Return a Retry-After header's seconds, None if invalid (RFC 9110, section 10.2.3)."""
     if value.isascii() and value.isdigit():
         return float(value)
     try:
@@ -48,7 +47,7 @@ def parse_retry_after(value: str) -> float | None:
 
 @contextmanager
 def translating(*, code: str, url: str) -> Iterator[None]:
-    """Translate exceptions of aiohttp inside the block to SourceErrors, with the cause chained."""
+    """Translate aiohttp's exceptions to SourceErrors."""
     try:
         yield
     except TimeoutError as exc:
@@ -71,7 +70,7 @@ def translating(*, code: str, url: str) -> Iterator[None]:
         raise _transient(kind, reason, code=code, url=url) from exc
 
 
-# Not retried: forbidden redirects, responses that are not HTTP, invalid certificates.
+# Not retried.
 _LASTING = (
     aiohttp.ClientResponseError,
     aiohttp.ClientSSLError,
@@ -81,12 +80,11 @@ _LASTING = (
     aiohttp.ServerFingerprintMismatch,
     UntrustworthyAnswerError,
 )
-# No connection could be opened, so all requests to the host fail.
+# All requests to the host fail.
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 def _limit_of(exc: TimeoutError) -> str:
-    """Return the setting whose limit was reached."""
     if isinstance(exc, aiohttp.ConnectionTimeoutError):
         return "FLAG_CONNECT_TIMEOUT_S"
     return (
@@ -105,5 +103,5 @@ def _summary(exc: aiohttp.ClientError) -> str:
     hint = (
         "; SSL_CERT_FILE names authorities to trust" if isinstance(exc, aiohttp.ClientConnectorCertificateError) else ""
     )
-    # Some messages quote the response, at any length.
+    # Messages may quote the response.
     return (" ".join(str(exc).split())[:200] or type(exc).__name__) + hint

@@ -1,4 +1,4 @@
-"""HTTP validators of a file, and the costs of fetching it."""
+"""HTTP validators of a file, and statistics of fetching it."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from flag_pipeline import bounds
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """Validators for a conditional request (RFC 9110, section 8.8); each may be empty.
+    """Validators for a conditional request (RFC 9110, section 8.8).
 
     Attributes:
-        received_at: when a 200 answer had them (aware UTC); None beside a strong ETag, and in older records.
+        received_at: of the 200 answer (aware UTC); None with a strong ETag and in older records.
     """
 
     etag: bounds.Validator = ""
@@ -19,7 +19,7 @@ class Validators:
 
     @property
     def are_strong(self) -> bool:
-        """Whether equal validators mean equal bytes: a strong ETag does."""
+        """Whether equal validators mean equal bytes."""
         return bool(self.etag) and not self.etag.startswith("W/")
 
 
@@ -28,10 +28,9 @@ class FetchStatistics:
     """The costs of one country or one run.
 
     Attributes:
-        requests: HTTP requests, with retries and redirects.
-        retries: repeated requests.
-        body_bytes: decoded bytes received.
-        duration_s: time from the first request to the stored file.
+        requests: with retries and redirects.
+        body_bytes: decoded.
+        duration_s: from the first request to the stored file.
     """
 
     requests: int = 0

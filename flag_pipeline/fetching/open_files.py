@@ -1,4 +1,4 @@
-"""Limit of open files: how many requests fit, and which errors mean that it was reached."""
+"""Limit of open files: how many requests fit, and which errors report it."""
 
 import errno
 import logging
@@ -7,21 +7,20 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# Errors of this computer, not of the source or the store.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EIO})
 # For the store, Dagster's databases and name lookups.
 _RESERVED = 24
 
 
 def is_local_error(error: BaseException) -> bool:
-    """Whether *error* means that this computer lacks files, memory or a working disk."""
+    """Whether this computer lacks files, memory or a working disk."""
     return isinstance(error, MemoryError) or getattr(error, "errno", None) in _EXHAUSTED
 
 
 def limit_requests(max_requests: int, *, files_per_request: int) -> int:
-    """Return how many of *max_requests* this process can open files for, at least one.
+    """Return how many of *max_requests* fit, at least one.
 
-    Raises the soft limit up to the hard one if necessary. Blocks.
+    Raises the soft limit if necessary. Blocks.
     """
     n_in_use = sum(1 for _ in Path("/dev/fd").iterdir())
     n_wanted = n_in_use + _RESERVED + max_requests * files_per_request

@@ -10,10 +10,9 @@ from flag_pipeline.errors import ConfigurationError
 
 
 class EnvironmentProxies:
-    """Sends requests through a proxy, unless NO_PROXY has the host. aiohttp's `trust_env` would also read `.netrc`.
+    """Sends requests through a proxy, unless NO_PROXY has the host.
 
-    Attributes:
-        hosts: the proxies' names or addresses.
+    aiohttp's `trust_env` would also read `.netrc`.
     """
 
     def __init__(self) -> None:

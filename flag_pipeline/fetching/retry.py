@@ -1,4 +1,4 @@
-"""Retry policy: when a failed request is retried. `http_errors.py` says which failures are."""
+"""Retry policy: when failed requests are retried; `http_errors.py` says which."""
 
 import asyncio
 import random
@@ -17,12 +17,7 @@ Turn = Callable[[], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt.
-
-    Attributes:
-        left_s: seconds left of the total time.
-        last: the previous attempt's error, if any.
-    """
+    """One attempt: seconds left of the total time, and the previous attempt's error."""
 
     left_s: float
     last: TransientSourceError | None = None
@@ -30,10 +25,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off with full jitter, bounded by attempts and by total time.
+    """Exponential back-off with full jitter.
 
-    The wait after attempt *n* is random, up to `initial_s * 2 ** (n - 1)` and at most `max_s`, or what the server sent
-    in Retry-After, at most `retry_after_max_s`. `total_s` bounds attempts and waits together.
+    The wait after attempt *n* is random, up to `min(max_s, initial_s * 2 ** (n - 1))`, or the server's
+    Retry-After. `total_s` bounds attempts and waits together.
     """
 
     attempts: int
@@ -56,9 +51,9 @@ class RetryPolicy:
     async def call(
         self, attempt: Callable[[Attempt], Awaitable[T]], *, turn: Turn = nullcontext, sleep: Sleep = asyncio.sleep
     ) -> T:
-        """Return what *attempt* returns, calling it again while it raises TransientSourceError.
+        """Call *attempt* while it raises TransientSourceError.
 
-        Each call is made inside *turn*, and the wait to enter it does not count. Sets `attempts` of a SourceError.
+        Waiting to enter *turn* does not count. Sets `attempts` of a SourceError.
         """
         loop, left_s, last, number = asyncio.get_running_loop(), self.total_s, None, 0
         while True:

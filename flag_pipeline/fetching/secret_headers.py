@@ -1,4 +1,4 @@
-"""Secret request headers of FLAG_HEADERS, such as a token. No configuration, event, log or message contains them."""
+"""Secret request headers of FLAG_HEADERS; no configuration, event, log or message contains them."""
 
 import json
 import os
@@ -9,7 +9,6 @@ from flag_pipeline.errors import ConfigurationError
 
 HEADERS_VARIABLE = "FLAG_HEADERS"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# The client sets these itself.
 _RESERVED = frozenset(
     "accept-encoding connection content-length expect host if-match if-modified-since if-none-match if-range "
     "if-unmodified-since keep-alive proxy-authorization proxy-connection range te trailer transfer-encoding upgrade "
@@ -18,10 +17,7 @@ _RESERVED = frozenset(
 
 
 def read_headers() -> dict[str, str]:
-    """Return the headers of FLAG_HEADERS, a JSON object of texts.
-
-    Raises ConfigurationError for anything else.
-    """
+    """Return the headers; raise ConfigurationError if they are not a JSON object of texts."""
     text = os.environ.get(HEADERS_VARIABLE, "").strip()
     if not text:
         return {}

@@ -1,4 +1,4 @@
-"""The HTTP session of a run: time-outs, connections, request headers, proxies, and where requests may go."""
+"""HTTP session of a run: time-outs, connections, headers, proxies, host policy."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -30,8 +30,7 @@ async def open_session(
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """Open the session on the running loop.
 
-    Only *origin* gets *headers*. *is_public* means that the source is on the internet, *is_local* that it is in this
-    process, so that no proxy is used. *resolver* replaces the system's.
+    Only *origin* gets *headers*. *is_local* means that the source is in this process, without a proxy.
     """
     proxies = EnvironmentProxies() if settings.trust_proxy and not is_local else None
     host_policy = HostPolicy(
@@ -45,12 +44,12 @@ async def open_session(
         middlewares.append(proxies)
     policy_resolver = HostPolicyResolver(host_policy, resolver or aiohttp.DefaultResolver())
     async with aiohttp.ClientSession(
-        # The limiter bounds requests. With a limit here, waiting for a connection would count towards time-outs.
+        # With a limit here, waiting for a connection would count towards time-outs.
         connector=CheckedConnector(limit=0, resolver=policy_resolver),
         response_class=ClosingResponse,
         timeout=_timeouts(settings),
         headers={"User-Agent": settings.user_agent or USER_AGENT, "Accept-Encoding": ACCEPTED},
-        # aiohttp does not know x-gzip, and reports an invalid body and a cut one alike.
+        # aiohttp knows no x-gzip, and reports invalid and cut bodies alike.
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         middlewares=middlewares,
@@ -71,7 +70,7 @@ def _timeouts(settings: HttpSettings) -> aiohttp.ClientTimeout:
 
 
 class SecretHeaders:
-    """Adds *headers* to requests for *origin*, but not after a redirect to another host, port or scheme."""
+    """Adds *headers* to requests for *origin*, but not after a redirect elsewhere."""
 
     def __init__(self, origin: str, headers: Mapping[str, str]) -> None:
         self._origin = yarl.URL(origin).origin()
