@@ -38,6 +38,14 @@ supervise(commands, f"http://127.0.0.1:{port}/", lambda: print("ready", flush=Tr
 """
 
 
+@pytest.fixture(autouse=True)
+def _hang_up_has_its_default() -> Iterator[None]:
+    """Undo what `nohup` does to a command, in case the tests are run by it, because processes inherit that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @contextmanager
 def supervised(folder: Path, *, ignored: signal.Signals | None = None) -> Iterator[subprocess.Popen[str]]:
     """Give a supervisor that is ready, started by a script that ignores a signal, if one is named."""
