@@ -154,7 +154,7 @@ class ConnectionPool:
 
     def open_file(self, path: Path) -> sqlite3.Connection:
         """Open or create the file with the pool's settings."""
-        # Threads take turns.
+        # Threads use it one at a time.
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self.synchronous}")

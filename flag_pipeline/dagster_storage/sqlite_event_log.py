@@ -40,7 +40,7 @@ _RUN_EVENTS = {kind.value: status for kind, status in EVENT_TYPE_TO_PIPELINE_RUN
 _MIRRORED_EVENTS = {*_ASSET_EVENTS, *_CHECK_EVENTS, *_RUN_EVENTS}
 _ANSWERS = "flag_pipeline.answers"
 _Row = dict[str, Any]
-# Each statement releases the GIL. SQLite 3.32 and later accept 32,766 values.
+# Many, because each statement releases the GIL. SQLite 3.32 and later accept 32,766 values.
 _ROWS_A_STATEMENT = 500
 
 
@@ -96,7 +96,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
             closing(self._pool.open_file(path)) as new,
         ):
             schema = index.execute("SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
-            new.execute("BEGIN IMMEDIATE")  # against other processes
+            new.execute("BEGIN IMMEDIATE")  # another process may be making this file
             if is_stamped(index) and new.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
                 for (sql,) in schema:
                     new.execute(sql)
@@ -104,7 +104,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
                 new.execute("INSERT INTO alembic_version VALUES (?)", stamp)
             new.commit()
             is_made = is_stamped(new)
-        if not is_made:  # the index, or unfinished
+        if not is_made:  # the index itself, or an unfinished file
             self._initdb(create_engine("sqlite://", creator=lambda: self._pool.open_file(path), poolclass=NullPool))
 
     def has_table(self, table_name: str) -> bool:

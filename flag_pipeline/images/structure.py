@@ -34,6 +34,7 @@ class Structure:
     Attributes:
         size: width and height before the orientation is applied.
         n_pixels: summed over all decoded frames.
+        n_frames: that browsers show.
         size_bytes: with the further pictures of a JPEG.
         drawing: without text, profiles and EXIF data, because 1 MB of PNG can unpack to 1 GB of profiles.
         box: left, top, right and bottom of the first frame.

@@ -1,6 +1,6 @@
 """Runs blocking work on threads, in batches of items submitted while those are busy.
 
-Handing over one item costs about as much as writing a small file.
+Handing over one item and waking the event loop costs about as much as writing a small file.
 """
 
 import asyncio
