@@ -35,7 +35,7 @@ RECYCLE_S = 300
 class PooledPostgresEventLogStorage(PostgresEventLogStorage):
     """Dagster's Postgres event log, in the same tables.
 
-    Chosen in `dagster.yaml`, with Dagster's configuration:
+    Chosen in `dagster.yaml`:
 
         event_log_storage:
           module: flag_pipeline.dagster_storage.postgres_event_log

@@ -13,7 +13,7 @@ __all__ = ["PoolLimitingRunCoordinator"]
 class PoolLimitingRunCoordinator(QueuedRunCoordinator):
     """Dagster's queue, which first sets the limits of a run's pools.
 
-    Chosen in `dagster.yaml`, with Dagster's configuration:
+    Chosen in `dagster.yaml`:
 
         run_coordinator:
           module: flag_pipeline.dagster_storage.run_queue
@@ -21,7 +21,7 @@ class PoolLimitingRunCoordinator(QueuedRunCoordinator):
     """
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
-        """Queue a run; the UI, schedules, sensors and backfills call it."""
+        """Queue a run. All submissions come here."""
         concurrency = context.dagster_run.run_op_concurrency
         if concurrency and concurrency.all_pools:
             storage = self._instance.event_log_storage

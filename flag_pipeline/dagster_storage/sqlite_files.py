@@ -1,4 +1,4 @@
-"""What the SQLite storages share: folders, table checks and errors."""
+"""Folders, table checks and errors of the SQLite storages."""
 
 import os
 import sqlite3

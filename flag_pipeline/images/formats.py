@@ -1,4 +1,4 @@
-"""The accepted image formats. Add new ones here."""
+"""The accepted image formats."""
 
 import re
 import struct

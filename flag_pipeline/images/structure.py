@@ -1,4 +1,4 @@
-"""Structure of an image, read without decoding, and limits for decoding."""
+"""Structure of an undecoded image, and decoding limits."""
 
 from dataclasses import dataclass
 

@@ -60,7 +60,7 @@ def data_uri(content: bytes, format_name: str) -> str:
 
 
 def before_and_after(old: bytes | None, new: bytes | None) -> bytes:
-    """Return a PNG of both; a crossed-out box replaces a missing or damaged one."""
+    """Return a PNG of both; missing or damaged ones are crossed out."""
     width, height = _PAIR_BOX
     pair = Image.new("RGBA", (2 * width + _ARROW_PX, height))
     draw = ImageDraw.Draw(pair)

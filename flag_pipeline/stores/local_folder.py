@@ -105,12 +105,12 @@ class LocalFolder:
             (getattr(self._batch, "written", None) or set()).discard(opened)
 
     def exists(self, path: str) -> bool:
-        """Whether there is a regular file."""
+        """See `Store`."""
         found = self._stat(path)
         return found is not None and stat.S_ISREG(found.st_mode)
 
     def delete(self, path: str, *, kept: str | None = None) -> None:
-        """Delete the file, unless *kept* is the same file on a case-insensitive file system."""
+        """See `Store`."""
         found, other = self._stat(path), self._stat(kept) if kept else None
         if found is None or stat.S_ISDIR(found.st_mode):
             return

@@ -117,14 +117,14 @@ class Bucket:
             return bytes(found.bytes())
 
     def write(self, path: str, content: bytes) -> None:
-        """Replace the object atomically."""
+        """See `Store`."""
         import obstore
 
         with self._raising_sink_error(path):
             obstore.put(self._client, "/".join(split_path(path)), content, use_multipart=False)
 
     def sync(self, folder: str) -> None:
-        """Do nothing: each PUT is durable."""
+        """Do nothing."""
 
     def exists(self, path: str) -> bool:
         """See `Store`."""
