@@ -1,8 +1,8 @@
 """The connection pool of the sharded event log.
 
-Opening a SQLite file costs more than writing an event to it, so the pool keeps connections open. Threads share the pool
-and use a connection one at a time. Other processes may write, delete and replace the files meanwhile. A forked child
-opens its own connections. Source: https://www.sqlite.org/howtocorrupt.html, section 2.6, read 2026-11-23.
+Opening a SQLite file costs more than writing an event to it. Other processes may write, delete and replace the files.
+A forked child opens its own connections.
+Source: https://www.sqlite.org/howtocorrupt.html, section 2.6, read 2026-11-23.
 """
 
 import os
@@ -26,41 +26,40 @@ __all__ = ["INDEX", "ConnectionPool"]
 
 INDEX = "index"
 _MAX_SHARDS = 32
-_MAX_IDLE = 4  # idle connections a shard; further ones are closed after use
-_FORK_TIMEOUT_S = 30.0  # how long `fork()` waits for active connections
-# A checkpoint waits for the disk. An event takes about 20 pages of 4 kB, so with SQLite's default of 1,000 pages the
-# checkpoints would be a third of an event's cost.
+_MAX_IDLE = 4  # per shard
+_FORK_TIMEOUT_S = 30.0  # `fork()` waits for active connections
+# An event takes about 20 pages. With SQLite's default of 1,000 pages, checkpoints would be a third of its cost.
 _CHECKPOINT_PAGES = 8000
 _FILE = "flag_pipeline.file"
 
 
 @dataclass(slots=True, eq=False)
 class _Shard:
-    """One database file, its idle connections, and the lock that a writing thread holds."""
+    """One database file; a writing thread holds its lock."""
 
     path: Path
     idle: list[Connection] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def close(self) -> None:
-        # Popping one at a time lets another thread take an idle connection meanwhile.
+        # Other threads may take idle connections.
         while (connection := _pop(self.idle)) is not None:
             connection.close()
 
 
 class ConnectionPool:
-    """Connections to the `_MAX_SHARDS` shards that were used last, and always to the index.
+    """Connections to the index and the `_MAX_SHARDS` shards that were used last.
 
     Attributes:
         base_dir: the folder of the files, `{name}.db` each.
-        synchronous: SQLite's setting of that name, NORMAL or FULL.
+        synchronous: SQLite's setting, NORMAL or FULL.
 
     """
 
     def __init__(self, base_dir: Path, *, synchronous: str) -> None:
         self.base_dir = base_dir
         self.synchronous = synchronous
-        # One engine for all files, because SQLAlchemy keeps compiled SQL by engine.
+        # One engine, because SQLAlchemy keeps compiled SQL by engine.
         self._engine = create_engine("sqlite://", creator=self._next_opened, poolclass=NullPool)
         self._opened: dict[int, sqlite3.Connection] = {}
         self._start()
@@ -71,12 +70,12 @@ class ConnectionPool:
         self._changed = threading.Condition()
         self._forking = False
         self._reading: set[int] = set()
-        # Connections in use, by thread and shard. Not thread-local, because a forked child must see all of them.
+        # Not thread-local, because a forked child must see all connections.
         self._in_use: dict[tuple[int, str], Connection | None] = {}
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Let this thread read without the shard's lock: it sees the last committed state."""
+        """Let this thread read the last committed state without the shard's lock."""
         thread = threading.get_ident()
         if thread in self._reading:
             yield
@@ -89,7 +88,7 @@ class ConnectionPool:
 
     @contextmanager
     def connect(self, name: str, create: Callable[[Path], None]) -> Iterator[Connection]:
-        """Give a connection in a transaction; a nested call of the same thread gets the same connection.
+        """Give a connection in a transaction; nested calls of a thread share one.
 
         Outside `reading`, the thread holds the shard's lock. *create* makes a missing file.
         """
@@ -111,7 +110,7 @@ class ConnectionPool:
     def _enter(self, key: tuple[int, str]) -> _Shard:
         thread, name = key
         with self._changed:
-            # fork() waits for active connections, so a thread that has one goes on, and the others wait for fork().
+            # Threads with connections go on; others wait for fork().
             self._changed.wait_for(lambda: not self._forking or any(user == thread for user, _ in self._in_use))
             self._in_use[key] = None
             if name not in self._shards:
@@ -136,7 +135,7 @@ class ConnectionPool:
         while (connection := _pop(shard.idle)) is not None:
             if connection.info[_FILE] == _identity(shard.path):
                 return connection
-            connection.close()  # another process deleted or replaced the file
+            connection.close()  # the file was replaced
         while True:
             identity = _identity(shard.path)
             opened = self.open_file(shard.path)
@@ -154,8 +153,8 @@ class ConnectionPool:
         return self._opened.pop(threading.get_ident())
 
     def open_file(self, path: Path) -> sqlite3.Connection:
-        """Open the file at *path*, or make an empty one, with the pool's settings."""
-        # Different threads use the connection, one at a time.
+        """Open or create the file with the pool's settings."""
+        # Threads use it one at a time.
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self.synchronous}")
@@ -163,11 +162,8 @@ class ConnectionPool:
         return connection
 
     def checkpoint(self, *names: str) -> None:
-        """Start a thread that copies the shards' write-ahead logs into their files, which waits for the disk.
-
-        Without it, the process that closes a file last does all of that at its end.
-        """
-        # At the end of a process no thread can be started; then closing the file does it.
+        """Checkpoint the shards in a thread, because that waits for the disk."""
+        # At process exit, closing the file does it.
         with suppress(RuntimeError):
             threading.Thread(target=self._checkpoint, args=names, name="checkpoint-shards").start()
 
@@ -176,7 +172,7 @@ class ConnectionPool:
             key = (threading.get_ident(), name)
             shard = self._enter(key)
             try:
-                # A connection that makes no file, because the run may have been deleted meanwhile.
+                # mode=rw makes no file, because the run may have been deleted.
                 with (
                     suppress(sqlite3.Error),
                     closing(sqlite3.connect(f"{shard.path.as_uri()}?mode=rw", uri=True)) as connection,
@@ -186,13 +182,13 @@ class ConnectionPool:
                 self._leave(key, shard, healthy=False)
 
     def close(self) -> None:
-        """Close the idle connections; those in use are closed after use."""
+        """Close idle connections; others close later."""
         with self._changed:
             while self._shards:
                 self._shards.popitem()[1].close()
 
     def before_fork(self) -> None:
-        """Wait for the active connections of other threads, then close all: a child must inherit no open one."""
+        """Wait for other threads, then close all connections: a child must inherit none."""
         self._changed.acquire()
         self._forking = True
         me = threading.get_ident()
@@ -200,13 +196,13 @@ class ConnectionPool:
         self.close()
 
     def after_fork_in_parent(self) -> None:
-        """Let the threads go on that waited for `fork()`."""
+        """Resume threads that waited for `fork()`."""
         self._forking = False
         self._changed.notify_all()
         self._changed.release()
 
     def after_fork_in_child(self) -> None:
-        """Start with an empty pool. Closing an inherited connection could delete the parent's write-ahead log."""
+        """Start empty. Closing an inherited connection could delete the parent's write-ahead log."""
         _inherited.extend(self._in_use.values())
         self._start()
 

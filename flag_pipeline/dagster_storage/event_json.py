@@ -1,7 +1,4 @@
-"""Events as the JSON text that Dagster stores; what successive events have in common is serialised once.
-
-The text is Dagster's own serialisation, cut at the places where one event differs from the next.
-"""
+"""Events as the JSON text that Dagster stores; the common part of successive events is serialised once."""
 
 from functools import cache
 from typing import NamedTuple
@@ -12,32 +9,30 @@ from dagster._serdes import serialize_value
 
 
 class _Frame(NamedTuple):
-    """The text around an event's own data and time."""
-
     before: str
     between: str
     end: str
 
 
 def event_json(event: dg.EventLogEntry) -> str:
-    """Return the text of Dagster's `serialize_value` for *event*."""
+    """Return `serialize_value(event)`."""
     told = event.dagster_event
     if told is None or told.event_specific_data is None:
         return serialize_value(event)
     before, between, end = _frame_of(event, told)
-    # The JSON encoder writes a float as its repr.
+    # JSON floats are their repr.
     return f"{before}{serialize_value(told.event_specific_data)}{between}{event.timestamp!r}{end}"
 
 
 def record_json(of_event: str, event_id: int) -> str:
-    """Return the text of `serialize_value` for an `EventLogRecord` of the event whose JSON is *of_event*."""
+    """Return `serialize_value` of an `EventLogRecord`; *of_event* is the event's JSON."""
     before, between, end = _record_frame()
     return f"{before}{of_event}{between}{event_id}{end}"
 
 
 def _frame_of(event: dg.EventLogEntry, told: DagsterEvent) -> _Frame:
-    global _latest  # noqa: PLW0603 - one assignment, so a thread reads a shape and the frame that belongs to it
-    # The tags are copied, because a caller may change the mapping and pass it again with a later event.
+    global _latest  # noqa: PLW0603 - one assignment, so threads read a matching pair
+    # Copied, because a caller may change and reuse the tags.
     tags = None if told.logging_tags is None else dict(told.logging_tags)
     shape = (
         event._replace(timestamp=0.0, dagster_event=None),

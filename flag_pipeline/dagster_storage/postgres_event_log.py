@@ -1,8 +1,6 @@
 """Dagster's Postgres event log with a connection pool, and with each batch in one transaction.
 
-Dagster's class opens a connection for each statement, three for one event of an asset, and reads the schema each time.
-`PooledPostgresEventLogStorage` keeps up to two idle connections a process, remembers which tables exist, and stores a
-batch in one transaction of few statements. The tables are Dagster's own: each class opens what the other wrote.
+Dagster's class opens a connection per statement, three per event of an asset.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 __all__ = ["PooledPostgresEventLogStorage"]
 
-# The events of partitions, which come many at a time.
+# Partition events.
 BATCHED = frozenset(
     {
         dg.DagsterEventType.ASSET_MATERIALIZATION,
@@ -28,16 +26,16 @@ BATCHED = frozenset(
 )
 _INSERT = SqlEventLogStorageTable.insert().returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
 
-# Idle connections a process; further ones are closed after use.
+# Idle connections per process.
 POOL_SIZE = 2
-# Firewalls drop idle connections, so an older one is replaced, and each is tested before use.
+# Firewalls drop idle connections.
 RECYCLE_S = 300
 
 
 class PooledPostgresEventLogStorage(PostgresEventLogStorage):
-    """Dagster's Postgres event log, fast enough to record each partition as it is done.
+    """Dagster's Postgres event log, in the same tables.
 
-    Chosen in `dagster.yaml`, with the configuration of Dagster's own class, which can use the same tables:
+    Chosen in `dagster.yaml`:
 
         event_log_storage:
           module: flag_pipeline.dagster_storage.postgres_event_log
@@ -65,7 +63,7 @@ class PooledPostgresEventLogStorage(PostgresEventLogStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "PooledPostgresEventLogStorage":
-        """Make the storage that `dagster.yaml` describes."""
+        """Make the storage of `dagster.yaml`."""
         return cls(
             inst_data=inst_data,
             postgres_url=pg_url_from_config(config_value),
@@ -74,24 +72,22 @@ class PooledPostgresEventLogStorage(PostgresEventLogStorage):
         )
 
     def store_event(self, event: dg.EventLogEntry) -> None:
-        """Store one event. A partition's event is a batch of one, because it must be ordered with other batches."""
+        """Store one event; a partition's event is a batch, because batches are ordered."""
         if event.dagster_event_type in BATCHED:
             self.store_event_batch([event])
         else:
             super().store_event(event)
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
-        """Store all of them or, on an error, none: one transaction with a fixed number of statements.
+        """Store all or none, in one transaction of few statements.
 
-        Dagster's class commits the events before the rows of their assets, updates only the last event's asset, and
-        stores planned events one by one.
+        Dagster's class commits events before their assets.
         """
         if not events or any(event.dagster_event_type not in BATCHED for event in events):
             super().store_event_batch(events)
             return
         with self.index_transaction() as connection:
-            # An event gets its id at the insert, and readers see it at the commit. A reader continues after the highest
-            # id it saw, and would miss a lower one that is committed later. So batches of one asset take turns.
+            # Batches of one asset take turns, because a reader would miss an id that is committed after a higher one.
             connection.execute(_turn_of(events))
             event_ids = connection.scalars(_INSERT, [self._event_to_row(event) for event in events]).all()
             self._store_asset_event_tags(connection, events, event_ids)
@@ -99,10 +95,9 @@ class PooledPostgresEventLogStorage(PostgresEventLogStorage):
                 self._store_asset_event(connection, event, event_id)
 
     def initialize_concurrency_limit_to_default(self, concurrency_key: str) -> bool:
-        """Give a pool the default limit of `dagster.yaml`, also when it had another default before.
+        """Give a pool the default limit of `dagster.yaml`.
 
-        Dagster's class inserts, and updates if that fails, but by then Postgres has aborted the transaction. So a
-        changed default is an error, after which the queue lets every run pass. Source: dagster-io/dagster #33552.
+        Dagster's class fails on a changed default, and the queue then lets every run pass (dagster-io/dagster #33552).
         """
         limit = self._instance.global_op_concurrency_default_limit
         if limit is None:
@@ -111,19 +106,18 @@ class PooledPostgresEventLogStorage(PostgresEventLogStorage):
             concurrency_key=concurrency_key, limit=limit, using_default_limit=True
         )
         with self.index_transaction() as connection:
-            # A concurrent call waits here, and then finds the slots.
             connection.execute(row.on_conflict_do_update(index_elements=["concurrency_key"], set_={"limit": limit}))
             self._allocate_concurrency_slots(connection, concurrency_key, limit)
         return True
 
     def has_table(self, table_name: str) -> bool:
-        """Whether the table exists. Only a yes is kept, because a migration may add the table later."""
+        """Whether the table exists. Only yes is kept, because migrations add tables."""
         if table_name not in self._tables and super().has_table(table_name):
             self._tables.add(table_name)
         return table_name in self._tables
 
     def dispose(self) -> None:
-        """Close all connections; later calls open new ones."""
+        """Close all connections."""
         super().dispose()
         self._engine.dispose()
 
@@ -134,7 +128,7 @@ def _asset_key(event: dg.EventLogEntry) -> str:
 
 
 def _turn_of(events: Sequence[dg.EventLogEntry]) -> Select[tuple[int]]:
-    # Rows are locked in one order, so that two batches cannot wait for each other.
+    # A fixed lock order prevents deadlocks.
     mine = AssetKeyTable.c.asset_key.in_(sorted(set(map(_asset_key, events))))
     return select(AssetKeyTable.c.id).where(mine).order_by(AssetKeyTable.c.asset_key).with_for_update()
 
@@ -142,7 +136,7 @@ def _turn_of(events: Sequence[dg.EventLogEntry]) -> Select[tuple[int]]:
 def _latest_of_each_asset(
     events: Sequence[dg.EventLogEntry], event_ids: Sequence[int]
 ) -> list[tuple[dg.EventLogEntry, int]]:
-    """Return the last event of each asset and type, ordered by asset and id: each type sets its own columns."""
+    # Per type, because each type sets its own columns.
     latest = {
         (_asset_key(event), event.dagster_event_type): (event, event_id)
         for event, event_id in zip(events, event_ids, strict=True)

@@ -1,7 +1,7 @@
-"""Dagster's run queue with the limits of its pools in force from the first run on.
+"""Dagster's run queue with pool limits in force from the first run on.
 
-The daemon reads which pools have a limit before it gives the default limit of `dagster.yaml` to the others. So the
-first runs of a new instance would all start at once, up to `max_concurrent_runs`.
+In Dagster's own queue, the first runs of an instance all start at once, because the daemon reads the limits before it
+sets the default limit.
 """
 
 import dagster as dg
@@ -11,9 +11,9 @@ __all__ = ["PoolLimitingRunCoordinator"]
 
 
 class PoolLimitingRunCoordinator(QueuedRunCoordinator):
-    """Dagster's queue, which gives the pools of a run their limit before it accepts the run.
+    """Dagster's queue, which first sets the limits of a run's pools.
 
-    Chosen in `dagster.yaml`, with the configuration of Dagster's own class:
+    Chosen in `dagster.yaml`:
 
         run_coordinator:
           module: flag_pipeline.dagster_storage.run_queue
@@ -21,7 +21,7 @@ class PoolLimitingRunCoordinator(QueuedRunCoordinator):
     """
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
-        """Queue the run: the UI, schedules, sensors and backfills all submit through here."""
+        """Queue a run. All submissions come here."""
         concurrency = context.dagster_run.run_op_concurrency
         if concurrency and concurrency.all_pools:
             storage = self._instance.event_log_storage

@@ -1,8 +1,7 @@
 """Dagster's SQLite event log at a tenth of its cost, in the same files.
 
-Dagster's own class opens several engines an event, recompiles its SQL, asks the schema the same questions again and
-serialises the event twice. `EmbeddedEventLogStorage` keeps connections, compiled SQL and answers, and stores an event,
-or a whole batch, in one transaction for each file. Each class opens what the other wrote.
+Dagster's class opens several engines per event, recompiles its SQL, reads the schema again and serialises the event
+twice.
 """
 
 import os
@@ -33,7 +32,7 @@ from flag_pipeline.dagster_storage.sqlite_files import driver_of, instance_folde
 __all__ = ["EmbeddedEventLogStorage"]
 
 _DIALECT = sqlite.dialect(paramstyle="named")
-# Compared as text, because Dagster's properties of an event make the enum member at each call.
+# Text, because Dagster's properties make an enum member at each call.
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION.value
 _ASSET_EVENTS = {kind.value for kind in ASSET_EVENTS}
 _CHECK_EVENTS = {kind.value for kind in ASSET_CHECK_EVENTS}
@@ -41,15 +40,14 @@ _RUN_EVENTS = {kind.value: status for kind, status in EVENT_TYPE_TO_PIPELINE_RUN
 _MIRRORED_EVENTS = {*_ASSET_EVENTS, *_CHECK_EVENTS, *_RUN_EVENTS}
 _ANSWERS = "flag_pipeline.answers"
 _Row = dict[str, Any]
-# Each statement releases the GIL and waits to get it back, so a statement takes many rows. SQLite 3.32 and later accept
-# 32,766 values.
+# Many, because each statement releases the GIL. SQLite 3.32 and later accept 32,766 values.
 _ROWS_A_STATEMENT = 500
 
 
 class EmbeddedEventLogStorage(SqliteEventLogStorage):
-    """Dagster's run-sharded SQLite event log, fast enough to record each partition as it is done.
+    """Dagster's run-sharded SQLite event log.
 
-    Chosen in `dagster.yaml`; without this block, Dagster's own class uses the same files:
+    Chosen in `dagster.yaml`:
 
         event_log_storage:
           module: flag_pipeline.dagster_storage.sqlite_event_log
@@ -58,15 +56,14 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
             base_dir: /path/to/dir  # the default is Dagster's: $DAGSTER_HOME/history/runs
             synchronous: NORMAL  # the default
 
-    Durability: with `synchronous: NORMAL`, killing processes loses nothing that was stored; a power cut may lose the
-    last events, but never damages a file. `FULL` waits for the disk at each event, as Dagster's class does.
+    With `synchronous: NORMAL`, a killed process loses no stored event. A power cut may lose the last events, but
+    damages no file. `FULL` waits for the disk at each event.
     Source: https://www.sqlite.org/pragma.html#pragma_synchronous, read 2026-11-23.
 
-    An event is committed to its run's file first and to the index right after. An error before that leaves it in
-    neither; a kill between the two leaves it in the run's file alone, as with Dagster's class.
+    A kill between the two commits leaves an event in its run's file, but not in the index.
 
-    Do not write with Dagster's own class at the same time: a process that watches a run notices new events by its
-    file's modification time, and would miss some of them.
+    Do not write with Dagster's class at the same time, because watchers of the file's modification time would miss some
+    events.
     """
 
     def __init__(
@@ -78,14 +75,14 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
-        """Accept what Dagster's class accepts, with a default for the folder, and `synchronous`."""
+        """Add `synchronous` and a default folder to Dagster's configuration."""
         levels = dg.Enum("Synchronous", [dg.EnumValue("NORMAL"), dg.EnumValue("FULL")])
         base_dir = dg.Field(dg.StringSource, is_required=False)
         return {"base_dir": base_dir, "synchronous": dg.Field(levels, default_value="NORMAL")}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """Make the storage that `dagster.yaml` describes."""
+        """Make the storage of `dagster.yaml`."""
         folder = instance_folder(config_value, "history/runs")
         return cls(folder, inst_data, synchronous=config_value["synchronous"])
 
@@ -93,13 +90,13 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         return self._pool.connect(shard, self._create)
 
     def _create(self, path: Path) -> None:
-        # A run's file has the tables and the stamp of the index. Copying them takes a few ms, Alembic takes 150.
+        # Copying the index's tables takes a few ms, Alembic takes 150.
         with (
             closing(self._pool.open_file(Path(self.path_for_shard(INDEX)))) as index,
             closing(self._pool.open_file(path)) as new,
         ):
             schema = index.execute("SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
-            new.execute("BEGIN IMMEDIATE")  # another process may be making the same file
+            new.execute("BEGIN IMMEDIATE")  # another process may be making this file
             if is_stamped(index) and new.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
                 for (sql,) in schema:
                     new.execute(sql)
@@ -107,17 +104,17 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
                 new.execute("INSERT INTO alembic_version VALUES (?)", stamp)
             new.commit()
             is_made = is_stamped(new)
-        if not is_made:  # the index itself, or a file that another process has not finished
+        if not is_made:  # the index itself, or an unfinished file
             self._initdb(create_engine("sqlite://", creator=lambda: self._pool.open_file(path), poolclass=NullPool))
 
     def has_table(self, table_name: str) -> bool:
-        """Whether the index has that table."""
+        """Whether the index has the table."""
         ask = super().has_table
         with self.index_connection() as index:
             return _remembered(index, f"table {table_name}", lambda: ask(table_name))
 
     def has_secondary_index(self, name: str) -> bool:
-        """Whether that data migration is done."""
+        """Whether the data migration is done."""
         ask = super().has_secondary_index
         with self.index_connection() as index:
             return _remembered(index, f"migration {name}", lambda: ask(name))
@@ -127,11 +124,11 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         return _remembered(conn, f"asset key column {column_name}", lambda: ask(conn, column_name))
 
     def store_event(self, event: dg.EventLogEntry) -> None:
-        """Store one event: one transaction in its run's file and, if the index has it too, one there."""
+        """Store one event."""
         self.store_event_batch([event])
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
-        """Store all of them or, on an error, none: one transaction for each file."""
+        """Store all or none, in one transaction per file."""
         rows = [_row_of(event) for event in events]
         mirrored = [
             (event, row)
@@ -140,7 +137,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         ]
         run_ids = sorted({event.run_id for event in events})
         with ExitStack() as transactions:
-            # The transaction that was entered last commits first.
+            # The last one entered commits first.
             index = transactions.enter_context(self.index_connection()) if mirrored else None
             for run_id in run_ids:
                 run = transactions.enter_context(self.run_connection(run_id))
@@ -148,7 +145,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
             if index is not None:
                 self._mirror(index, mirrored)
         for run_id in run_ids:
-            # Watchers wait for the file itself to change, and a commit changes only its write-ahead log.
+            # Watchers wait for the file; commits change its write-ahead log.
             with suppress(OSError):
                 os.utime(self.path_for_shard(run_id))
         ended = {row["run_id"] for row in rows if _RUN_EVENTS.get(row["dagster_event_type"]) in FINISHED_STATUSES}
@@ -180,7 +177,7 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
     def _asset_values(self, event: dg.EventLogEntry, row: _Row, event_id: int, *, has_time: bool) -> _Row:
         time = {"last_materialization_timestamp": row["timestamp"]} if has_time else {}
         if row["dagster_event_type"] == _MATERIALIZATION:
-            # The values of Dagster's method, without serialising the event a second time.
+            # As in Dagster, without a second serialisation.
             return {
                 "last_materialization": record_json(row["event"], event_id),
                 "last_run_id": event.run_id,
@@ -195,14 +192,13 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         super().wipe()
 
     def dispose(self) -> None:
-        """Close all connections; later calls open new ones."""
+        """Close all connections."""
         super().dispose()
         self._pool.close()
 
 
 def _remembered(index: Connection, question: str, ask: Callable[[], bool]) -> bool:
-    # Only a yes is kept, because a migration may turn a no into a yes at any time and wiping drops no table. It is kept
-    # with the connection, which does not outlive its file.
+    # Only yes is kept, because migrations add tables and wiping drops none. The connection does not outlive its file.
     answers: set[str] = index.info.setdefault(_ANSWERS, set())
     if question not in answers and ask():
         answers.add(question)
@@ -210,7 +206,7 @@ def _remembered(index: Connection, question: str, ask: Callable[[], bool]) -> bo
 
 
 def _row_of(event: dg.EventLogEntry) -> _Row:
-    """Return the row of Dagster's `_event_to_row`, with the time as SQLAlchemy stores it in SQLite."""
+    """Return the row of Dagster's `_event_to_row`, with SQLAlchemy's time format."""
     told = event.dagster_event
     asset_key = told.asset_key if told else None
     return {
@@ -225,15 +221,14 @@ def _row_of(event: dg.EventLogEntry) -> _Row:
 
 
 def _insert(connection: Connection, table: Table, rows: Sequence[_Row]) -> list[int]:
-    """Insert the rows, which have the same columns, and return their ids."""
     ids: list[int] = []
-    # Not SQLAlchemy's `exec_driver_sql`, which is a tenth of an event's cost.
+    # SQLAlchemy's `exec_driver_sql` is a tenth of an event's cost.
     driver = driver_of(connection)
     for start in range(0, len(rows), _ROWS_A_STATEMENT):
         some = rows[start : start + _ROWS_A_STATEMENT]
         cells = tuple(cell for row in some for cell in row.values())
         last = driver.execute(_insert_statement(table, len(some), *some[0]), cells).lastrowid
-        # The ids are consecutive, because this transaction holds SQLite's write lock.
+        # Consecutive, because this transaction holds SQLite's write lock.
         ids += range(last - len(some) + 1, last + 1)
     return ids
 
@@ -253,8 +248,7 @@ def _upsert_asset(*columns: str) -> str:
     return str(upsert.compile(dialect=_DIALECT, column_keys=["asset_key", *columns]))
 
 
-# Methods that only read, and so need not wait for the shard's lock as in Dagster's class. A method that is not listed
-# holds the lock, because it may write what it derived from what it read: a new Dagster method is slow, never wrong.
+# Read-only methods. Other methods hold the shard's lock, because they may write.
 LOCK_FREE_READS = (
     "all_asset_keys",
     "fetch_failed_materializations",
@@ -311,6 +305,6 @@ def _without_lock(name: str) -> Callable[..., Any]:
 
 
 for _name in LOCK_FREE_READS:
-    # Dagster's versions differ by some of them.
+    # Dagster's versions differ.
     if hasattr(SqliteEventLogStorage, _name):
         setattr(EmbeddedEventLogStorage, _name, _without_lock(_name))

@@ -1,4 +1,4 @@
-"""What the SQLite storages share: where their files are, and whether Dagster's tables are complete."""
+"""Folders, table checks and errors of the SQLite storages."""
 
 import os
 import sqlite3
@@ -13,15 +13,14 @@ from sqlalchemy.exc import DBAPIError
 
 __all__ = ["BUSY_TIMEOUT_S", "driver_of", "instance_folder", "is_stamped", "raising_as_sqlalchemy"]
 
-# How long to wait for another process that has locked a file, such as a backup.
+# Waits for locks of other processes.
 BUSY_TIMEOUT_S = 120.0
 
 
 def instance_folder(config_value: Mapping[str, Any], below: str) -> str:
-    """Return the `base_dir` of `dagster.yaml`, or the folder *below* `DAGSTER_HOME` that Dagster's class would use.
+    """Return the `base_dir` of `dagster.yaml`, or the folder *below* `DAGSTER_HOME`.
 
-    Dagster tells only its own classes which folder the instance was opened from, so the environment decides.
-    Raises DagsterInvariantViolationError where neither is set.
+    Dagster tells only its own classes the instance's folder. Raises DagsterInvariantViolationError if neither is set.
     """
     base_dir, home = config_value.get("base_dir"), os.environ.get("DAGSTER_HOME")
     if not (base_dir or home):
@@ -32,7 +31,7 @@ def instance_folder(config_value: Mapping[str, Any], below: str) -> str:
 
 
 def is_stamped(connection: sqlite3.Connection) -> bool:
-    """Whether the file has all its tables. Alembic's stamp is the last thing that Dagster writes to a new file."""
+    """Whether the file has all its tables: Dagster writes Alembic's stamp last."""
     table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
     return table is not None and connection.execute("SELECT 1 FROM alembic_version").fetchone() is not None
 
@@ -44,7 +43,7 @@ def driver_of(connection: Connection) -> Any:
 
 @contextmanager
 def raising_as_sqlalchemy() -> Iterator[None]:
-    """Raise the driver's errors as SQLAlchemy does, because callers of Dagster's storages expect those classes."""
+    """Raise the driver's errors as SQLAlchemy errors, because Dagster expects those."""
     try:
         yield
     except sqlite3.Error as exc:

@@ -1,7 +1,6 @@
-"""Dagster's SQLite storages of runs and of schedules, opened and queried at less cost, in the same files.
+"""Faster SQLite storages of runs and schedules, in Dagster's files.
 
-Dagster's classes read nearly a hundred migration scripts each time they are opened, and compile the
-SQL of each query again. Each class opens what the other wrote.
+Dagster's classes read nearly a hundred migration scripts at each opening, and recompile each query.
 """
 
 import sqlite3
@@ -27,12 +26,11 @@ __all__ = ["EmbeddedRunStorage", "EmbeddedScheduleStorage"]
 
 
 class _Embedded:
-    """How the file is opened; the same for both storages.
+    """Opens the file.
 
     Attributes:
-        FOLDER: the folder below `DAGSTER_HOME` that Dagster uses for its own class.
-        FILE: the database's name.
-        NEWEST_TABLE: the table that Dagster added last; Dagster's class migrates files without it.
+        FOLDER: below `DAGSTER_HOME`.
+        NEWEST_TABLE: Dagster's class migrates files without it.
     """
 
     FOLDER: ClassVar[str]
@@ -40,8 +38,8 @@ class _Embedded:
     NEWEST_TABLE: ClassVar[str]
 
     def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
-        # The engine keeps compiled SQL and no connection, so threads and forked children can share it. It connects once
-        # here, because the first connect holds a lock that a child could inherit.
+        # It keeps no connection, so threads and forked children can share it. It connects here, because a child could
+        # inherit the lock of the first connect.
         self._engine = create_engine(conn_string, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_S})
         with self._engine.connect():
             pass
@@ -49,21 +47,21 @@ class _Embedded:
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
-        """Accept what Dagster's class accepts, with a default for the folder."""
+        """Add a default folder to Dagster's configuration."""
         return {"base_dir": dg.Field(dg.StringSource, is_required=False)}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """Make the storage that `dagster.yaml` describes."""
+        """Make the storage of `dagster.yaml`."""
         return cls.from_local(instance_folder(config_value, cls.FOLDER), inst_data)
 
     @classmethod
     def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> Self:
-        """Open the file in *base_dir*. Dagster's class makes it first if it is new or incomplete."""
+        """Open the file; Dagster's class first makes it if incomplete."""
         path = Path(base_dir) / f"{cls.FILE}.db"
         if not _has_tables(path, cls.NEWEST_TABLE):
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Two processes that made one file at once would find each other's half-made tables.
+            # Another process would find half-made tables.
             with FileLock(path.with_suffix(".lock")):
                 if not _has_tables(path, cls.NEWEST_TABLE):
                     super().from_local(base_dir)  # type: ignore[misc]  # that of the class beside it
@@ -77,7 +75,7 @@ class _Embedded:
 
 
 class EmbeddedRunStorage(_Embedded, SqliteRunStorage):
-    """Dagster's SQLite storage of runs; without this block in `dagster.yaml`, Dagster's own class uses the file.
+    """Dagster's SQLite storage of runs.
 
     Example:
         run_storage:
@@ -91,7 +89,7 @@ class EmbeddedRunStorage(_Embedded, SqliteRunStorage):
 
 
 class EmbeddedScheduleStorage(_Embedded, SqliteScheduleStorage):
-    """Dagster's SQLite storage of schedules and sensors; without this block, Dagster's own class uses the file.
+    """Dagster's SQLite storage of schedules and sensors.
 
     Example:
         schedule_storage:

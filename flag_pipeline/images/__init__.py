@@ -1,1 +1,1 @@
-"""Image formats, inspection, decoding, features, thumbnails and the decoder thread (Pillow; no other folder)."""
+"""Image formats, inspection, decoding, features and thumbnails."""

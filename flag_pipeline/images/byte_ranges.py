@@ -1,4 +1,4 @@
-"""Reads ranges of bytes from a file that may be cut short."""
+"""Byte ranges of a file that may be cut short."""
 
 import re
 
@@ -6,13 +6,13 @@ _PADDING = re.compile(rb"[ \t\r\n\v\f\0]*")
 
 
 def skip_padding(content: bytes, at: int) -> int:
-    """Return the index of the first byte from *at* on that is neither white space nor zero."""
+    """Return the index after white space and zeros."""
     padding = _PADDING.match(content, at)
     return padding.end() if padding else at
 
 
 def take(content: bytes, start: int, size: int) -> bytes:
-    """Return *size* bytes from *start* on. Raises IndexError if there are fewer."""
+    """Return *size* bytes. Raises IndexError if there are fewer."""
     part = content[start : start + size]
     if len(part) < size:
         raise IndexError(start)

@@ -1,4 +1,4 @@
-"""Colour families: the few colour names by which people search for a flag."""
+"""Colour families: the colour names for searching flags."""
 
 import colorsys
 from bisect import bisect_right
@@ -8,7 +8,7 @@ Rgb = tuple[int, int, int]
 
 
 class ColourFamily(StrEnum):
-    """The common name of a colour, in the order in which the gallery shows them."""
+    """Colour names, in the order of the gallery."""
 
     RED = "red"
     ORANGE = "orange"
@@ -23,7 +23,7 @@ class ColourFamily(StrEnum):
     WHITE = "white"
 
 
-# Where each hue ends, in degrees. Red includes 0.
+# In degrees. Red includes 0.
 _HUE_ENDS = (18, 38, 70, 165, 212, 262, 330)
 _HUES = (
     ColourFamily.RED,
@@ -35,13 +35,13 @@ _HUES = (
     ColourFamily.PURPLE,
     ColourFamily.RED,
 )
-# Limits of value and saturation, 0 to 1. Navy is dark but blue, charcoal is black.
+# Value and saturation, 0 to 1. Navy is blue, charcoal is black.
 _BLACK_BELOW, _CHARCOAL_BELOW, _WHITE_FROM, _BROWN_BELOW = 0.15, 0.35, 0.8, 0.55
 _COLOURLESS_BELOW, _PALE_BELOW = 0.2, 0.5
 
 
 def colour_family(rgb: Rgb) -> ColourFamily:
-    """Return the family of a colour whose channels are 0 to 255."""
+    """Return the family; channels are 0 to 255."""
     largest, smallest = max(rgb), min(rgb)
     value, saturation = largest / 255, (largest - smallest) / largest if largest else 0.0
     if value < _BLACK_BELOW or (value < _CHARCOAL_BELOW and saturation < _PALE_BELOW):
@@ -62,5 +62,5 @@ def hex_of(rgb: Rgb) -> str:
 
 
 def rgb_of(code: str) -> Rgb:
-    """Return the colour that `hex_of` was given."""
+    """Return the colour of `#rrggbb`."""
     return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)

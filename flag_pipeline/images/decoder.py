@@ -1,4 +1,4 @@
-"""One thread that decodes images, so that decoding does not block the event loop."""
+"""A thread that decodes images without blocking the event loop."""
 
 import asyncio
 import queue
@@ -15,11 +15,10 @@ WorkItem = tuple[Callable[[], Any], "Future[Any]"]
 
 
 class Decoder:
-    """Runs blocking work on one daemon thread, in order.
+    """Runs blocking work on a daemon thread, in order.
 
-    One thread, because a decoded image takes up to 16 MB and each thread keeps the memory that it freed. A daemon,
-    because decoding cannot be interrupted, and neither `close` nor the end of the process should wait for it. It ends
-    at `close` or when the decoder is garbage-collected.
+    One thread, because a decoded image takes up to 16 MB and threads keep freed memory. A daemon, because decoding
+    cannot be interrupted.
     """
 
     def __init__(self) -> None:
@@ -36,11 +35,11 @@ class Decoder:
         self.close()
 
     def close(self) -> None:
-        """Cancel waiting work, and end the thread after its current work."""
+        """Cancel waiting work; current work continues."""
         self._finalizer()
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Return the result of *work* or raise its exception. Raises RuntimeError after `close`."""
+        """Return the result of *work*. Raises RuntimeError after `close`."""
         if not self._finalizer.alive:
             raise RuntimeError("the decoder is closed")
         if self._thread is None:
@@ -55,13 +54,13 @@ class Decoder:
 def _serve(items: "queue.SimpleQueue[WorkItem | None]") -> None:
     while (item := items.get()) is not None:
         _run(*item)
-        del item  # otherwise its image stays in memory until the next item
+        del item  # frees its image
 
 
 def _run(work: Callable[[], Any], future: "Future[Any]") -> None:
     if not future.set_running_or_notify_cancel():
         return
-    with suppress(RuntimeError):  # the event loop of a cancelled caller may be closed
+    with suppress(RuntimeError):  # a cancelled caller's event loop may be closed
         try:
             result = work()
         except BaseException as exc:  # noqa: BLE001 - the caller of `run` raises it

@@ -13,11 +13,9 @@ from flag_pipeline.images.structure import Structure
 
 COARSE_PX = (1280, 960)
 
-# `Image.open` would try other formats, and open a JPEG with further pictures as MPO. Importing all classes now keeps
-# Pillow from importing all its plugins when it saves a WebP.
+# `Image.open` would try other formats. Without these imports, Pillow imports all its plugins when it saves a WebP.
 _PILLOW_CLASSES = {name: resolve_name(f"PIL.{image_format.pillow_class}") for name, image_format in FORMATS.items()}
 
-# By EXIF orientation, the operation that turns the image upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -31,16 +29,16 @@ _TURNS = {
 
 @contextmanager
 def opened(structure: Structure) -> Iterator[Image.Image]:
-    """Open the image; Pillow decodes it when the block uses its pixels.
+    """Open the image, which is decoded on use.
 
-    Raises ImageError if the image is damaged, LocalError if this computer has no open files or no memory left.
+    Raises ImageError if it is damaged, LocalError if memory or open files run out.
     """
     try:
         with _PILLOW_CLASSES[structure.format](io.BytesIO(structure.drawing)) as image:
             yield image
     except MemoryError as exc:
         raise LocalError("there is no memory left to decode an image") from exc
-    # The boundary of the decoder: Pillow raises almost any exception for damaged bytes, other ones in each version.
+    # The decoder boundary: damaged bytes raise almost any exception in Pillow.
     except Exception as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise LocalError(f"cannot decode an image: {exc.strerror}") from exc
@@ -52,19 +50,19 @@ def _reason(exc: Exception) -> str:
 
 
 def first_frame(content: bytes) -> Image.Image:
-    """Return the frame that a browser shows first. Blocks; run it in a thread. Raises ImageError if damaged."""
+    """Return the first frame that browsers show. Blocks. Raises ImageError if damaged."""
     structure = read_structure(content)
     with opened(structure) as image:
         return as_shown(image, structure)
 
 
 def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
-    """Return the current frame of *image* in RGBA, at most COARSE_PX large; *image* is changed.
+    """Return the current frame in RGBA, at most COARSE_PX large; *image* is changed.
 
-    It is scaled before it is converted, because converting or smoothing would copy it at full size.
+    Scaling comes first, because converting copies the image.
     """
     if getattr(image, "default_image", False):
-        # Browsers show the first frame of the animation instead of the default image.
+        # Browsers show the first animation frame instead.
         with suppress(EOFError):
             image.seek(1)
     full_width = image.width
@@ -77,7 +75,7 @@ def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
 
 
 def _clear_outside(picture: Image.Image, box: tuple[int, ...]) -> Image.Image:
-    """Return *picture* transparent outside *box*, where Pillow paints the first colour of the palette."""
+    # Outside the frame, Pillow paints the first palette colour.
     left, top, right, bottom = box
     canvas = Image.new("RGBA", picture.size)
     canvas.paste(picture.crop((left, top, right, bottom)), (left, top))
@@ -85,10 +83,9 @@ def _clear_outside(picture: Image.Image, box: tuple[int, ...]) -> Image.Image:
 
 
 def _with_alpha(image: Image.Image, bits: int) -> Image.Image:
-    """Return *image* in RGBA, with samples and the transparent colour scaled to 8 bits."""
     clear = image.info.get("transparency")
     if image.mode.startswith("I"):
-        # Pillow's own conversion turns every value above 255 white.
+        # Pillow's conversion turns values above 255 white.
         deep = image.convert("I")
         grey = deep.point(lambda value: value / 256).convert("L")
         picture = grey.convert("RGBA")

@@ -1,4 +1,4 @@
-"""Reads TIFF directories: EXIF data, and the index of a JPEG with several pictures."""
+"""Reads TIFF directories: EXIF data and the index of multi-picture JPEGs."""
 
 import struct
 
@@ -6,7 +6,7 @@ _ORIENTATION, _SHORT = 0x0112, 3
 
 
 def orientation_of(tiff: bytes) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 for damaged data, as in browsers."""
+    """Return the EXIF orientation, 1 to 8; 1 for damaged data."""
     order, entries = tiff_entries(tiff)
     kind, _, value = entries.get(_ORIENTATION, (0, 0, b""))
     if kind != _SHORT:
@@ -16,7 +16,7 @@ def orientation_of(tiff: bytes) -> int:
 
 
 def tiff_entries(tiff: bytes) -> tuple[str, dict[int, tuple[int, int, bytes]]]:
-    """Return the byte order, and by tag the type, count and value of each entry of the first directory."""
+    """Return the byte order, and type, count and value by tag."""
     order = "<" if tiff.startswith(b"II") else ">"
     try:
         (start,) = struct.unpack_from(order + "I", tiff, 4)

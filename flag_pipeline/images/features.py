@@ -1,7 +1,6 @@
 """Dominant colours and perceptual hash of an image.
 
-A catalog copies the features of unchanged images from the catalog before. So a change of the results needs a new
-`CATALOG_SCHEMA`.
+Catalogs copy the features of unchanged images, so a change of results needs a new `CATALOG_SCHEMA`.
 """
 
 import math
@@ -18,7 +17,7 @@ from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.models import ColourShare, ImageFeatures
 
 MAX_COLOURS = 5
-# Smaller shares are the blurred edges between two areas of a scaled image.
+# Smaller shares are blurred edges.
 MIN_SHARE = 0.02
 
 _PALETTE, _SAMPLE_PX, _OPAQUE = 32, (96, 96), 128
@@ -27,10 +26,7 @@ _MID_GREY = 127.5
 
 
 def describe_features(content: bytes) -> ImageFeatures:
-    """Return the features of the first frame. Blocks; run it in a thread. Raises ImageError if damaged.
-
-    *content* is within `Limits`. The same bytes give the same features.
-    """
+    """Return the features of the first frame. Blocks. Raises ImageError if damaged."""
     structure = read_structure(content)
     with opened(structure) as image:
         mode = image.mode
@@ -41,14 +37,14 @@ def describe_features(content: bytes) -> ImageFeatures:
 
 
 def distance_bits(first: bytes, second: bytes) -> int:
-    """Return how many of 64 bits differ in the perceptual hashes: 0 for equal images, about 32 for unrelated ones."""
+    """Return how many of 64 hash bits differ: about 32 for unrelated images."""
     one, other = (int(describe_features(content).phash, 16) for content in (first, second))
     return (one ^ other).bit_count()
 
 
 def _dominant_colours(picture: Image.Image) -> tuple[ColourShare, ...]:
     sample = picture.copy()
-    # Averaging would create colours that the image does not have.
+    # Averaging would create new colours.
     sample.thumbnail(_SAMPLE_PX, Image.Resampling.NEAREST)
     visible = sample.getchannel("A").point([0] * _OPAQUE + [255] * (256 - _OPAQUE))
     quantized = sample.convert("RGB").quantize(_PALETTE)
@@ -63,7 +59,7 @@ def _dominant_colours(picture: Image.Image) -> tuple[ColourShare, ...]:
 
 
 def _by_family(colours: Iterable[tuple[int, Rgb]]) -> list[tuple[int, Rgb]]:
-    """Return for each family its pixel count and most frequent colour, largest count first."""
+    # Pixel count and most frequent colour, largest first.
     members: dict[ColourFamily, list[tuple[int, Rgb]]] = {}
     for count, rgb in colours:
         if count:
@@ -72,16 +68,16 @@ def _by_family(colours: Iterable[tuple[int, Rgb]]) -> list[tuple[int, Rgb]]:
 
 
 def _perceptual_hash(picture: Image.Image) -> str:
-    """Return the "pHash": 64 frequencies of the discrete cosine transform, a bit each, set above the median.
+    """Return the pHash: 64 frequencies of the discrete cosine transform, set above the median.
 
-    The first bit is set for light images, because the constant frequency is always positive.
+    The first bit means a light image, because the constant frequency is always positive.
     """
     background = Image.new("RGBA", picture.size, "white")
     grey = Image.alpha_composite(background, picture).convert("L")
     small = grey.resize((_HASH_INPUT_PX, _HASH_INPUT_PX), Image.Resampling.BOX).tobytes()
     rows = [small[start : start + _HASH_INPUT_PX] for start in range(0, len(small), _HASH_INPUT_PX)]
     halfway = [[sum(map(mul, wave, row)) for row in rows] for wave in _waves()]
-    # Rounding removes floating-point noise from the zero frequencies of striped flags.
+    # Removes floating-point noise around zero.
     frequencies = [round(sum(map(mul, wave, column))) for wave in _waves() for column in halfway]
     middle = median(frequencies[1:])
     bits = [sum(small) > _MID_GREY * len(small), *(frequency > middle for frequency in frequencies[1:])]

@@ -1,4 +1,4 @@
-"""The accepted image formats. Add one here, with a function that reads its structure."""
+"""The accepted image formats."""
 
 import re
 import struct
@@ -16,14 +16,13 @@ from flag_pipeline.images.webp import read_webp
 
 @dataclass(frozen=True, slots=True)
 class ImageFormat:
-    """One image format.
+    """An image format.
 
     Attributes:
-        name: as in records and the catalog.
         extension: without the dot.
-        signature: regular expression for the first bytes.
-        read: returns the structure; raises ImageError, or `struct.error` or IndexError if the file is cut short.
-        pillow_class: `module:class` in Pillow, which many commands do not import.
+        signature: regular expression.
+        read: raises ImageError, or `struct.error` or IndexError if the file is cut short.
+        pillow_class: `module:class`, imported on demand.
     """
 
     name: str
@@ -44,12 +43,12 @@ FORMATS = {one.name: one for one in _ALL}
 
 
 def format_of_file(path: str) -> ImageFormat:
-    """Return the format with the extension of *path*. Raises KeyError if there is none."""
+    """Return the format by extension. Raises KeyError if there is none."""
     return {one.extension: one for one in _ALL}[path.rpartition(".")[2]]
 
 
 def read_structure(content: bytes) -> Structure:
-    """Return the structure of an image without decoding, in time proportional to its size.
+    """Return the structure without decoding, in linear time.
 
     Raises ImageError for another format, a cut file or inconsistent blocks.
     """
@@ -66,7 +65,7 @@ def read_structure(content: bytes) -> Structure:
 
 
 def check_end(content: bytes, structure: Structure) -> None:
-    """Raise ImageError if more than padding follows the image, where scripts and archives can be hidden."""
+    """Raise ImageError if more than padding follows, because it may be a script."""
     if skip_padding(content, structure.size_bytes) < len(content):
         n_bytes = len(content) - structure.size_bytes
         raise ImageError(f"{n_bytes:,} bytes after the end of the picture")

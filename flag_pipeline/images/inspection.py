@@ -1,4 +1,4 @@
-"""Accepts an image: checks its format and limits, decodes every pixel and draws the thumbnail."""
+"""Checks an image, decodes every pixel and draws the thumbnail."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -18,14 +18,14 @@ THUMBNAIL_PX = (160, 120)
 
 
 def is_own_thumbnail(content: bytes) -> bool:
-    """Whether the image is small enough to be its own thumbnail, which Dagster stores in every event."""
+    """Whether the image can be its own thumbnail."""
     return len(content) <= MAX_THUMBNAIL_BYTES
 
 
 def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str], limits: Limits) -> FlagImage:
-    """Decode *content* completely and return it as an image. Blocks; run it in a thread.
+    """Decode *content* completely. Blocks.
 
-    Raises SourceContractError if the image is not in *formats*, is damaged or exceeds *limits*.
+    Raises SourceContractError if it is not in *formats*, is damaged or exceeds *limits*.
     """
     with _contract(code=code, url=url):
         structure = _acceptable(content, formats, limits)
@@ -42,7 +42,7 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
 
 
 def _size_shown(content: bytes, known: StoredDescription) -> tuple[int, int]:
-    # A GIF has no EXIF data. An earlier version may have accepted an image that is refused now.
+    # A GIF has no EXIF data. A stored image may be refused now.
     if known.format != "gif":
         with suppress(ImageError):
             return read_structure(content).size_shown
@@ -51,7 +51,6 @@ def _size_shown(content: bytes, known: StoredDescription) -> tuple[int, int]:
 
 @contextmanager
 def _contract(*, code: str, url: str) -> Iterator[None]:
-    """Raise ImageError from inside the block as SourceContractError."""
     try:
         yield
     except ImageError as exc:
@@ -68,7 +67,6 @@ def _acceptable(content: bytes, formats: Iterable[str], limits: Limits) -> Struc
 
 
 def _draw_thumbnail(content: bytes, structure: Structure) -> str:
-    """Decode every frame and return the thumbnail."""
     with opened(structure) as image:
         _decode(image)
         if is_own_thumbnail(content):
@@ -81,8 +79,8 @@ def _draw_thumbnail(content: bytes, structure: Structure) -> str:
 def recall_image(content: bytes, known: StoredDescription, *, code: str, url: str, limits: Limits) -> FlagImage:
     """Return the stored image *content*, whose hash was checked, as its record describes it.
 
-    An earlier version ignored the orientation; size and thumbnail are corrected. Decodes (and blocks) only to draw a
-    missing thumbnail. Raises SourceContractError if the image would be refused now.
+    Corrects sizes without EXIF orientation. Decodes (and blocks) only to draw a missing thumbnail; then raises
+    SourceContractError if the image is damaged or exceeds *limits*.
     """
     width_px, height_px = _size_shown(content, known)
     kept = known.thumbnail if (width_px, height_px) == (known.width_px, known.height_px) else ""

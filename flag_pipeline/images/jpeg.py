@@ -10,24 +10,23 @@ from flag_pipeline.images.byte_ranges import skip_padding, take
 from flag_pipeline.images.exif import orientation_of, tiff_entries
 from flag_pipeline.images.structure import Structure
 
-# In scan data, FF 00 is a data byte, FF D0 to FF D7 are restart markers and FF FF is padding (ITU-T T.81, B.1.1).
+# In scans, FF 00 is data, FF D0 to FF D7 are restart markers and FF FF is padding (ITU-T T.81, B.1.1).
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _SOI, _EOI, _SOS, _TEM, _APP0, _APP1, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0x01, 0xE0, 0xE1, 0xE2, 0xEE
-# Sequential and progressive with Huffman coding, all that browsers show. Arithmetic coding is refused because a small
-# file can decode to endless data.
+# Huffman coding, as in browsers. With arithmetic coding, a small file can decode to endless data.
 _FRAMES_SHOWN = {0xC0, 0xC1, 0xC2}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-# Tables, restart interval, JFIF (APP0) and Adobe's colour model (APP14).
+# With JFIF (APP0) and Adobe's colour model (APP14).
 _JPEG_DRAWING = {0xC4, 0xDB, 0xDD, _SOS, _APP0, _APP14} | _FRAMES_SHOWN
 
 _MP_ENTRIES, _MP_ENTRY_BYTES = 0xB002, 16
 
 
 def read_jpeg(content: bytes) -> Structure:
-    """Return the structure of the JPEG *content*; `ImageFormat.read` says what is raised."""
+    """Return the structure; see `ImageFormat.read`."""
     structure, n_further = _read_jpeg_at(content, 0)
     end = structure.size_bytes
-    # The offsets in the index are not used, because they are often wrong.
+    # Indexed offsets are often wrong.
     for _ in range(n_further):
         start = skip_padding(content, end)
         if not content.startswith(b"\xff\xd8", start):
@@ -37,7 +36,7 @@ def read_jpeg(content: bytes) -> Structure:
 
 
 def _read_jpeg_at(content: bytes, start: int) -> tuple[Structure, int]:
-    """Return the structure of the JPEG at *start* and how many further pictures its index announces (CIPA DC-007)."""
+    """Return the structure and the number of further pictures (CIPA DC-007)."""
     kept, end = [b"\xff\xd8"], start
     size, n_scans, orientation, n_further = (0, 0), 0, 1, 0
     for code, at, segment in _segments(content, start + 2):
@@ -71,7 +70,7 @@ def _read_jpeg_at(content: bytes, start: int) -> tuple[Structure, int]:
 
 
 def _segments(content: bytes, at: int) -> Iterator[tuple[int, int, bytes]]:
-    """Yield marker, offset and bytes of each segment; a scan includes its data."""
+    """Yield marker, offset and bytes; a scan includes its data."""
     code = 0
     while code != _EOI:
         code, start = _next_marker(content, at)
@@ -87,7 +86,6 @@ def _segments(content: bytes, at: int) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _next_marker(content: bytes, at: int) -> tuple[int, int]:
-    """Return the next marker and its offset; decoders skip other bytes."""
     found = _JPEG_MARKER.search(content, at)
     if found is None:
         raise IndexError(at)

@@ -8,11 +8,11 @@ from flag_pipeline import bounds
 
 @dataclass(frozen=True, slots=True)
 class ColourShare:
-    """One of an image's dominant colours.
+    """A dominant colour.
 
     Attributes:
         hex: `#rrggbb`, lower case.
-        share: share of the visible pixels, 0 to 1, three decimals.
+        share: of the visible pixels, 0 to 1, three decimals.
     """
 
     hex: bounds.HexColour
@@ -21,12 +21,12 @@ class ColourShare:
 
 @dataclass(frozen=True, slots=True)
 class ImageFeatures:
-    """How an image looks, computed from its bytes.
+    """How an image looks.
 
     Attributes:
-        mode: Pillow's pixel mode, such as `P` or `RGBA`.
+        mode: Pillow's pixel mode.
         colours: at most five, largest share first.
-        phash: 64-bit perceptual hash, 16 hex digits.
+        phash: 16 hex digits.
     """
 
     mode: str
@@ -37,14 +37,12 @@ class ImageFeatures:
 
 @dataclass(frozen=True, slots=True)
 class FlagImage:
-    """An image that was decoded completely and accepted.
+    """A completely decoded, accepted image.
 
     Attributes:
-        content: the bytes as they were received.
         format: a name of `formats.FORMATS`.
-        width_px, height_px: as a browser shows the image, after its EXIF orientation is applied.
-        sha256: lower-case hex digest of `content`.
-        thumbnail: a `data:` URI for a page, at most about 4 KB of image.
+        width_px, height_px: after the EXIF orientation is applied.
+        thumbnail: a `data:` URI of at most about 4 KB.
     """
 
     content: bytes
@@ -56,7 +54,7 @@ class FlagImage:
 
 
 class StoredDescription(Protocol):
-    """What a record states about an image; the thumbnail can be empty."""
+    """An image in a record; the thumbnail can be empty."""
 
     @property
     def format(self) -> str: ...  # noqa: D102

@@ -13,7 +13,7 @@ _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 
 
 def read_png(content: bytes) -> Structure:
-    """Return the structure of the PNG *content*; `ImageFormat.read` says what is raised."""
+    """Return the structure; see `ImageFormat.read`."""
     chunks: list[tuple[bytes, bytes]] = []
     at, orientation, cid = len(_SIGNATURE), 1, b""
     while cid != b"IEND":
@@ -42,12 +42,12 @@ def read_png(content: bytes) -> Structure:
 
 
 def _count_frames(chunks: list[tuple[bytes, bytes]]) -> tuple[int, int]:
-    """Return how many frames of the animation a browser shows and how many Pillow draws; 0 without an animation."""
+    """Return the numbers of animation frames that browsers show and Pillow draws."""
     cids = [cid for cid, _ in chunks]
     controls = [chunk for cid, chunk in chunks if cid == b"acTL"]
     n_frames = cids.count(b"fcTL")
     if len(controls) != 1 or not n_frames or b"IDAT" in cids[: cids.index(b"acTL")]:
         return 0, 0
     (n_announced,) = struct.unpack_from(">I", controls[0], 8)
-    # An image before the first frame is shown by programs that support no animations. Pillow counts it as a frame.
+    # Pillow counts a still image before the first frame.
     return (n_frames, n_frames + (b"IDAT" in cids[: cids.index(b"fcTL")])) if n_announced else (0, 0)

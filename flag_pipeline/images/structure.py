@@ -1,4 +1,4 @@
-"""The structure of an image, read without decoding, and the limits for decoding it."""
+"""Structure of an undecoded image, and decoding limits."""
 
 from dataclasses import dataclass
 
@@ -7,21 +7,19 @@ from flag_pipeline.errors import ImageError
 Box = tuple[int, int, int, int]
 
 
-# CPU time at the default limits and body size. The slowest known images: WebP with 1 MB of code tables 1.0 s, JPEG with
-# 260,000 empty segments 0.4 s, JPEG with 4 million pixels in 100 scans or PNG with 4 million 16-bit pixels 0.2 s.
+# CPU time at the default limits. The slowest known images: WebP with 1 MB of code tables 1.0 s, JPEG with 260,000 empty
+# segments 0.4 s.
 MAX_DECODING_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of the images that are decoded; they replace a timeout, because a running decoder cannot be stopped.
+    """Decoding limits instead of a timeout, because a running decoder cannot be stopped.
 
-    CPU time is at most MAX_DECODING_S. It grows with `max_pixels` x `max_scans` and with the size of the body.
+    CPU time grows with `max_pixels` x `max_scans` and the body's size.
 
     Attributes:
-        max_pixels: width x height, summed over the frames.
         max_scans: passes over a JPEG. libjpeg-turbo recommends about 100 (LJT-01-005).
-        max_frames: because frames of few pixels cost time too.
     """
 
     max_pixels: int = 4_000_000
@@ -34,17 +32,14 @@ class Structure:
     """What an image's blocks state.
 
     Attributes:
-        format: a name of `formats.FORMATS`.
-        size: width and height as stored, before the orientation is applied.
-        n_pixels: pixels of the canvas, summed over all decoded frames.
-        n_frames: frames that a browser shows.
+        size: width and height before the orientation is applied.
+        n_pixels: summed over all decoded frames.
+        n_frames: that browsers show.
         size_bytes: with the further pictures of a JPEG.
-        drawing: the image without text, profiles and EXIF data, which Pillow would unpack (a PNG of 1 MB can have a
-            thousand profiles of 1 MB).
-        box: left, top, right and bottom of the first frame on the canvas.
-        n_scans: passes that a decoder makes over the image.
-        orientation: EXIF orientation, 1 to 8; 1 is upright.
-        bits: bits per sample of a PNG.
+        drawing: without text, profiles and EXIF data, because 1 MB of PNG can unpack to 1 GB of profiles.
+        box: left, top, right and bottom of the first frame.
+        orientation: EXIF, 1 to 8.
+        bits: per sample of a PNG.
     """
 
     format: str
@@ -60,12 +55,12 @@ class Structure:
 
     @property
     def size_shown(self) -> tuple[int, int]:
-        """Width and height as a browser shows the image: orientations 5 to 8 swap them."""
+        """Width and height as shown: orientations 5 to 8 swap them."""
         width, height = self.size
         return (height, width) if self.orientation >= 5 else (width, height)  # noqa: PLR2004
 
     def check(self, limits: Limits) -> None:
-        """Raise ImageError, which names the setting, if the image exceeds *limits*."""
+        """Raise ImageError if the image exceeds *limits*."""
         width, height = self.size
         for actual, most, unit, setting in (
             (self.n_pixels, limits.max_pixels, "pixels", "FLAG_MAX_PIXELS"),

@@ -1,4 +1,4 @@
-"""Thumbnails, and before-and-after pictures, of images within `Limits`. A damaged image raises ImageError."""
+"""Thumbnails and before-and-after pictures. Damaged images raise ImageError."""
 
 import base64
 import io
@@ -16,51 +16,51 @@ _PAIR_BOX, _ARROW_PX, _INK = (132, 88), 40, "#767676"
 
 
 def fit(content: bytes, box: Size) -> Image.Image:
-    """Return the first frame, scaled down or enlarged to *box*."""
+    """Return the first frame, scaled to *box*."""
     return enlarge(reduce(content, box), box)
 
 
 def reduce(content: bytes, box: Size) -> Image.Image:
-    """Return the first frame, scaled down to *box* if it is larger."""
+    """Return the first frame, scaled down to *box*."""
     picture = first_frame(content)
     picture.thumbnail(box, Image.Resampling.LANCZOS)
     return picture
 
 
 def enlarge(picture: Image.Image, box: Size) -> Image.Image:
-    """Return *picture* enlarged without blur by the largest whole factor that *box* allows."""
+    """Return *picture* enlarged by a whole factor."""
     factor = max(1, min(box[0] // picture.width, box[1] // picture.height))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
 def encode_png(picture: Image.Image, *, colours: int = 64) -> bytes:
-    """Return *picture* as a PNG of at most *colours* colours."""
+    """Return *picture* as a PNG."""
     buffer = io.BytesIO()
     picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def encode_small_png(picture: Image.Image, *, max_bytes: int) -> bytes:
-    """Return *picture* as a PNG of at most *max_bytes*; it is scaled down until it fits."""
+    """Return *picture* as a PNG, scaled down until it fits."""
     while len(png := encode_png(picture)) > max_bytes and min(picture.size) > 1:
         picture.thumbnail((picture.width * 3 // 4, picture.height * 3 // 4))
     return png
 
 
 def thumbnail_uri(content: bytes, file: str, *, box: Size, max_bytes: int, n_frames: int | None = 1) -> str:
-    """Return a `data:` URI of at most *max_bytes*: the image at path *file*, or a thumbnail if it is large or moves."""
+    """Return a `data:` URI: the image, or a thumbnail if it is large or animated."""
     if len(content) <= max_bytes and n_frames == 1:
         return data_uri(content, format_of_file(file).name)
     return data_uri(encode_small_png(fit(content, box), max_bytes=max_bytes), "png")
 
 
 def data_uri(content: bytes, format_name: str) -> str:
-    """Return *content* as a `data:` URI of an image of that format."""
+    """Return *content* as a `data:` URI."""
     return f"data:{FORMATS[format_name].media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def before_and_after(old: bytes | None, new: bytes | None) -> bytes:
-    """Return a PNG of both images; a missing or damaged one is a crossed-out box."""
+    """Return a PNG of both; missing or damaged ones are crossed out."""
     width, height = _PAIR_BOX
     pair = Image.new("RGBA", (2 * width + _ARROW_PX, height))
     draw = ImageDraw.Draw(pair)
@@ -72,7 +72,6 @@ def before_and_after(old: bytes | None, new: bytes | None) -> bytes:
             continue
         x, y = left + (width - flag.width) // 2, (height - flag.height) // 2
         pair.paste(flag, (x, y))
-        # The border separates a white area from the page.
         draw.rectangle((x, y, x + flag.width - 1, y + flag.height - 1), outline=_INK)
     middle = height // 2
     draw.line((width + 10, middle, width + 30, middle), fill=_INK, width=3)

@@ -11,7 +11,7 @@ _FIRST_CHUNK = 12
 
 
 def read_webp(content: bytes) -> Structure:
-    """Return the structure of the WebP *content*; `ImageFormat.read` says what is raised."""
+    """Return the structure; see `ImageFormat.read`."""
     end = 8 + struct.unpack_from("<I", content, 4)[0]
     drawing = take(content, 0, end)
     at, n_frames, orientation, size = _FIRST_CHUNK, 0, 1, (0, 0)
@@ -21,7 +21,7 @@ def read_webp(content: bytes) -> Structure:
         if at == _FIRST_CHUNK:
             size = _canvas_size(fourcc, chunk)
         n_frames += fourcc == b"ANMF"
-        # Chromium (2026) applies the orientation of JPEG and PNG, not of WebP. Image viewers apply all three.
+        # Chromium (2026) ignores the orientation of WebP; image viewers apply it.
         if fourcc == b"EXIF":
             orientation = orientation_of(chunk.removeprefix(b"Exif\0\0"))
         at += 8 + n_bytes + n_bytes % 2
@@ -39,7 +39,7 @@ def read_webp(content: bytes) -> Structure:
 
 
 def _canvas_size(fourcc: bytes, chunk: bytes) -> tuple[int, int]:
-    """Return width and height from the first chunk. Source: RFC 9649, section 2, and RFC 6386, section 9.1."""
+    """Return width and height. Source: RFC 9649, 2, and RFC 6386, 9.1."""
     if fourcc == b"VP8X":
         return 1 + int.from_bytes(take(chunk, 4, 3), "little"), 1 + int.from_bytes(take(chunk, 7, 3), "little")
     if fourcc == b"VP8 ":

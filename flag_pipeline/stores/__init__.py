@@ -1,1 +1,1 @@
-"""Stores of whole files (local folder, S3, fsspec) and the batch executor; they know nothing of flags."""
+"""Stores of whole files (local folder, S3, fsspec) and the batch executor."""

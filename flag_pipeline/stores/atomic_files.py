@@ -1,7 +1,7 @@
-"""Atomic file operations on a local disk, which may be full or shared, or lose its power.
+"""Atomic file operations on a local disk.
 
-Functions take the descriptor of an open folder, so that no symbolic link can redirect them. They make few system calls,
-because each one releases the GIL, and getting it back takes long in a busy process.
+Functions take the descriptor of an open folder, so that no symbolic link can redirect them. They make few
+system calls, because each one releases the GIL.
 """
 
 import errno
@@ -20,15 +20,15 @@ from flag_pipeline.stores.store import too_large
 
 TEMPORARY_PREFIX = ".flag-pipeline-"
 ASIDE_PREFIX = ".set-aside-"
-# A younger temporary may belong to a run that is still writing.
+# A younger temporary may belong to an active run.
 STALE_TEMPORARY_S = 3600.0
 
-# Names also contain the process ID, because a forked process inherits these values.
+# Names also contain the process ID, because forked processes inherit these.
 _PROGRAM, _numbers = secrets.token_hex(8), count()
 
 
 def open_folder(name: str, parent: int, *, make: bool) -> int:
-    """Return a descriptor of the folder *name*; *make* makes it durably. Raises SinkError for a symbolic link."""
+    """Return a descriptor; *make* creates it durably. Raises SinkError for a symbolic link."""
     if make:
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=parent)
@@ -42,7 +42,7 @@ def open_folder(name: str, parent: int, *, make: bool) -> int:
 
 
 def make_root(root: Path) -> None:
-    """Make the folder *root* and its missing parents durably."""
+    """Make *root* and its parents durably."""
     if not root.is_dir():
         make_root(root.parent)
         root.mkdir(exist_ok=True)
@@ -58,9 +58,9 @@ def _is_link(name: str, folder: int) -> bool:
 
 
 def read_file(name: str, folder: int, *, max_bytes: int) -> bytes:
-    """Return the content. A symbolic link, a pipe or a device raises FileNotFoundError: the next write replaces it."""
+    """Return the content. Raises FileNotFoundError for a symbolic link, a pipe or a device."""
     try:
-        # O_NONBLOCK, because opening a pipe would wait for a writer.
+        # O_NONBLOCK: a pipe would wait for a writer.
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder)
     except OSError as exc:
         if exc.errno in {errno.ELOOP, errno.ENXIO, errno.ENODEV}:
@@ -84,7 +84,7 @@ def read_file(name: str, folder: int, *, max_bytes: int) -> bytes:
 
 
 def has_content(name: str, folder: int, content: bytes) -> bool:
-    """Whether *name* is a regular file with exactly this content."""
+    """Whether a regular file has this content."""
     with suppress(FileNotFoundError):
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         return (
@@ -96,8 +96,7 @@ def has_content(name: str, folder: int, content: bytes) -> bool:
 
 
 def replace_file(name: str, folder: int, content: bytes) -> None:
-    """Write *content* to a temporary file, sync it, and rename it to *name*. The caller syncs the folder."""
-    # A counter, because random bytes would be one more system call.
+    """Sync a temporary file and rename it to *name*. The caller syncs the folder."""
     temporary = f"{TEMPORARY_PREFIX}{_PROGRAM}-{os.getpid()}-{next(_numbers)}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=folder)
     try:
@@ -116,14 +115,14 @@ def replace_file(name: str, folder: int, content: bytes) -> None:
 
 
 def move_aside(name: str, folder: int) -> str:
-    """Rename *name* to a hidden name in the same folder, and return that."""
+    """Rename *name* to a hidden name."""
     aside = f"{ASIDE_PREFIX}{secrets.token_hex(8)}"
     os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
     return aside
 
 
 def delete_stale_temporaries(folder: Path) -> None:
-    """Delete old temporaries of killed runs in *folder* and below it."""
+    """Delete old temporaries of killed runs."""
     oldest = time.time() - STALE_TEMPORARY_S
     # rglob does not follow links to folders.
     for temporary in folder.rglob(f"{TEMPORARY_PREFIX}*"):
@@ -135,7 +134,7 @@ def delete_stale_temporaries(folder: Path) -> None:
 
 @contextmanager
 def lock_byte(descriptor: int, offset: int) -> Iterator[None]:
-    """Lock the byte at *offset* against other processes; the system releases it when the process ends."""
+    """Lock the byte at *offset* against other processes."""
     fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, offset)
     try:
         yield

@@ -1,6 +1,6 @@
-"""Runs blocking work on threads in batches: items that arrive while the threads are busy are done together.
+"""Runs blocking work on threads, in batches of items submitted while those are busy.
 
-Handing over one item and waking the event loop costs about as much as writing a small file or an event.
+Handing over one item and waking the event loop costs about as much as writing a small file.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The result of an item whose work raised *error*."""
+    """The result of a failed item."""
 
     error: BaseException
 
 
 class BatchExecutor(Generic[T, R]):
-    """Calls *work* with the waiting items on *executor*, which has *threads* threads; each takes its share of them.
+    """Calls *work* with the waiting items on *executor*.
 
-    *work* returns one result per item; its exception fails the whole batch. The item of a cancelled caller is done.
+    An exception of *work* fails the whole batch. A cancelled caller's item is still done.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class BatchExecutor(Generic[T, R]):
         self._n_queued = 0
 
     async def do(self, item: T) -> R:
-        """Return the result of *item*, or raise its exception."""
+        """Return the result of *item* or raise its exception."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         with self._lock:
-            # `submit` comes first: if it cannot start a thread, this item must neither count nor wait.
+            # First, because `submit` may fail to start a thread.
             if self._n_queued < self._threads:
                 self._executor.submit(self._do_share, loop)
                 self._n_queued += 1
@@ -52,7 +52,7 @@ class BatchExecutor(Generic[T, R]):
 
     def _do_share(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
-            # The executor also keeps a call for which it could not start a thread, so the last may get no item.
+            # At least 1, because a call whose `submit` raised also runs.
             n_sharing = max(1, self._n_queued)
             self._n_queued = n_sharing - 1
             share = [self._waiting.popleft() for _ in range(-(-len(self._waiting) // n_sharing))]
@@ -64,14 +64,14 @@ class BatchExecutor(Generic[T, R]):
 
 
 def for_each(work: Callable[[T], R]) -> Callable[[Sequence[T]], list[R | Failed]]:
-    """Return work on a batch that calls *work* per item; an exception fails only its item."""
+    """Return batch work in which an exception fails only its item."""
     return lambda items: [_attempt(work, item) for item in items]
 
 
 def _attempt(work: Callable[[T], R], argument: T) -> R | Failed:
     try:
         return work(argument)
-    except BaseException as exc:  # noqa: BLE001 - the boundary of the batch worker: the caller of `do` raises it
+    except BaseException as exc:  # noqa: BLE001 - worker boundary: the caller of `do` raises it
         return Failed(exc)
 
 

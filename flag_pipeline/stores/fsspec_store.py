@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class FsspecStore:
-    """Files below a URL. `Store` describes the methods; each file is written by one call of its file system."""
+    """Files below a URL. `Store` describes the methods."""
 
     def __init__(self, root: "UPath") -> None:
         self.root = root
 
     def prepare(self, folders: Iterable[str]) -> None:
-        """Make *folders*, for file systems that have folders."""
+        """See `Store`."""
         try:
             for folder in folders:
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
@@ -33,16 +33,16 @@ class FsspecStore:
         return nullcontext()
 
     def batch(self) -> AbstractContextManager[None]:
-        """Do nothing: each file is written separately."""
+        """Do nothing."""
         return nullcontext()
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the visible files in *folder*."""
+        """See `Store`."""
         target = self._target(folder)
         return [entry.name for entry in target.iterdir() if not entry.name.startswith(".")] if target.exists() else []
 
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-        """Return the content; at most one byte more than *max_bytes* is read."""
+        """See `Store`."""
         with self._target(path).open("rb") as file:
             content: bytes = file.read(max_bytes + 1)
         if len(content) > max_bytes:
@@ -54,14 +54,14 @@ class FsspecStore:
         self._target(path).write_bytes(content)
 
     def sync(self, folder: str) -> None:
-        """Do nothing: the file system decides when a file is durable."""
+        """Do nothing."""
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file at *path*."""
+        """See `Store`."""
         return self._target(path).exists()
 
     def delete(self, path: str, *, kept: str | None = None) -> None:  # noqa: ARG002 - two names are two files here
-        """Delete the file if it exists."""
+        """See `Store`."""
         self._target(path).unlink(missing_ok=True)
 
     def _target(self, path: str) -> "UPath":

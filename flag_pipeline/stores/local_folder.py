@@ -1,4 +1,4 @@
-"""A store in a local folder, which several processes may share; it never follows a symbolic link."""
+"""A store in a local folder, which processes may share. It follows no symbolic link."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ _LOCK_FILE = "records/.lock"
 
 
 class LocalFolder:
-    """Files below a folder of this machine. `Store` describes the methods."""
+    """Files below a local folder. `Store` describes the methods."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -36,7 +36,7 @@ class LocalFolder:
         self._batch = threading.local()
 
     def prepare(self, folders: Iterable[str]) -> None:
-        """Make and open *folders*, delete old temporaries, and open the lock file."""
+        """Open *folders* and the lock file; delete old temporaries."""
         make_root(self.root)
         for folder in folders:
             with self._open_folder((folder,), make=True) as opened:
@@ -48,18 +48,18 @@ class LocalFolder:
         self._closing.callback(os.close, self._lock_file)
 
     def close(self) -> None:
-        """Close the folders and the lock file."""
+        """Close all descriptors."""
         self._folders.clear()
         self._closing.close()
 
     def lock(self, key: str) -> AbstractContextManager[None]:
-        """Hold the lock *key* against other processes of this machine."""
-        # Eight ASCII characters fit into a file offset.
+        """Hold the lock *key* against other local processes."""
+        # Eight bytes fit into a file offset.
         return lock_byte(self._lock_file, int.from_bytes(key.encode(), "big"))
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Sync each folder once for all files that this thread writes inside the block."""
+        """Sync each folder once for this thread's writes."""
         self._batch.written = written = set[int]()
         try:
             yield
@@ -76,7 +76,7 @@ class LocalFolder:
             os.fsync(folder)
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the visible files in *folder*."""
+        """See `Store`."""
         with suppress(FileNotFoundError), self._open_folder(split_path(folder)) as opened:
             return [name for name in os.listdir(opened) if not name.startswith(".")]  # noqa: PTH208 - a descriptor
         return []
@@ -87,7 +87,7 @@ class LocalFolder:
             return read_file(name, folder, max_bytes=max_bytes)
 
     def write(self, path: str, content: bytes) -> None:
-        """Replace the file atomically; the same content is not rewritten."""
+        """Replace the file atomically, unless it has this content."""
         with self._open_parent(path, make=True) as (name, folder):
             if has_content(name, folder, content):
                 return
@@ -99,18 +99,18 @@ class LocalFolder:
             self._sync_after_write(folder)
 
     def sync(self, folder: str) -> None:
-        """Make the names in *folder* durable now, also inside `batch`."""
+        """See `Store`."""
         with self._open_folder((folder,)) as opened:
             os.fsync(opened)
             (getattr(self._batch, "written", None) or set()).discard(opened)
 
     def exists(self, path: str) -> bool:
-        """Whether there is a regular file at *path*."""
+        """See `Store`."""
         found = self._stat(path)
         return found is not None and stat.S_ISREG(found.st_mode)
 
     def delete(self, path: str, *, kept: str | None = None) -> None:
-        """Delete the file if it exists, unless *kept* is the same file, as on a file system that ignores case."""
+        """See `Store`."""
         found, other = self._stat(path), self._stat(kept) if kept else None
         if found is None or stat.S_ISDIR(found.st_mode):
             return
@@ -125,18 +125,16 @@ class LocalFolder:
 
     @contextmanager
     def _open_parent(self, path: str, *, make: bool = False) -> Iterator[tuple[str, int]]:
-        """Give the file's name and a descriptor of its folder, which is made if *make* is true."""
         *folders, name = split_path(path)
         with self._open_folder(tuple(folders), make=make) as folder:
             yield name, folder
 
     @contextmanager
     def _open_folder(self, names: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
-        """Give a descriptor of the folder *names*, relative to the root."""
         with ExitStack() as opened:
             descriptor = self._folders.get(names[0]) if names else None
             if descriptor is None:
-                # The root may be a symbolic link, because the user chose it.
+                # The root may be a symbolic link.
                 descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
                 opened.callback(os.close, descriptor)
             else:

@@ -1,4 +1,4 @@
-"""Opens the store that `FLAG_STORE` names: a local folder, a bucket or another URL."""
+"""Opens the store of `FLAG_STORE`: a local folder, a bucket or another URL."""
 
 import os
 import re
@@ -14,7 +14,7 @@ _NOT_PLAIN = re.compile(r"//|::|[\\%]")
 
 
 def open_store(root: str) -> Store:
-    """Return the store at *root*, a folder or a URL. Raises SinkError if no client can open it."""
+    """Return the store at *root*. Raises SinkError if no client can open it."""
     if (folder := local_folder(root)) is not None:
         return LocalFolder(folder)
     if root.partition("://")[0] in SCHEMES:
@@ -23,14 +23,14 @@ def open_store(root: str) -> Store:
 
     try:
         path = UPath(root)
-        path.fs  # noqa: B018 - imports the client, a package that may be missing
+        path.fs  # noqa: B018 - imports the client, which may be missing
     except (ImportError, ValueError) as exc:
         raise SinkError(f"cannot use {root}: {exc}", path=root) from exc
     return FsspecStore(path)
 
 
 def local_folder(root: str) -> Path | None:
-    """Return the folder that *root* names as a path or a `file://` URL, None for another URL."""
+    """Return the folder of a path or a `file://` URL, None for another URL."""
     if "://" not in root:
         return Path(root)
     if not root.startswith("file://"):
@@ -41,7 +41,7 @@ def local_folder(root: str) -> Path | None:
 
 
 def is_within(store: str, other: str) -> bool:
-    """Whether *store* is *other* or below it, with symbolic links and `..` resolved. May read the file system."""
+    """Whether *store* is *other* or below it; resolves local symbolic links."""
     folder, other_folder = local_folder(store), local_folder(other)
     if folder is not None and other_folder is not None:
         return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(other_folder))
@@ -50,6 +50,6 @@ def is_within(store: str, other: str) -> bool:
     path, other_path = path.rstrip("/"), other_path.rstrip("/")
     if scheme.lower() != other_scheme.lower() or not f"{path}/".startswith(f"{other_path}/"):
         return False
-    # A client may interpret these parts, so that the URL leads out of *other*.
+    # Clients may interpret these parts.
     rest = path.removeprefix(other_path)
     return not any(part in {".", ".."} for part in rest.split("/")) and not _NOT_PLAIN.search(rest)

@@ -1,4 +1,4 @@
-"""The Store protocol, and CheckedStore, which translates its errors."""
+"""The Store protocol, and CheckedStore, which translates errors."""
 
 import errno
 from collections.abc import Iterable, Iterator
@@ -8,52 +8,51 @@ from typing import Protocol
 
 from flag_pipeline.errors import ForeignFileError, SinkError, UnusableFileError
 
-# Larger than any flag, and than the table of thousands of countries.
 MAX_FILE_BYTES = 64 * 1024 * 1024
-# Room for a thousand changes, the most that the setting `history_keep` allows.
+# Room for 1,000 changes, the limit of `history_keep`.
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 
-# Any other error can be about the disk, the network or the process.
+# Other errors can concern the whole store.
 _ABOUT_ONE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG})
 _FOREIGN = frozenset({errno.EISDIR, errno.EFBIG})
 
 
 class Store(Protocol):
-    """Files below one root, named by path. Methods block, and raise OSError or SinkError."""
+    """Files below one root. Methods block. They raise OSError or SinkError."""
 
     def prepare(self, folders: Iterable[str]) -> None:
-        """Make *folders*, and check that the store can be used."""
+        """Make *folders*; check the store."""
 
     def close(self) -> None:
         """Release what `prepare` opened."""
 
     def lock(self, key: str) -> AbstractContextManager[None]:
-        """Hold the lock *key* (at most 8 ASCII characters) if the store has locks."""
+        """Hold the lock *key*, at most 8 ASCII characters, if supported."""
 
     def batch(self) -> AbstractContextManager[None]:
-        """Make the writes of this thread durable at the end of the block, if that is cheaper."""
+        """Writes of this thread may become durable only at the end."""
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the visible files in *folder*; none if the folder is missing."""
+        """Return the visible file names; none if *folder* is missing."""
 
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-        """Return the content. Raises FileNotFoundError, or the error of `too_large`."""
+        """Return the content. Raises FileNotFoundError or `too_large`."""
 
     def write(self, path: str, content: bytes) -> None:
         """Replace the file atomically. A folder at *path* is renamed."""
 
     def sync(self, folder: str) -> None:
-        """Make the names in *folder* durable now, also inside `batch`."""
+        """Make the names in *folder* durable, also inside `batch`."""
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file at *path*."""
+        """Whether the file exists."""
 
     def delete(self, path: str, *, kept: str | None = None) -> None:
-        """Delete the file if it exists, unless the path *kept* is the same file."""
+        """Delete the file if it exists, unless *kept* is the same file."""
 
 
 class CheckedStore:
-    """A `Store` that raises SinkError, or UnusableFileError if only one file is affected."""
+    """A `Store` that raises SinkError, or UnusableFileError about one file."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -65,13 +64,13 @@ class CheckedStore:
         return None
 
     def read_small(self, path: str, max_bytes: int = MAX_RECORD_BYTES) -> bytes | None:
-        """Return the content; None also for a folder or a larger file, which the next save replaces."""
+        """Like `read`; None also for a folder or a larger file."""
         with suppress(ForeignFileError):
             return self.read(path, max_bytes)
         return None
 
     def read_hint(self, path: str) -> bytes | None:
-        """Return the content; None also if this file is unreadable."""
+        """Like `read`; None also if unreadable."""
         with suppress(UnusableFileError):
             return self.read(path)
         return None
@@ -83,33 +82,33 @@ class CheckedStore:
             yield
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the visible files in *folder*."""
+        """See `Store`."""
         with raising_sink_error(folder):
             return self._store.names(folder)
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file at *path*."""
+        """See `Store`."""
         with raising_sink_error(path):
             return self._store.exists(path)
 
     def write(self, path: str, content: bytes) -> None:
-        """Replace the file atomically."""
+        """See `Store`."""
         with raising_sink_error(path):
             self._store.write(path, content)
 
     def delete(self, path: str, *, kept: str | None = None) -> None:
-        """Delete the file if it exists."""
+        """See `Store`."""
         with raising_sink_error(path):
             self._store.delete(path, kept=kept)
 
     def sync(self, folder: str) -> None:
-        """Make the names in *folder* durable now."""
+        """See `Store`."""
         with raising_sink_error(folder):
             self._store.sync(folder)
 
 
 def split_path(path: str) -> tuple[str, ...]:
-    """Return the parts of a path below the root. Raises SinkError if it leaves the root."""
+    """Return the parts of *path*. Raises SinkError if it leaves the root."""
     relative = PurePosixPath(path)
     if relative.is_absolute() or ".." in relative.parts:
         raise SinkError(f"{path!r} leads out of the store", path=path)
@@ -118,7 +117,7 @@ def split_path(path: str) -> tuple[str, ...]:
 
 @contextmanager
 def raising_sink_error(path: str) -> Iterator[None]:
-    """Raise an OSError from inside the block as SinkError about *path*."""
+    """Raise OSError as SinkError about *path*."""
     try:
         yield
     except OSError as exc:
@@ -130,5 +129,5 @@ def raising_sink_error(path: str) -> Iterator[None]:
 
 
 def too_large(path: str, *, max_bytes: int) -> OSError:
-    """Return the error for a file of more than *max_bytes*."""
+    """Return the error for a large file."""
     return OSError(errno.EFBIG, f"more than {max_bytes:,} bytes", path)
