@@ -18,11 +18,10 @@ from flag_pipeline.images.inspection import inspect_image
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The result of a survey.
+    """The result of a survey, with sorted codes.
 
     Attributes:
-        has: codes with a flag, sorted.
-        has_not: codes without a flag (404, 410), sorted.
+        has_not: codes without a flag (404, 410).
         unknown: why a request failed, by code.
     """
 
