@@ -1,7 +1,4 @@
-"""Decides whether countries that a source does not have are absent, or whether the source has failed.
-
-A source that suddenly lacks many countries has failed.
-"""
+"""Decides whether the countries that a source does not have are absent, or whether the source has failed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -25,7 +22,6 @@ class Verdict:
     """The outcomes to record for the countries that a run did not find.
 
     Attributes:
-        outcomes: not found, or failed with kind `unavailable`.
         problem: why the run fails although no country failed, else empty.
     """
 
@@ -47,7 +43,7 @@ class AbsenceJudge:
     max_lost_share: float
 
     async def judge(self, absent: Sequence[FlagNotFound], *, codes: Collection[str], n_found: int) -> Verdict:
-        """Return the outcomes of the *absent* countries of *codes*, of which the source had *n_found*."""
+        """Return the outcomes of the *absent* countries; *n_found* is how many of *codes* the source had."""
         already_absent = await self.known_absent([missed.code for missed in absent])
         new = sorted((missed for missed in absent if missed.code not in already_absent), key=lambda missed: missed.code)
         if not new:
@@ -69,7 +65,7 @@ class AbsenceJudge:
     async def _judge_nothing(
         self, absent: Sequence[FlagNotFound], new: Sequence[FlagNotFound], lost: Collection[str], codes: Collection[str]
     ) -> Verdict:
-        """Judge a run that found nothing; *new* were not absent before, *lost* have a stored flag."""
+        """Judge a run that found nothing; *lost* have a stored flag."""
         asked_for = "the country" if len(codes) == 1 else f"any of the {len(codes)} countries"
         problem = f"the source does not have {asked_for} that the run asked for; try {new[0].url}"
         if not await self._has_others(codes):

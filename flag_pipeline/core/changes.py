@@ -61,5 +61,5 @@ def describe_change(code: str, before: StoredImage, after: StoredImage, *, dista
 
 
 def latest_changes(changes: tuple[FlagChange, ...], *, keep: int) -> tuple[FlagChange, ...]:
-    """Return the last *keep* of *changes*, sorted oldest first."""
+    """Return the newest *keep* of *changes*, oldest first."""
     return changes[-keep:] if keep else ()

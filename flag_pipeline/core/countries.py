@@ -26,7 +26,7 @@ _TLD = re.compile(r"\.[a-z]{2,63}")
 _WHITE_SPACE = re.compile(r"[^\S\x1c-\x1f]+")
 # Control, surrogate, private, unassigned.
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
-# Arabic and Indic scripts and emoji need these two; other format characters (Cf) are removed.
+# Arabic and Indic scripts and emoji need these; other format characters are removed.
 _JOINERS = frozenset("\u200c\u200d")
 _STRAY_JOINERS = re.compile(r"(?<![^\x00-\xff])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\xff])")
 
@@ -95,9 +95,9 @@ def parse_country(content: bytes, *, code: str, url: str) -> Country:
 
 
 def parse_json_object(content: bytes, *, code: str, url: str) -> dict[str, Any]:
-    """Return the JSON object in *content*, UTF-8 with or without a byte order mark.
+    """Return the JSON object in *content*, with or without a byte order mark.
 
-    Raises SourceContractError, also for a duplicate key, NaN or very deep nesting.
+    Raises SourceContractError, also for a duplicate key, NaN or deep nesting.
     """
     try:
         document = json.loads(
@@ -144,7 +144,7 @@ def _name_problem(name: str) -> str | None:
 
 
 def select_codes(wanted: Iterable[str], among: Iterable[str]) -> list[str]:
-    """Return the codes of *among* that *wanted* selects, in the order of *among*.
+    """Return the codes of *among* that *wanted* selects, in their order.
 
     A word is an alpha-2, alpha-3 or numeric code, a first letter, or `POP20`. No word selects every code.
 

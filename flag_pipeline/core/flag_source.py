@@ -82,7 +82,7 @@ def open_source_session(
 def headers_for(source: str) -> dict[str, str]:
     """Return the headers of FLAG_HEADERS, empty if they are not meant for *source*.
 
-    They are meant for the source of FLAG_SOURCE, or any if it is unset, but never for a preset.
+    They are meant for FLAG_SOURCE, or any source if it is unset, but never for a preset.
     """
     headers = read_headers()
     is_meant = source not in PRESETS and os.environ.get("FLAG_SOURCE", source).rstrip("/") == source.rstrip("/")

@@ -15,7 +15,7 @@ SOURCES_PATH = f"{RECORDS}/.sources"
 GALLERY_PATH = f"{CATALOG}/index.html"
 CONTACT_SHEET_PATH = f"{CATALOG}/contact_sheet.png"
 
-# File systems allow 255; the rest is for code, extension and a temporary file's suffix.
+# File systems allow 255; code, extension and temporary suffix need the rest.
 MAX_NAME_BYTES = 200
 
 # Inside a character class: what some file system forbids in names.

@@ -1,7 +1,6 @@
 """The embedded source: an HTTP server on 127.0.0.1 that serves packaged flags.
 
-The paths are those of "Fluent Python": `/{cc}/{cc}.gif` and `/{cc}/metadata.json`. It can delay responses and answer
-with errors, repeatable with a seed.
+It can delay responses and answer with errors, repeatable with a seed.
 """
 
 import asyncio
@@ -38,7 +37,7 @@ class FlagProvider(Protocol):
 class PackagedFlags:
     """The GIF flags of django-countries, with names from ISO 3166-1.
 
-    The constructor blocks on files. It raises ConfigurationError if the distribution is missing.
+    The constructor reads files. It raises ConfigurationError if the distribution is missing.
     """
 
     def __init__(self) -> None:
@@ -50,7 +49,7 @@ class PackagedFlags:
         return await _read(self._files[cc]) if cc in self._files else None
 
     async def metadata(self, cc: str) -> bytes | None:
-        """The metadata document, made from ISO 3166-1."""
+        """The document, made from ISO 3166-1."""
         if cc not in self._files:
             return None
         country = iso_country(cc.upper())
@@ -59,7 +58,7 @@ class PackagedFlags:
 
 
 def packaged_flags() -> dict[str, Path]:
-    """Return the packaged flags' paths by lower-case code, without importing the package, which needs Django."""
+    """Return the flags' paths by lower-case code, without importing the package, which needs Django."""
     try:
         files = importlib.metadata.distribution(FLAGS_DISTRIBUTION).files or []
     except importlib.metadata.PackageNotFoundError as exc:
@@ -109,7 +108,7 @@ class Mirror:
         self._random = random.Random(self.seed)  # noqa: S311 - practice errors, not secrets
 
     def application(self) -> web.Application:
-        """Return the mirror as an aiohttp application."""
+        """Return the aiohttp application."""
         application = web.Application()
         # No separators, because the text becomes part of a path.
         application.router.add_get(r"/{cc:[a-z0-9]{2,8}}/metadata.json", self._metadata)

@@ -14,10 +14,10 @@ from flag_pipeline.fetching.models import FetchStatistics, Validators
 
 @dataclass(frozen=True, slots=True)
 class Country:
-    """A country's checked metadata, from the source and ISO 3166-1.
+    """A country's checked metadata.
 
     Attributes:
-        code: ISO 3166-1 alpha-2; the other ISO fields are empty outside the standard (XK, EU).
+        code: ISO 3166-1 alpha-2; other ISO fields are empty outside the standard (XK, EU).
         name: the source's name for the country.
         tld: with its dot, `.cn`.
     """
@@ -37,9 +37,8 @@ class StoredImage:
     Attributes:
         file: relative to the store's root, `flags/CN-China.gif`.
         fetched_at: when the stored bytes were received.
-        changed_at: when the bytes last changed.
-        first_seen_at: when the first flag was received; None in records older than the field.
-        n_changes: changes since then.
+        first_seen_at: when the first flag was received; None in old records.
+        n_changes: since `first_seen_at`.
         thumbnail: `data:` URI, empty if the flag is its own thumbnail.
     """
 
@@ -63,7 +62,7 @@ class FlagChange:
     """One replacement of a country's flag.
 
     Attributes:
-        distance_bits: differing bits, of 64, of the perceptual hashes; None if one is unknown.
+        distance_bits: between the 64-bit perceptual hashes; None if one is unknown.
         old_file: `history/CN/<sha256>.gif`; empty if the bytes are lost.
     """
 
@@ -81,7 +80,7 @@ class FlagChange:
 
 @dataclass(frozen=True, slots=True)
 class StoredMetadata:
-    """The record of a stored metadata document."""
+    """The record of a metadata document."""
 
     sha256: bounds.Sha256
     source_url: bounds.Line
@@ -102,10 +101,9 @@ class FlagRecord:
 
     Attributes:
         image: the last good flag.
-        metadata: the last good metadata.
         country: the content of *metadata*.
         last_failure: None if the latest attempt succeeded; `miss` in the JSON file.
-        changes: the latest, oldest first, at most `history_keep`.
+        changes: the latest, oldest first.
     """
 
     code: bounds.Code
@@ -125,8 +123,8 @@ class RowStatus(StrEnum):
     MISSING = "missing"
 
 
-# `only_row_changed` tells the catalog to rebuild although no data version changed: a failure is new or over, or a file
-# was restored. `thumbnail` is a `data:` URI, empty if the flag was not requested.
+# `only_row_changed` rebuilds the catalog although no data version changed: a failure is new or over, or a file was
+# restored. `thumbnail` is a `data:` URI, empty if the flag was not requested.
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,7 @@ class FlagNotFound:
 
 @dataclass(frozen=True, slots=True)
 class FlagFailed:
-    """The country could not be fetched or stored; its last good files are kept."""
+    """The country could not be fetched or stored. Its good files are kept."""
 
     code: str
     kind: ErrorKind

@@ -41,11 +41,11 @@ class SourcePreset:
         return "{cc}" not in self.metadata_path
 
     def flag_url(self, code: str) -> str:
-        """Return the URL of the flag."""
+        """Return the flag's URL."""
         return f"{self.base_url}/{self.flag_path.format(cc=code.lower())}"
 
     def metadata_url(self, code: str) -> str:
-        """Return the URL of the metadata."""
+        """Return the metadata's URL."""
         return f"{self.base_url}/{self.metadata_path.format(cc=code.lower())}"
 
 
@@ -105,7 +105,7 @@ def find_preset(source: str) -> SourcePreset:
 
 
 def _base_url(address: str) -> str:
-    """Return *address* in its normal form, empty if it is not a base URL."""
+    """Return the normal form of *address*, empty if it is no base URL."""
     if may_hold_secret(address) or not address.isprintable():
         return ""
     try:
@@ -121,12 +121,12 @@ def _base_url(address: str) -> str:
 
 
 def is_same_source(one: str, other: str) -> bool:
-    """Whether two sources are the same preset or the same base URL."""
+    """Whether two sources have the same base URL."""
     return find_preset(one).base_url == find_preset(other).base_url
 
 
 def source_of(url: str, code: str) -> str:
-    """Return the source of a file's URL, empty if the URL is in no known layout."""
+    """Return the source of a file's URL, empty if no layout matches."""
     found = ""
     for preset in PRESETS.values():
         for path in (preset.flag_path, preset.metadata_path):

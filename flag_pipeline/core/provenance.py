@@ -15,7 +15,7 @@ _NAMES = TypeAdapter(list[str])
 
 
 def count_sources(records: Iterable[FlagRecord], *, own: SourcePreset = EMBEDDED) -> Counter[str]:
-    """Return the number of stored countries per source; a URL of *own* counts as *own*."""
+    """Return the countries per source; URLs of *own* count as *own*."""
     return Counter(source for record in records if (source := _source_of_record(record, own)))
 
 
@@ -35,7 +35,7 @@ def describe_sources(counts: Mapping[str, int]) -> str:
 
 
 async def stored_sources(sink: FileSink, own: SourcePreset) -> Counter[str]:
-    """Return the stored countries per source, empty if *own* is the only source.
+    """Return the countries per source, empty if *own* is the only source.
 
     Reads the records only if `SOURCES_PATH` names another source or is missing.
     """

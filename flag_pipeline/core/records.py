@@ -14,7 +14,7 @@ from flag_pipeline.images.formats import FORMATS
 SCHEMA = 1
 _FIRST_LINES = b'{\n  "schema": %d,\n' % SCHEMA
 
-# Made on import, because threads would make it several times at first use.
+# Made on import, because threads would make it several times.
 _RECORD = TypeAdapter(FlagRecord)
 
 
@@ -31,7 +31,7 @@ def dump_json_array(documents: Iterable[object]) -> bytes:
 
 
 def _in_order(document: object) -> object:
-    # Python's encoder can sort, but needs ten times the time and memory to indent.
+    # Python's encoder can sort, but needs ten times the time and memory.
     if isinstance(document, dict):
         return {key: _in_order(document[key]) for key in sorted(document)}
     return [_in_order(item) for item in document] if isinstance(document, list) else document
@@ -43,7 +43,7 @@ def dump_country(country: Country) -> bytes:
 
 
 def country_sha256(country: Country) -> str:
-    """Return the metadata's SHA-256, which is its data version."""
+    """Return the data version of the metadata."""
     return hashlib.sha256(dump_country(country)).hexdigest()
 
 

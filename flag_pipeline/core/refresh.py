@@ -1,4 +1,4 @@
-"""Refreshes one country: fetch, check, save. A failure is an outcome of that country and never an exception."""
+"""Refreshes one country: fetch, check, save. A failure is an outcome, never an exception."""
 
 import asyncio
 import logging
@@ -54,9 +54,9 @@ class Refresher:
     """Refreshes countries from a source into a sink.
 
     Attributes:
-        image: refresh the flag; missing metadata is fetched too, because the file name contains the country's name.
+        image: refresh the flag, and missing metadata, because the file name contains the country's name.
         history_keep: replaced flags kept per country.
-        refetch: fetch every file in full, ignoring its validators.
+        refetch: ignore validators.
         decoder: its creator closes it.
     """
 
@@ -68,21 +68,21 @@ class Refresher:
     refetch: bool = False
     shared: SharedMetadata = field(default_factory=SharedMetadata)
     decoder: Decoder = field(default_factory=Decoder)
-    # The records of changed countries at the start of the run.
+    # Records of changed countries at the start of the run.
     _before: dict[str, FlagRecord] = field(default_factory=dict, init=False, repr=False)
 
     async def refresh(self, code: str) -> Outcome:
-        """Bring the country's stored files up to date; failures are outcomes too."""
+        """Bring the stored files up to date; failures are outcomes too."""
         counter = FetchCounter()
         outcome = await _contained(self._fetch_and_save(code, counter), code, counter)
         return outcome if isinstance(outcome, Fetched) else await self.record_failure(outcome)
 
     async def quiet(self) -> None:
-        """Wait until bytes that the source sent without a request would have been received."""
+        """Wait until bytes that were sent without a request would have been received."""
         await self.source.connections.quiet()
 
     async def take_back(self) -> set[str]:
-        """Undo what this run stored for countries with possibly mismatched responses; return their codes."""
+        """Undo the saves of countries whose responses may be mismatched; return all such codes."""
         connections = self.source.connections
         codes = connections.doubtful_codes()
         if codes:
@@ -103,9 +103,9 @@ class Refresher:
     async def record_failure(self, missed: Missed) -> Missed:
         """Write the failure into the record, and return it with `only_row_changed` set.
 
-        If the record cannot be written, this is only logged.
+        A failed write is only logged.
         """
-        # A record with a longer reason could not be read back.
+        # Longer reasons could not be read back.
         failure = LastFailure(missed.kind, missed.reason[:MAX_REASON_CHARS])
         is_new = await _contained(self.sink.record_failure(missed.code, failure), missed.code, FetchCounter())
         if isinstance(is_new, bool):
@@ -114,7 +114,7 @@ class Refresher:
         return missed
 
     async def has(self, code: str) -> bool:
-        """Whether the source has the country's requested files; stores nothing."""
+        """Whether the source has the requested files; stores nothing."""
         counter = FetchCounter()
         try:
             if self.metadata:
@@ -137,7 +137,7 @@ class Refresher:
             new_image = image if is_new else None
         if record != before or new_country or new_image or self.sink.has_orphaned_files(record):
             self._before.setdefault(code, before)
-            # If the stored flag disappears from now on, another run has renamed it, and the save fails.
+            # If the flag disappears from now on, another run renamed it, and the save fails.
             await self.sink.save(record, image=new_image, country=new_country, lost=stored.flag is None)
         if record.changes != before.changes:
             await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
@@ -148,7 +148,7 @@ class Refresher:
     async def _refresh_metadata(
         self, record: FlagRecord, counter: FetchCounter, *, is_intact: bool
     ) -> tuple[FlagRecord, Country | None]:
-        """Return the record, and the country if its file has to be written."""
+        """Return the record, and the country if it must be written."""
         url = self.source.preset.metadata_url(record.code)
         stored = record.metadata if is_intact else None
         answer = await self._fetch_metadata(record.code, stored, counter)
@@ -164,9 +164,9 @@ class Refresher:
     async def _refresh_image(
         self, record: FlagRecord, counter: FetchCounter, stored_content: bytes | None
     ) -> tuple[FlagRecord, FlagImage, bool]:
-        """Return the record, the image, and whether its file has to be written.
+        """Return the record, the image, and whether it must be written.
 
-        *stored_content* is None if the stored flag is lost or damaged.
+        *stored_content* is None if it is lost or damaged.
         """
         url = self.source.preset.flag_url(record.code)
         stored = record.image if stored_content is not None else None
@@ -185,7 +185,7 @@ class Refresher:
     async def _with_flag(
         self, record: FlagRecord, flag: StoredImage, contents: tuple[bytes | None, bytes]
     ) -> FlagRecord:
-        """Return the record; *contents* are those of the stored flag, None if damaged, and of the new one."""
+        """Return the record; *contents* are the stored bytes, None if damaged, and the new ones."""
         before = record.image
         if before is None:
             return replace(record, image=flag)
@@ -202,9 +202,8 @@ class Refresher:
     async def _fetch(
         self, url: str, code: str, stored: StoredImage | StoredMetadata | None, counter: FetchCounter
     ) -> Answer:
-        """Return the file at *url*, without content if the *stored* one is current."""
         validators = Validators()
-        # Validators of another URL have no meaning for this one.
+        # Validators are valid only for their URL.
         if stored is not None and stored.source_url == url and not self.refetch:
             validators = trusted(stored.validators, for_days=self.source.settings.revalidate_days)
         answer = await self.source.fetch(url, code=code, known=validators, counter=counter)
@@ -231,9 +230,9 @@ class Refresher:
     async def _keep_replaced(
         self, record: FlagRecord, images: tuple[StoredImage, StoredImage], contents: tuple[bytes | None, bytes]
     ) -> FlagRecord:
-        """Write the replaced flag to the history; *images* and *contents* are the old and the new.
+        """Write the replaced flag to the history; *images* and *contents* are old and new.
 
-        A flag that exceeds today's limits is not kept, because each catalog would decode it.
+        A flag beyond today's limits is not kept, because each catalog would decode it.
         """
         old, new = contents
         distance = None if old is None else await self.decoder.run(partial(self._distance_bits, old, new))
@@ -256,7 +255,7 @@ class Refresher:
 
 
 async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
-    """Return the result of *work*, or the country's outcome if it raises."""
+    """Return the result of *work*, or an outcome if it raises."""
     try:
         return await work
     except FlagNotFoundError as exc:
@@ -270,7 +269,6 @@ async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T 
 
 
 def _only_row_changed(before: FlagRecord, after: FlagRecord) -> bool:
-    """Whether the catalog's row changes although the country's data versions do not."""
     return _content(before) == _content(after) and _row(before) != _row(after)
 
 
@@ -279,7 +277,7 @@ def _content(record: FlagRecord) -> tuple[object, ...]:
 
 
 def _row(record: FlagRecord) -> tuple[object, ...]:
-    # The catalog has no column for the validators and the thumbnail.
+    # The catalog has no validators and thumbnails.
     image = record.image and replace(record.image, validators=Validators(), thumbnail="")
     return record.country, image, record.last_failure
 
@@ -287,8 +285,8 @@ def _row(record: FlagRecord) -> tuple[object, ...]:
 def trusted(validators: Validators, *, for_days: float) -> Validators:
     """Return the validators if a 304 to them can be trusted, else none.
 
-    A server that compares dates answers 304 although an older file replaced the file, and a weak ETag does not guarantee
-    equal bytes. Both are trusted until *for_days* after the last 200.
+    A server that compares dates answers 304 also for an older file, and a weak ETag does not guarantee equal bytes.
+    Both are trusted until *for_days* after the last 200.
     """
     if validators.are_strong:
         return validators
@@ -298,6 +296,6 @@ def trusted(validators: Validators, *, for_days: float) -> Validators:
 
 
 def _now() -> datetime:
-    # In milliseconds as in the file, so that a record equals itself when read back.
+    # In milliseconds as in the file, so that a record equals its copy.
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)

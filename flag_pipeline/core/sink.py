@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def intact(content: bytes | None, sha256: str) -> bytes | None:
-    """Return *content* if it has the SHA-256, else None."""
+    """Return *content* if it has the SHA-256."""
     return content if content is not None and hashlib.sha256(content).hexdigest() == sha256 else None
 
 
@@ -43,8 +43,8 @@ class StoredCountry:
     """A country's stored files, checked against its record.
 
     Attributes:
-        record: empty if it is missing or damaged.
-        flag: None if its bytes are missing or differ from the record.
+        record: empty if missing or damaged.
+        flag: None if missing, or different from the record.
     """
 
     record: FlagRecord
@@ -55,8 +55,8 @@ class StoredCountry:
 class FileSink:
     """Reads and writes the files of one store. Every method raises SinkError if the store fails.
 
-    Entering the context creates folders, deletes old temporary files and lists the stored files. Several processes can use
-    the same local folder.
+    Entering it creates folders, deletes old temporary files and lists the stored files. Several processes can share a
+    local folder.
     """
 
     def __init__(self, root: str, *, threads: int = 4) -> None:
@@ -65,7 +65,7 @@ class FileSink:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
         self._loads = BatchExecutor(for_each(self._load), self._executor, threads=threads)
         self._saves = BatchExecutor(self._save_all, self._executor, threads=threads)
-        # Listed on entry and updated by each save; a country that another process saves first is overwritten.
+        # Listed on entry; a country that another process saves first afterwards is overwritten.
         self._flags_of: dict[str, set[str]] = {}
         self._recorded: set[str] = set()
         self._locks: dict[str, threading.Lock] = {}
@@ -106,18 +106,18 @@ class FileSink:
     async def records(self) -> dict[str, FlagRecord]:
         """Return the records by code, sorted, without damaged ones.
 
-        For an unreadable file, the record has the reason as its last failure.
+        An unreadable record has the reason as its last failure.
         """
         paths = await self._run(self._record_paths)
         records = await self._map(self._record_or_reason, paths)
         return {record.code: record for record in records if record is not None}
 
     async def read(self, path: str) -> bytes | None:
-        """Return the file's content, None if there is no such file."""
+        """Return the content, None if there is no such file."""
         return await self._run(self._files.read, path)
 
     async def read_hint(self, path: str) -> bytes | None:
-        """Return the content of a cache file, None also if it cannot be read."""
+        """Return the content of a cache, None also if it is unreadable."""
         return await self._run(self._files.read_hint, path)
 
     async def why_unusable(self, path: str) -> str:
@@ -131,8 +131,8 @@ class FileSink:
     async def examine(self, files: Mapping[str, tuple[str, str]], make: Callable[[str, bytes], T]) -> dict[str, T]:
         """Return the results of *make* by key; *files* has a path and a SHA-256 per key.
 
-        Leaves out missing and damaged files, and those for which *make* raises ImageError. Threads call *make* one at a time,
-        because it needs the GIL.
+        Missing and damaged files are left out, also those for which *make* raises ImageError. It is called one at a
+        time, because it needs the GIL.
         """
         lock = threading.Lock()
 
@@ -151,15 +151,15 @@ class FileSink:
         return dict(result for result in await self._map(make_one, list(files)) if result is not None)
 
     async def write(self, path: str, content: bytes) -> None:
-        """Write the file atomically, unless its content is the same."""
+        """Write the file atomically, unless it is the same."""
         await self._run(self._files.write, path, content)
 
     async def save(
         self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None, lost: bool = False
     ) -> None:
-        """Write the new image and metadata, then the record, then delete orphaned images.
+        """Write the image and metadata, then the record, then delete orphaned images.
 
-        Without a new *image*, the record's image has to exist, unless it is *lost*; then no image is deleted.
+        Without *image*, the record's image has to exist, unless it is *lost*; then no image is deleted.
         """
         await self._saves.do(partial(self._save, record, image, country, lost=lost))
 
@@ -168,7 +168,7 @@ class FileSink:
         return bool(await self._saves.do(partial(self._record_failure, code, failure)))
 
     async def delete_country(self, code: str) -> None:
-        """Delete the country's flag, metadata and record."""
+        """Delete flag, metadata and record."""
         await self._saves.do(partial(self._delete_country, code))
 
     def has_orphaned_files(self, record: FlagRecord) -> bool:
@@ -198,9 +198,9 @@ class FileSink:
 
     @contextmanager
     def _locked(self, code: str) -> Iterator[None]:
-        """Lock the country against other threads, and other processes if the store can.
+        """Lock against other threads, and other processes if the store can.
 
-        A thread can still be saving a country whose task was cancelled.
+        The thread of a cancelled task can still be saving.
         """
         with self._locks.setdefault(code, threading.Lock()), self._files.lock(code, record_path(code)):
             yield
@@ -211,7 +211,7 @@ class FileSink:
             if country is not None:
                 self._files.write(metadata_path(record.code), dump_country(country))
             if file is not None:
-                # After a power cut, the flag has to be there if the record is.
+                # After a power cut, the record's flag has to be there.
                 self._files.sync(FLAGS)
             self._files.write(record_path(record.code), dump_record(record))
             self._recorded.add(record.code)
@@ -235,7 +235,7 @@ class FileSink:
                 self._files.delete(path)
 
     def _write_flag(self, record: FlagRecord, image: FlagImage | None, *, lost: bool) -> str | None:
-        """Write a new image; return the path of the record's image, None if there is none."""
+        """Write a new image; return the path, None if there is no image."""
         if record.image is None:
             return None
         path = record.image.file
@@ -249,7 +249,7 @@ class FileSink:
 
     def _delete_orphaned_flags(self, code: str, current: str) -> None:
         if orphans := self._flags_of.get(code, set()) - {current}:
-            # After a power cut, the old flag has to be there if the old record is.
+            # After a power cut, an old record needs its old flag.
             self._files.sync(RECORDS)
         for orphan in orphans:
             self._files.delete(orphan, kept=current)
