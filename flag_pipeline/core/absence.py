@@ -1,4 +1,4 @@
-"""Decides whether the countries that a source does not have are absent, or whether the source has failed."""
+"""Decides whether countries that a run did not find are absent, or the source has failed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -10,19 +10,19 @@ from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagRecord, Miss
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.errors import ErrorKind, SinkError
 
-# A run may lose this many flags, whatever their share of the store.
+# Allowed whatever their share of the store.
 ALWAYS_ALLOWED_LOSSES = 3
-# Every source has these, so they show whether a source has anything.
+# Every source has these, so they show whether it has anything.
 WELL_KNOWN = ("US", "CN", "FR")
 PROBE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcomes to record for the countries that a run did not find.
+    """The outcomes to record for countries that were not found.
 
     Attributes:
-        problem: why the run fails although no country failed, else empty.
+        problem: why the run fails although no country failed.
     """
 
     outcomes: Sequence[Missed]
@@ -34,7 +34,7 @@ class AbsenceJudge:
     """Judges the countries that one run did not find.
 
     Attributes:
-        known_absent: returns the codes that were absent before the run.
+        known_absent: returns the codes that were absent before.
         max_lost_share: share of the stored flags, 0 to 1.
     """
 
@@ -43,7 +43,7 @@ class AbsenceJudge:
     max_lost_share: float
 
     async def judge(self, absent: Sequence[FlagNotFound], *, codes: Collection[str], n_found: int) -> Verdict:
-        """Return the outcomes of the *absent* countries; *n_found* is how many of *codes* the source had."""
+        """Return the outcomes of the *absent* countries; *n_found* others were found."""
         already_absent = await self.known_absent([missed.code for missed in absent])
         new = sorted((missed for missed in absent if missed.code not in already_absent), key=lambda missed: missed.code)
         if not new:
@@ -65,7 +65,6 @@ class AbsenceJudge:
     async def _judge_nothing(
         self, absent: Sequence[FlagNotFound], new: Sequence[FlagNotFound], lost: Collection[str], codes: Collection[str]
     ) -> Verdict:
-        """Judge a run that found nothing; *lost* have a stored flag."""
         asked_for = "the country" if len(codes) == 1 else f"any of the {len(codes)} countries"
         problem = f"the source does not have {asked_for} that the run asked for; try {new[0].url}"
         if not await self._has_others(codes):

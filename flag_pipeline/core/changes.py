@@ -11,7 +11,7 @@ from flag_pipeline.images.models import FlagImage
 
 
 def first_flag(image: FlagImage, *, file: str, url: str, validators: Validators, now: datetime) -> StoredImage:
-    """Return the record of a country's first flag."""
+    """Return the record of a first flag."""
     return StoredImage(
         file=file,
         format=image.format,
@@ -29,7 +29,7 @@ def first_flag(image: FlagImage, *, file: str, url: str, validators: Validators,
 
 
 def replaced_flag(flag: StoredImage, before: StoredImage) -> StoredImage:
-    """Return the record of *flag*, the successor of *before*."""
+    """Return the record of *flag* after *before*."""
     return replace(flag, first_seen_at=before.first_seen_at or before.changed_at, n_changes=before.n_changes + 1)
 
 
@@ -45,7 +45,7 @@ def unchanged_flag(flag: StoredImage, before: StoredImage, *, was_lost: bool) ->
 
 
 def describe_change(code: str, before: StoredImage, after: StoredImage, *, distance_bits: int | None) -> FlagChange:
-    """Return the change; *distance_bits* is None if the old image is not kept."""
+    """Return the change; *distance_bits* is None if the old image is lost."""
     return FlagChange(
         code=code,
         changed_at=after.changed_at,

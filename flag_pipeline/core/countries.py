@@ -24,9 +24,8 @@ _OTHER_CODES = {"UK": "GB", "EL": "GR"}
 _TLD = re.compile(r"\.[a-z]{2,63}")
 # Without U+001C to U+001F, which Python counts as white space.
 _WHITE_SPACE = re.compile(r"[^\S\x1c-\x1f]+")
-# Control, surrogate, private, unassigned.
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
-# Arabic and Indic scripts and emoji need these; other format characters are removed.
+# Arabic, Indic and emoji need these; other format characters are removed.
 _JOINERS = frozenset("\u200c\u200d")
 _STRAY_JOINERS = re.compile(r"(?<![^\x00-\xff])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\xff])")
 
@@ -45,7 +44,7 @@ def _iso_entries() -> dict[str, Any]:
 
 
 def iso_country(code: str) -> Country:
-    """Return the country in ISO 3166-1; a code outside the standard is its own name.
+    """Return the country in ISO 3166-1; other codes are their own names.
 
     `common_name` is preferred: "Bolivia", not "Bolivia, Plurinational State of".
     """
@@ -63,14 +62,12 @@ def iso_country(code: str) -> Country:
 
 
 def _tld(code: str) -> str:
-    # Only the United Kingdom's domain differs from its code (IANA root zone).
+    # Only the United Kingdom's differs (IANA root zone).
     return ".uk" if code == "GB" else f".{code.lower()}"
 
 
 def parse_country(content: bytes, *, code: str, url: str) -> Country:
-    """Return the country in a metadata document, completed from ISO 3166-1.
-
-    The document has `country` (the name), `iso_cc` and optionally `tld_cc`.
+    """Return the country in a document with `country` (the name), `iso_cc` and optionally `tld_cc`.
 
     Raises SourceContractError if the document or the name is invalid.
     """
@@ -97,7 +94,7 @@ def parse_country(content: bytes, *, code: str, url: str) -> Country:
 def parse_json_object(content: bytes, *, code: str, url: str) -> dict[str, Any]:
     """Return the JSON object in *content*, with or without a byte order mark.
 
-    Raises SourceContractError, also for a duplicate key, NaN or deep nesting.
+    Raises SourceContractError, also for duplicate keys, NaN or deep nesting.
     """
     try:
         document = json.loads(
@@ -125,7 +122,7 @@ def _refuse_constant(constant: str) -> None:
 def _normalise(text: str) -> str:
     kept = "".join(c for c in text if c in _JOINERS or unicodedata.category(c) != "Cf")
     composed = unicodedata.normalize("NFC", _WHITE_SPACE.sub(" ", kept))
-    # Removing a joiner can put a letter beside its accent, which NFC composes.
+    # NFC composes a letter and an accent that a joiner separated.
     joined = unicodedata.normalize("NFC", _STRAY_JOINERS.sub("", composed))
     return _WHITE_SPACE.sub(" ", joined).strip(" ")
 
@@ -146,7 +143,7 @@ def _name_problem(name: str) -> str | None:
 def select_codes(wanted: Iterable[str], among: Iterable[str]) -> list[str]:
     """Return the codes of *among* that *wanted* selects, in their order.
 
-    A word is an alpha-2, alpha-3 or numeric code, a first letter, or `POP20`. No word selects every code.
+    A word is an alpha-2, alpha-3 or numeric code, a first letter, or `POP20`; none selects every code.
 
     Raises ConfigurationError for a word that selects nothing.
     """

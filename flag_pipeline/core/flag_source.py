@@ -48,7 +48,7 @@ class FlagSource(SourceClient):
 
 @asynccontextmanager
 async def open_source(settings: SourceSettings) -> AsyncIterator[FlagSource]:
-    """Open the session on the running loop, and the embedded mirror if it is the source."""
+    """Open the session, and the embedded mirror if it is the source."""
     async with AsyncExitStack() as stack:
         preset = find_preset(settings.source)
         origin = preset.base_url
@@ -67,7 +67,7 @@ async def open_source(settings: SourceSettings) -> AsyncIterator[FlagSource]:
 def open_source_session(
     origin: str, settings: SourceSettings, *, resolver: AbstractResolver | None = None
 ) -> AbstractAsyncContextManager[aiohttp.ClientSession]:
-    """Open the session for the source of *settings*, served at *origin*."""
+    """Open the session for the source at *origin*."""
     preset = find_preset(settings.source)
     return open_session(
         origin,
@@ -80,7 +80,7 @@ def open_source_session(
 
 
 def headers_for(source: str) -> dict[str, str]:
-    """Return the headers of FLAG_HEADERS, empty if they are not meant for *source*.
+    """Return FLAG_HEADERS if they are meant for *source*, else none.
 
     They are meant for FLAG_SOURCE, or any source if it is unset, but never for a preset.
     """

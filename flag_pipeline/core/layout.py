@@ -23,7 +23,7 @@ FORBIDDEN_PATTERN = r'<>:"/\\|?*\x00-\x1f\x7f'
 
 
 def flag_path(code: str, name: str, image_format: str) -> str:
-    """Return a path such as `flags/CN-China.gif`, valid on all common file systems."""
+    """Return `flags/CN-China.gif` for China, valid on all common file systems."""
     safe_name = re.sub(f"[{FORBIDDEN_PATTERN}]", "_", name)
     cut_name = safe_name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip(". ")
     return f"{flag_prefix(code)}{cut_name}.{FORMATS[image_format].extension}"
@@ -35,12 +35,12 @@ def flag_prefix(code: str) -> str:
 
 
 def metadata_path(code: str) -> str:
-    """Return a path such as `metadata/CN.json`."""
+    """Return `metadata/CN.json` for CN."""
     return f"{METADATA}/{code}.json"
 
 
 def record_path(code: str) -> str:
-    """Return a path such as `records/CN.json`."""
+    """Return `records/CN.json` for CN."""
     return f"{RECORDS}/{code}.json"
 
 
@@ -50,22 +50,22 @@ def code_of(file_name: str) -> str:
 
 
 def history_folder(code: str) -> str:
-    """Return a path such as `history/CN`."""
+    """Return `history/CN` for CN."""
     return f"{HISTORY}/{code}"
 
 
 def history_path(code: str, sha256: str, image_format: str) -> str:
-    """Return a path such as `history/CN/<sha256>.gif`; equal images share a file."""
+    """Return `history/CN/<sha256>.gif` for CN; equal images share a file."""
     return f"{history_folder(code)}/{sha256}.{FORMATS[image_format].extension}"
 
 
 def table_path(folder: str, table: str, extension: str = "json") -> str:
-    """Return a path such as `catalog/catalog.json`."""
+    """Return, for example, `catalog/catalog.json`."""
     return f"{folder}/{table}.{extension}"
 
 
 def schema_path(folder: str) -> str:
-    """Return a path such as `catalog/schema.json`."""
+    """Return, for example, `catalog/schema.json`."""
     return f"{folder}/schema.json"
 
 

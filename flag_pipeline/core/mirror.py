@@ -35,10 +35,7 @@ class FlagProvider(Protocol):
 
 
 class PackagedFlags:
-    """The GIF flags of django-countries, with names from ISO 3166-1.
-
-    The constructor reads files. It raises ConfigurationError if the distribution is missing.
-    """
+    """The GIF flags of django-countries, with ISO 3166-1 names; the constructor reads files."""
 
     def __init__(self) -> None:
         self._files = packaged_flags()
@@ -58,7 +55,10 @@ class PackagedFlags:
 
 
 def packaged_flags() -> dict[str, Path]:
-    """Return the flags' paths by lower-case code, without importing the package, which needs Django."""
+    """Return the flags' paths by lower-case code, without importing the package, which needs Django.
+
+    Raises ConfigurationError if it is missing.
+    """
     try:
         files = importlib.metadata.distribution(FLAGS_DISTRIBUTION).files or []
     except importlib.metadata.PackageNotFoundError as exc:

@@ -18,7 +18,6 @@ class Country:
 
     Attributes:
         code: ISO 3166-1 alpha-2; other ISO fields are empty outside the standard (XK, EU).
-        name: the source's name for the country.
         tld: with its dot, `.cn`.
     """
 
@@ -35,11 +34,11 @@ class StoredImage:
     """The record of a stored flag.
 
     Attributes:
-        file: relative to the store's root, `flags/CN-China.gif`.
+        file: `flags/CN-China.gif`, relative to the store's root.
         fetched_at: when the stored bytes were received.
-        first_seen_at: when the first flag was received; None in old records.
+        first_seen_at: of the first flag; None in old records.
         n_changes: since `first_seen_at`.
-        thumbnail: `data:` URI, empty if the flag is its own thumbnail.
+        thumbnail: `data:` URI, empty if the flag is its own.
     """
 
     file: FlagFile
@@ -97,10 +96,9 @@ class LastFailure:
 
 @dataclass(frozen=True, slots=True)
 class FlagRecord:
-    """A country's record in the store, written after the files that it names.
+    """A country's record in the store.
 
     Attributes:
-        image: the last good flag.
         country: the content of *metadata*.
         last_failure: None if the latest attempt succeeded; `miss` in the JSON file.
         changes: the latest, oldest first.

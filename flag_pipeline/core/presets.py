@@ -17,7 +17,6 @@ class SourcePreset:
     """The layout of a source.
 
     Attributes:
-        name: a value of `--source`.
         base_url: without trailing slash.
         flag_path: relative to the base URL; `{cc}` is the lower-case code.
         metadata_path: the same; without `{cc}`, one JSON object has all countries.
@@ -49,7 +48,7 @@ class SourcePreset:
         return f"{self.base_url}/{self.metadata_path.format(cc=code.lower())}"
 
 
-# No real URL, because the mirror's port differs in each run.
+# No real URL, because the mirror's port varies.
 EMBEDDED = SourcePreset(name="embedded", base_url="embedded:", formats=GIF)
 
 # The site has the 194 flags of country_codes.txt ("Fluent Python", example code, chapter 20).
@@ -80,7 +79,7 @@ PRESETS = {preset.name: preset for preset in (EMBEDDED, FLUENTPYTHON, FLAGCDN)}
 def find_preset(source: str) -> SourcePreset:
     """Return the preset named *source*, or one for a base URL.
 
-    `flagcdn@https://mirror.example` is a preset's layout at another base URL.
+    `flagcdn@https://mirror.example` is a preset's layout at another URL.
 
     Raises ConfigurationError for anything else.
     """
@@ -105,7 +104,6 @@ def find_preset(source: str) -> SourcePreset:
 
 
 def _base_url(address: str) -> str:
-    """Return the normal form of *address*, empty if it is no base URL."""
     if may_hold_secret(address) or not address.isprintable():
         return ""
     try:

@@ -55,7 +55,7 @@ def dump_record(record: FlagRecord) -> bytes:
 def load_record(content: bytes) -> FlagRecord:
     """Return the record in *content*.
 
-    Raises ValueError if it is not of this schema, or has parts of several countries.
+    Raises ValueError for another schema, or parts of several countries.
     """
     # Records of `dump_record` need not be parsed twice.
     if not content.startswith(_FIRST_LINES):

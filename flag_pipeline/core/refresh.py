@@ -55,7 +55,7 @@ class Refresher:
 
     Attributes:
         image: refresh the flag, and missing metadata, because the file name contains the country's name.
-        history_keep: replaced flags kept per country.
+        history_keep: replaced flags per country.
         refetch: ignore validators.
         decoder: its creator closes it.
     """
@@ -82,7 +82,7 @@ class Refresher:
         await self.source.connections.quiet()
 
     async def take_back(self) -> set[str]:
-        """Undo the saves of countries whose responses may be mismatched; return all such codes."""
+        """Undo saves whose responses may be mismatched, and return the affected codes."""
         connections = self.source.connections
         codes = connections.doubtful_codes()
         if codes:
@@ -101,10 +101,7 @@ class Refresher:
             logger.warning("%s: a doubtful answer stays stored until the next one: %s", code, problem.reason)
 
     async def record_failure(self, missed: Missed) -> Missed:
-        """Write the failure into the record, and return it with `only_row_changed` set.
-
-        A failed write is only logged.
-        """
+        """Write the failure, and return it with `only_row_changed` set; a failed write is only logged."""
         # Longer reasons could not be read back.
         failure = LastFailure(missed.kind, missed.reason[:MAX_REASON_CHARS])
         is_new = await _contained(self.sink.record_failure(missed.code, failure), missed.code, FetchCounter())
@@ -164,10 +161,7 @@ class Refresher:
     async def _refresh_image(
         self, record: FlagRecord, counter: FetchCounter, stored_content: bytes | None
     ) -> tuple[FlagRecord, FlagImage, bool]:
-        """Return the record, the image, and whether it must be written.
-
-        *stored_content* is None if it is lost or damaged.
-        """
+        """Return the record, the image, and whether it must be written; *stored_content* is None if damaged."""
         url = self.source.preset.flag_url(record.code)
         stored = record.image if stored_content is not None else None
         answer = await self._fetch(url, record.code, stored, counter)
@@ -175,7 +169,7 @@ class Refresher:
         image = await self._inspect(
             content or b"", stored if content == stored_content else None, code=record.code, url=url
         )
-        if record.country is None:  # pragma: no cover - tells the type checker that `_refresh_metadata` has set it
+        if record.country is None:  # pragma: no cover - for the type checker
             raise SourceError("there is no name to save the flag under", code=record.code, url=url)
         file = flag_path(record.code, record.country.name, image.format)
         flag = first_flag(image, file=file, url=url, validators=answer.validators, now=_now())
@@ -185,7 +179,7 @@ class Refresher:
     async def _with_flag(
         self, record: FlagRecord, flag: StoredImage, contents: tuple[bytes | None, bytes]
     ) -> FlagRecord:
-        """Return the record; *contents* are the stored bytes, None if damaged, and the new ones."""
+        """Return the record; *contents* are the stored, None if damaged, and the new."""
         before = record.image
         if before is None:
             return replace(record, image=flag)
@@ -212,7 +206,6 @@ class Refresher:
         return replace(answer, validators=replace(answer.validators, received_at=_now()))
 
     async def _inspect(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
-        """Return the image; *stored* is its record if the content did not change."""
         if stored is not None:
             recall = partial(recall_image, content, stored, code=code, url=url, limits=self._limits)
             is_quick = is_own_thumbnail(content) or (stored.format == "gif" and stored.thumbnail)
@@ -230,10 +223,7 @@ class Refresher:
     async def _keep_replaced(
         self, record: FlagRecord, images: tuple[StoredImage, StoredImage], contents: tuple[bytes | None, bytes]
     ) -> FlagRecord:
-        """Write the replaced flag to the history; *images* and *contents* are old and new.
-
-        A flag beyond today's limits is not kept, because each catalog would decode it.
-        """
+        """Write the replaced flag to the history, but none beyond the limits, because each catalog would decode it."""
         old, new = contents
         distance = None if old is None else await self.decoder.run(partial(self._distance_bits, old, new))
         change = describe_change(record.code, *images, distance_bits=distance)
@@ -255,7 +245,6 @@ class Refresher:
 
 
 async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
-    """Return the result of *work*, or an outcome if it raises."""
     try:
         return await work
     except FlagNotFoundError as exc:
@@ -277,7 +266,7 @@ def _content(record: FlagRecord) -> tuple[object, ...]:
 
 
 def _row(record: FlagRecord) -> tuple[object, ...]:
-    # The catalog has no validators and thumbnails.
+    # The catalog shows neither.
     image = record.image and replace(record.image, validators=Validators(), thumbnail="")
     return record.country, image, record.last_failure
 

@@ -13,7 +13,7 @@ from flag_pipeline.fetching.models import Validators
 
 
 class SharedMetadata:
-    """The document of one run; if fetching it fails, all countries fail."""
+    """Fetches the document; a failure fails all countries."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
@@ -26,7 +26,7 @@ class SharedMetadata:
         self._codes: set[str] = set()
 
     async def document_of(self, source: FlagSource, code: str, counter: FetchCounter) -> bytes:
-        """Return the metadata of *code* as a document for `parse_country`.
+        """Return a document for `parse_country`.
 
         Raises FlagNotFoundError and the errors of `FlagSource.fetch`.
         """

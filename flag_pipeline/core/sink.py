@@ -44,7 +44,7 @@ class StoredCountry:
 
     Attributes:
         record: empty if missing or damaged.
-        flag: None if missing, or different from the record.
+        flag: None if missing or damaged.
     """
 
     record: FlagRecord
@@ -55,7 +55,7 @@ class StoredCountry:
 class FileSink:
     """Reads and writes the files of one store. Every method raises SinkError if the store fails.
 
-    Entering it creates folders, deletes old temporary files and lists the stored files. Several processes can share a
+    Entering creates folders, deletes old temporary files and lists the stored files. Several processes can share a
     local folder.
     """
 
@@ -65,7 +65,7 @@ class FileSink:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
         self._loads = BatchExecutor(for_each(self._load), self._executor, threads=threads)
         self._saves = BatchExecutor(self._save_all, self._executor, threads=threads)
-        # Listed on entry; a country that another process saves first afterwards is overwritten.
+        # A country that another process saves after the listing is overwritten.
         self._flags_of: dict[str, set[str]] = {}
         self._recorded: set[str] = set()
         self._locks: dict[str, threading.Lock] = {}
@@ -79,7 +79,7 @@ class FileSink:
         return self
 
     async def __aexit__(self, *_exc_info: object) -> None:
-        # A running thread cannot be cancelled; `_map` starts no further file.
+        # A running thread cannot be cancelled; `_map` starts no more files.
         self._is_closing = True
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
         self._closing.close()
@@ -106,7 +106,7 @@ class FileSink:
     async def records(self) -> dict[str, FlagRecord]:
         """Return the records by code, sorted, without damaged ones.
 
-        An unreadable record has the reason as its last failure.
+        Unreadable ones have the reason as last failure.
         """
         paths = await self._run(self._record_paths)
         records = await self._map(self._record_or_reason, paths)
@@ -117,11 +117,11 @@ class FileSink:
         return await self._run(self._files.read, path)
 
     async def read_hint(self, path: str) -> bytes | None:
-        """Return the content of a cache, None also if it is unreadable."""
+        """Return the content of a cache, None also if unreadable."""
         return await self._run(self._files.read_hint, path)
 
     async def why_unusable(self, path: str) -> str:
-        """Return why the file cannot be read, empty if it can or does not exist."""
+        """Return why the file cannot be read, else an empty string."""
         try:
             await self.read(path)
         except UnusableFileError as exc:
@@ -131,8 +131,8 @@ class FileSink:
     async def examine(self, files: Mapping[str, tuple[str, str]], make: Callable[[str, bytes], T]) -> dict[str, T]:
         """Return the results of *make* by key; *files* has a path and a SHA-256 per key.
 
-        Missing and damaged files are left out, also those for which *make* raises ImageError. It is called one at a
-        time, because it needs the GIL.
+        Leaves out missing and damaged files, and those that raise ImageError. Calls *make* one at a time, because it
+        needs the GIL.
         """
         lock = threading.Lock()
 
@@ -159,12 +159,12 @@ class FileSink:
     ) -> None:
         """Write the image and metadata, then the record, then delete orphaned images.
 
-        Without *image*, the record's image has to exist, unless it is *lost*; then no image is deleted.
+        Without *image*, the record's image has to exist, unless it is *lost*.
         """
         await self._saves.do(partial(self._save, record, image, country, lost=lost))
 
     async def record_failure(self, code: str, failure: LastFailure) -> bool:
-        """Write *failure* into the record; return False if it is there already."""
+        """Write *failure* into the record; return False if it is there."""
         return bool(await self._saves.do(partial(self._record_failure, code, failure)))
 
     async def delete_country(self, code: str) -> None:
@@ -211,7 +211,7 @@ class FileSink:
             if country is not None:
                 self._files.write(metadata_path(record.code), dump_country(country))
             if file is not None:
-                # After a power cut, the record's flag has to be there.
+                # After a power cut, the record needs its flag.
                 self._files.sync(FLAGS)
             self._files.write(record_path(record.code), dump_record(record))
             self._recorded.add(record.code)
@@ -235,7 +235,6 @@ class FileSink:
                 self._files.delete(path)
 
     def _write_flag(self, record: FlagRecord, image: FlagImage | None, *, lost: bool) -> str | None:
-        """Write a new image; return the path, None if there is no image."""
         if record.image is None:
             return None
         path = record.image.file
@@ -285,7 +284,6 @@ class FileSink:
 
 
 def _parse_record(content: bytes | None, path: str) -> FlagRecord | None:
-    """Return the record, None if it is damaged or another country's."""
     with suppress(ValueError):
         record = load_record(content or b"")
         if path == record_path(record.code):
