@@ -45,7 +45,7 @@ def unchanged_flag(flag: StoredImage, before: StoredImage, *, was_lost: bool) ->
 
 
 def describe_change(code: str, before: StoredImage, after: StoredImage, *, distance_bits: int | None) -> FlagChange:
-    """Return the change; *distance_bits* is None if the old image is lost."""
+    """Return the change; *distance_bits* is None if the old image is not kept."""
     return FlagChange(
         code=code,
         changed_at=after.changed_at,

@@ -25,7 +25,7 @@ _TLD = re.compile(r"\.[a-z]{2,63}")
 # Without U+001C to U+001F, which Python counts as white space.
 _WHITE_SPACE = re.compile(r"[^\S\x1c-\x1f]+")
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
-# Arabic, Indic and emoji need these; other format characters are removed.
+# Arabic and Indic scripts and emoji need these; other format characters are removed.
 _JOINERS = frozenset("\u200c\u200d")
 _STRAY_JOINERS = re.compile(r"(?<![^\x00-\xff])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\xff])")
 

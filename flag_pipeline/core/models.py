@@ -38,7 +38,7 @@ class StoredImage:
         fetched_at: when the stored bytes were received.
         first_seen_at: of the first flag; None in old records.
         n_changes: since `first_seen_at`.
-        thumbnail: `data:` URI, empty if the flag is its own.
+        thumbnail: `data:` URI, empty if the flag is its own thumbnail.
     """
 
     file: FlagFile

@@ -1,4 +1,4 @@
-"""Source presets: the URLs, formats and missing countries of each named source. Add new sources here."""
+"""Source presets: the URLs, formats and missing countries of each named source."""
 
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit

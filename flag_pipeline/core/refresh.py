@@ -72,7 +72,7 @@ class Refresher:
     _before: dict[str, FlagRecord] = field(default_factory=dict, init=False, repr=False)
 
     async def refresh(self, code: str) -> Outcome:
-        """Bring the stored files up to date; failures are outcomes too."""
+        """Bring the country's stored files up to date."""
         counter = FetchCounter()
         outcome = await _contained(self._fetch_and_save(code, counter), code, counter)
         return outcome if isinstance(outcome, Fetched) else await self.record_failure(outcome)
@@ -223,7 +223,7 @@ class Refresher:
     async def _keep_replaced(
         self, record: FlagRecord, images: tuple[StoredImage, StoredImage], contents: tuple[bytes | None, bytes]
     ) -> FlagRecord:
-        """Write the replaced flag to the history, but none beyond the limits, because each catalog would decode it."""
+        """Write the replaced flag to the history, unless it exceeds the limits, because each catalog decodes it."""
         old, new = contents
         distance = None if old is None else await self.decoder.run(partial(self._distance_bits, old, new))
         change = describe_change(record.code, *images, distance_bits=distance)

@@ -13,7 +13,7 @@ from flag_pipeline.fetching.models import Validators
 
 
 class SharedMetadata:
-    """Fetches the document; a failure fails all countries."""
+    """The document of one run; if fetching it fails, all countries fail."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()

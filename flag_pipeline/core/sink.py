@@ -113,7 +113,7 @@ class FileSink:
         return {record.code: record for record in records if record is not None}
 
     async def read(self, path: str) -> bytes | None:
-        """Return the content, None if there is no such file."""
+        """Return the content, None without a file."""
         return await self._run(self._files.read, path)
 
     async def read_hint(self, path: str) -> bytes | None:
