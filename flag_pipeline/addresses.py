@@ -1,16 +1,16 @@
-"""Addresses: the parts of `host:port`, and which addresses may hold a secret, because addresses are recorded."""
+"""Parses `host:port`, and finds addresses that may hold a secret, because addresses are recorded."""
 
 import os
 import re
 
-# A host, a port and a path, with or without a scheme; no user information, query, fragment or escapes in the host.
+# Host, port and path, with or without scheme; no user information, query or fragment.
 _HOST = r"(?:[^\s/@?#%\\:\[\]]*|\[[0-9a-f:.]+\])(?::\d*)?"
 _PLAIN = re.compile(rf"[a-z][\w+.-]*://{_HOST}(?:/[^?#]*)?|{_HOST}(?:/[^/?#@:][^?#@:]*)?/?", re.IGNORECASE)
 _NESTED_USER_INFORMATION = re.compile(r"//[^/]*@")
-# fsspec chains addresses: `simplecache::s3://bucket`. In an IPv6 address, no scheme follows the two colons.
+# fsspec chains addresses: `simplecache::s3://bucket`. IPv6 has no scheme after the two colons.
 _CHAIN = re.compile(r"::(?=\w[\w+.-]*:/)")
 
-# Variables that obstore reads an address from.
+# obstore reads addresses from these.
 _AWS_ADDRESS = re.compile(r"AWS_(\w*ENDPOINT\w*|\w*_URL)", re.IGNORECASE)
 
 _HOST_AND_PORT = re.compile(
@@ -20,10 +20,7 @@ _MAX_PORT = 65_535
 
 
 def split_host(text: str) -> tuple[str, int | None] | None:
-    """Return the host in lower case, and the port, of `host` or `host:port`; None if *text* is neither.
-
-    An IPv6 address is in brackets.
-    """
+    """Return the lower-case host and the port of `host` or `host:port`, else None; IPv6 is in brackets."""
     match = _HOST_AND_PORT.fullmatch(text)
     if match is None:
         return None
@@ -47,7 +44,7 @@ def store_may_hold_secret(store: str) -> bool:
 
 
 def aws_variable_with_secret() -> str | None:
-    """Return the name of an `AWS_*` variable whose address may hold a secret, None if there is none."""
+    """Return the name of an `AWS_*` variable whose address may hold a secret."""
     for name, value in os.environ.items():
         if _AWS_ADDRESS.fullmatch(name) and may_hold_secret(value):
             return name
@@ -55,9 +52,9 @@ def aws_variable_with_secret() -> str | None:
 
 
 def parse_host(entry: str) -> tuple[str, int | None]:
-    """Return the host and the port of a redirect host: `host`, which means any port, or `host:port`.
+    """Return the host and port of a redirect host: `host`, which means any port, or `host:port`.
 
-    Raises ValueError for anything else, such as a URL.
+    Raises ValueError for anything else.
     """
     is_bare_ipv6 = entry.count(":") > 1 and not entry.startswith("[")
     parts = split_host(f"[{entry}]" if is_bare_ipv6 else entry)

@@ -1,6 +1,6 @@
 """Types of stored values, which pydantic checks when records and tables are read.
 
-Each type accepts all values that this version or an earlier one wrote.
+Each type accepts all values that any version wrote.
 """
 
 from datetime import UTC, datetime
@@ -13,10 +13,10 @@ MAX_REASON_CHARS = 10_000
 
 CODE_PATTERN, SHA256_PATTERN = "[A-Z0-9]{2,8}", "[0-9a-f]{64}"
 
-# No control characters: they would steer a terminal, or break a line.
+# No control characters, which would steer a terminal or break a line.
 Line = Annotated[str, StringConstraints(max_length=2 * MAX_REASON_CHARS, pattern=r"^\P{Cc}*$")]
 Code = Annotated[str, StringConstraints(pattern=f"^{CODE_PATTERN}$")]
-# Only the two joiners, with which some scripts are spelled, of the format characters; see `countries`.
+# No format characters except the two joiners; see `countries`.
 Name = Annotated[
     str,
     StringConstraints(max_length=100, pattern=r"^[^\p{Cc}\p{Co}\p{Zl}\p{Zp}[\p{Cf}--[\u200c\u200d]]]+$"),
@@ -26,7 +26,7 @@ Numeric = Annotated[str, StringConstraints(pattern="^(?:[0-9]{3})?$")]
 Tld = Annotated[str, StringConstraints(pattern=r"^\.[a-z0-9]{2,63}$")]
 
 Sha256 = Annotated[str, StringConstraints(pattern=f"^{SHA256_PATTERN}$")]
-# A message in a header, which a line break would split in two.
+# A line break would split the header.
 Validator = Annotated[str, StringConstraints(max_length=1024, pattern=r"^[\x20-\x7e]*$")]
 # Pages contain it without escaping.
 Thumbnail = Annotated[
@@ -47,7 +47,7 @@ Moment = Annotated[
     ),
 ]
 
-# Cells of the catalog, which are empty where nothing is known.
+# Catalog cells are empty if the value is unknown.
 Sha256OrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{SHA256_PATTERN})?$")]
 Phash = Annotated[str, StringConstraints(pattern="^(?:[0-9a-f]{16})?$")]
 PixelMode = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9;]{0,16}$")]

@@ -1,4 +1,4 @@
-"""The definitions that Dagster loads, merged from `defs/`. Nothing is read or opened here."""
+"""The definitions that Dagster loads, merged from `defs/`; nothing is read or opened here."""
 
 import dagster as dg
 
@@ -19,7 +19,7 @@ from flag_pipeline.settings import Settings, load_settings, partition_codes
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
-    """Return the assets, jobs, schedules, sensors and resources as *settings* want them."""
+    """Return the assets, jobs, schedules, sensors and resources for *settings*."""
     codes, max_per_run = partition_codes(settings), settings.max_partitions_per_run
     flags = flag_assets(country_partitions(settings), max_per_run=max_per_run)
     return dg.Definitions(
@@ -42,12 +42,12 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             SOURCE_KEY: FlagSourceResource.from_settings(settings),
             SINK_KEY: FileSinkResource.from_settings(settings),
         },
-        # One event loop and one session serve a whole run; a process a step would only be start-up time.
+        # One event loop and session serve a whole run; a process per step would only add start-up time.
         executor=cancelable_executor,
     )
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What Dagster loads: everything as the environment's settings want it, and what `dg scaffold defs` added."""
+    """What Dagster loads: `build_definitions`, and what `dg scaffold defs` added."""
     return dg.Definitions.merge(build_definitions(load_settings()), scaffolded_definitions())

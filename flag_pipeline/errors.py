@@ -1,22 +1,21 @@
 """The exceptions of flag_pipeline, one class per meaning.
 
 FlagPipelineError
-├── ConfigurationError           a setting, an argument or a launch that cannot work
-├── ProcessEndedError            a process of `flag-pipeline ui` exited
-├── SourceError                  one country could not be fetched; has code and url
-│   ├── TransientSourceError     a retry may succeed; no other error is retried
-│   ├── SourceDownError          the host is unreachable, so no more requests are sent to it
-│   ├── FlagNotFoundError        the source does not have the country (404, 410)
-│   └── SourceContractError      the response is invalid
-├── ImageError                   the bytes are not an acceptable image
-├── LocalError                   this machine is out of open files or memory, or its disk fails
-└── SinkError                    the store failed: disk full, bad path
-    └── UnusableFileError        one file of the store failed: no permission
-        └── ForeignFileError     the file is a folder or too large; the next save replaces it
+├── ConfigurationError
+├── ProcessEndedError
+├── SourceError
+│   ├── TransientSourceError
+│   ├── SourceDownError
+│   ├── FlagNotFoundError
+│   └── SourceContractError
+├── ImageError
+├── LocalError
+└── SinkError
+    └── UnusableFileError
+        └── ForeignFileError
 
-Every error has a `kind`, by which reports count. Errors of aiohttp, Pillow and the operating system are converted
-where they are raised, with the cause chained. A message is one printable line, because it can quote a response and is
-written to logs and terminals.
+Reports count errors by `kind`. Errors of libraries and the system are converted where they are raised, with the cause
+chained. A message is one printable line, because it can quote a response.
 """
 
 from enum import StrEnum
@@ -41,7 +40,7 @@ class ErrorKind(StrEnum):
 
     @property
     def is_transient(self) -> bool:
-        """Whether a later attempt can succeed although nothing was changed."""
+        """Whether a later attempt can succeed without a change."""
         return self in _TRANSIENT
 
 
@@ -59,12 +58,12 @@ _TRANSIENT = frozenset(
 
 
 def printable(text: str) -> str:
-    """Return *text* with escapes for control characters, line breaks and invisible characters."""
+    """Return *text* with control and invisible characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class FlagPipelineError(Exception):
-    """Base class of the errors that flag_pipeline raises."""
+    """Base class of these errors."""
 
     kind: ErrorKind = ErrorKind.UNEXPECTED
 
@@ -72,7 +71,7 @@ class FlagPipelineError(Exception):
         super().__init__(printable(message))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # By default, unpickling calls the class with the message only, and some classes require more.
+        # Unpickling passes only the message, and some classes require more.
         return (_unpickle, (type(self), str(self)), self.__dict__.copy())
 
 
@@ -85,7 +84,7 @@ def _unpickle(cls: type[FlagPipelineError], message: str) -> FlagPipelineError:
 def error_class(name: str) -> type[FlagPipelineError] | None:
     """Return the error class called *name*, None if there is none.
 
-    Dagster serialises only an exception's class name and message; with the class, `issubclass` works again.
+    Dagster serialises only an exception's class name and message.
     """
     found = globals().get(name)
     return found if isinstance(found, type) and issubclass(found, FlagPipelineError) else None
@@ -98,7 +97,7 @@ class ConfigurationError(FlagPipelineError):
 
 
 class ProcessEndedError(FlagPipelineError):
-    """A process exited that should run until it is stopped."""
+    """A process of `flag-pipeline ui` exited."""
 
 
 class SourceError(FlagPipelineError):
@@ -111,16 +110,15 @@ class SourceError(FlagPipelineError):
         self.attempts = 1
 
     def after(self, attempts: int) -> Self:
-        """Set the number of attempts, and return the error."""
+        """Set the number of attempts and return the error."""
         self.attempts = attempts
         return self
 
 
 class TransientSourceError(SourceError):
-    """A failure that a retry may fix: a timeout, a dropped connection, 429, 5xx, or too many open files.
+    """A failure that is retried: a timeout, a dropped connection, 429, 5xx, or too many open files.
 
-    Attributes:
-        retry_after_s: seconds to wait, as the server's `Retry-After` says; None without that header.
+    `retry_after_s` is the server's `Retry-After`.
     """
 
     def __init__(
@@ -132,25 +130,25 @@ class TransientSourceError(SourceError):
 
 
 class SourceDownError(SourceError):
-    """The source's host was unreachable for so long that this run sends it no more requests."""
+    """The host is unreachable, so this run sends it no more requests."""
 
     kind = ErrorKind.SOURCE_DOWN
 
 
 class FlagNotFoundError(SourceError):
-    """The source does not have this country (404 or 410)."""
+    """The source does not have this country (404, 410)."""
 
     kind = ErrorKind.NOT_FOUND
 
 
 class SourceContractError(SourceError):
-    """An invalid response, which is not retried: other 4xx, not an image, bad metadata, too large."""
+    """An invalid response: other 4xx, not an image, bad metadata, too large."""
 
     kind = ErrorKind.CONTRACT
 
 
 class ImageError(FlagPipelineError):
-    """Bytes that are not an image, or an image that is damaged or takes too long to decode."""
+    """Bytes that are no image, or one that is damaged or too slow to decode."""
 
     kind = ErrorKind.CONTRACT
 
@@ -162,11 +160,7 @@ class LocalError(FlagPipelineError):
 
 
 class SinkError(FlagPipelineError):
-    """The store failed to read or write.
-
-    Attributes:
-        path: the file that could not be read or written.
-    """
+    """The store failed to read or write the file at `path`."""
 
     kind = ErrorKind.SINK
 
@@ -176,7 +170,7 @@ class SinkError(FlagPipelineError):
 
 
 class UnusableFileError(SinkError):
-    """One file of the store cannot be read or replaced. Other files are not affected."""
+    """One file of the store cannot be read or replaced."""
 
 
 class ForeignFileError(UnusableFileError):

@@ -1,4 +1,4 @@
-"""The path by which `dagster.yaml` files of version 0.1 name what is now in `dagster_storage/sqlite_event_log.py`."""
+"""Version 0.1's path in `dagster.yaml` of `dagster_storage/sqlite_event_log.py`."""
 
 from flag_pipeline.dagster_storage.sqlite_event_log import EmbeddedEventLogStorage
 

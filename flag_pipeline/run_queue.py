@@ -1,4 +1,4 @@
-"""The path by which `dagster.yaml` files of version 0.1 name what is now in `dagster_storage/run_queue.py`."""
+"""Version 0.1's path in `dagster.yaml` of `dagster_storage/run_queue.py`."""
 
 from flag_pipeline.dagster_storage.run_queue import PoolLimitingRunCoordinator
 

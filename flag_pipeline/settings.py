@@ -1,7 +1,6 @@
 """All settings: `FLAG_*` environment variables with defaults, units and limits.
 
-Those of a source are in `core/config.py`, those of HTTP in `fetching/config.py`. The Dagster resources have the same
-classes as configuration.
+Those of a source are in `core/config.py`, those of HTTP in `fetching/config.py`.
 """
 
 import difflib
@@ -23,18 +22,17 @@ from flag_pipeline.fetching.secret_headers import HEADERS_VARIABLE, read_headers
 logger = logging.getLogger(__name__)
 
 PREFIX = "FLAG_"
-# A name that is this similar to a setting is an error, any other a warning.
+# A name this similar to a setting is an error, any other a warning.
 _MISTYPED_SIMILARITY = 0.8
 
 
 def project_root() -> Path:
-    """Return the folder of relative paths: the checkout of this package, or the current folder."""
+    """Return the folder of relative paths: the checkout, or the current folder."""
     checkout = Path(__file__).resolve().parent.parent
     return checkout if (checkout / "workspace.yaml").is_file() else Path.cwd()
 
 
 def _absolute_store(store: str) -> str:
-    """Return the URL or the absolute path of *store*."""
     if not store.strip() or "\0" in store:
         raise ValueError("it is empty or has a null character; name a folder or a URL")
     if store_may_hold_secret(store):
@@ -65,7 +63,7 @@ class StoreSettings(BaseModel):
 
 
 class Settings(SourceSettings, StoreSettings, BaseSettings):
-    """All settings. An empty variable counts as unset. Use `load_settings`, which translates pydantic's errors."""
+    """All settings. Use `load_settings`, which translates pydantic's errors."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, validate_default=True, hide_input_in_errors=True
@@ -119,12 +117,12 @@ class Settings(SourceSettings, StoreSettings, BaseSettings):
 
     @property
     def given(self) -> frozenset[str]:
-        """Names of the settings that were arguments of `load_settings`."""
+        """Names of the arguments of `load_settings`."""
         return self._given
 
 
 def load_settings(**given: object) -> Settings:
-    """Return the settings of the environment, overridden by those in *given* that are not None.
+    """Return the environment's settings, overridden by those in *given* that are not None.
 
     Raises ConfigurationError.
     """
@@ -144,7 +142,7 @@ def load_settings(**given: object) -> Settings:
 
 
 def _check_environment() -> None:
-    """Raise ConfigurationError for a mistyped name and a secret in an address; warn of unknown names."""
+    """Raise ConfigurationError for mistyped names and secrets in addresses; warn of unknown names."""
     if name := aws_variable_with_secret():
         raise ConfigurationError(
             f"{name}: it must be http(s)://host:port/path without user information, query or fragment; it is not shown "
@@ -166,19 +164,18 @@ def partition_codes(settings: Settings) -> list[str]:
 
 
 def workspace_file() -> Path:
-    """Return the workspace file of the checkout, else that of this package."""
+    """Return the workspace file of the checkout, else of this package."""
     in_project = project_root() / "workspace.yaml"
     return in_project if in_project.is_file() else Path(__file__).with_name("workspace.yaml")
 
 
 def dagster_home(*, make: bool = True) -> Path:
-    """Return the folder of the persistent instance, and have this process and its children use it.
+    """Return the folder of the persistent instance, and set `DAGSTER_HOME` to it.
 
-    It is `DAGSTER_HOME` where that is set, else `dagster_home/`; it is made if need be, unless *make* is False. The
-    events by which a run announces its partitions are stored in batches, unless the environment says otherwise: one by
-    one, they would cost as much as the fetching.
+    The folder is made unless *make* is False. Partition events are stored in batches unless the environment says
+    otherwise, because one by one they would cost as much as the fetching.
 
-    Raises ConfigurationError where it is a relative path, which Dagster would not take, or no folder.
+    Raises ConfigurationError if it is a relative path or no folder.
     """
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     home = Path(os.environ.get("DAGSTER_HOME") or project_root() / "dagster_home").expanduser()
@@ -192,6 +189,6 @@ def dagster_home(*, make: bool = True) -> Path:
                 os.scandir(home).close()
     except OSError as exc:
         raise ConfigurationError(f"DAGSTER_HOME must be a folder: {home} cannot be made ({exc.strerror})") from exc
-    # Dagster expands `~`; what else reads the variable, our event log too, need not.
+    # Dagster expands `~`; other readers, such as our event log, may not.
     os.environ["DAGSTER_HOME"] = str(home)
     return home

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from flag_pipeline.catalog.rows import CatalogRow
 from flag_pipeline.core.models import RowStatus
 
-# Territories whose official flag is that of their state, so that sources may have the same image for both.
-# Source: the territories' entries in the CIA World Factbook.
+# Territories with the official flag of their state, so that a source may have one image for both.
+# Source: CIA World Factbook.
 SHARED_FLAGS = (
     frozenset("AU HM".split()),
     frozenset("FR BL GF GP MF MQ NC PM RE TF WF YT".split()),
@@ -25,7 +25,7 @@ def unaccounted(rows: Iterable[CatalogRow], codes: Iterable[str]) -> list[str]:
 
 
 def unexpected_duplicates(rows: Iterable[CatalogRow]) -> list[list[str]]:
-    """Return the groups of codes that share an image although their official flags differ."""
+    """Return groups of codes that share an image although their official flags differ."""
     by_hash: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         if row.sha256:
@@ -35,5 +35,5 @@ def unexpected_duplicates(rows: Iterable[CatalogRow]) -> list[list[str]]:
 
 
 def changed_codes(rows: Iterable[CatalogRow], before: Mapping[str, str]) -> list[str]:
-    """Return the codes whose hash differs from that in *before*; new countries are left out."""
+    """Return the codes whose hash differs from *before*, without new countries."""
     return sorted(row.code for row in rows if row.sha256 and before.get(row.code, row.sha256) != row.sha256)

@@ -13,7 +13,7 @@ from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.models import RowStatus
 from flag_pipeline.images.thumbnails import Size, enlarge, reduce
 
-# Few programs open a picture that is much larger.
+# Few programs open a much larger picture.
 MAX_FLAGS = 400
 
 _COLUMNS, _CELL, _FLAG_BOX, _MARGIN = 16, (124, 122), (104, 70), 20
@@ -25,19 +25,19 @@ _MOSAIC_QUALITY = 15
 
 
 def sheet_tile(content: bytes) -> Image.Image:
-    """Return the flag, reduced to its size on the contact sheet. The mosaic accepts it too."""
+    """Return the flag in its size on the contact sheet. The mosaic accepts it too."""
     return reduce(content, _FLAG_BOX)
 
 
 def mosaic_tile(content: bytes) -> Image.Image:
-    """Return the flag, reduced to its size in the mosaic."""
+    """Return the flag in its size in the mosaic."""
     return reduce(content, _MOSAIC_BOX)
 
 
 def render_contact_sheet(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image]) -> bytes:
-    """Return a PNG with the flag, code and name of each row; a status other than `ok` is shown in red.
+    """Return a PNG with the flag, code and name of each row, and its status in red unless it is `ok`.
 
-    *tiles* has the flags by code. The first `MAX_FLAGS` rows are shown, and the rest are counted.
+    *tiles* are by code. Rows after the first `MAX_FLAGS` are only counted.
     """
     rows, n_more = rows[:MAX_FLAGS], max(0, len(rows) - MAX_FLAGS)
     n_cells = len(rows) + bool(n_more)
@@ -53,7 +53,7 @@ def render_contact_sheet(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.I
         left, top = _corner(len(rows))
         draw.text((left + _CELL[0] // 2, top), f"and {n_more} more", font=_font(13), fill=_INK, anchor="ma")
     buffer = io.BytesIO()
-    # Measured against Pillow's default, level 6: a fifth larger in half the time.
+    # Against Pillow's default, level 6: a fifth larger in half the time.
     sheet.save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 
@@ -105,7 +105,7 @@ def _draw_label(draw: ImageDraw.ImageDraw, top_middle: Size, row: CatalogRow) ->
 
 
 def _writable_name(row: CatalogRow) -> str:
-    """Return the row's name, or the name in ISO 3166-1 if the font lacks a letter of it."""
+    """Return the row's name, or the ISO 3166-1 name if the font lacks a letter of it."""
     return row.name if all(_has_letter(character) for character in row.name) else iso_country(row.code).name
 
 
@@ -120,20 +120,20 @@ def _shortened(name: str) -> str:
 
 @cache
 def _width(character: str) -> float:
-    # Widths add up, because the basic layout does not kern. Measuring whole names takes half as long as drawing them.
+    # Widths add up, because the basic layout does not kern. Measuring whole names takes half as long as drawing.
     return _font(11).getlength(character)
 
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Pillow's default font has no accented letters, which Åland, Réunion and Türkiye need.
+    # Pillow's default font has no accented letters (Åland, Réunion, Türkiye).
     path = files("font_roboto").joinpath("files", "Roboto-Regular.ttf")
     return ImageFont.truetype(io.BytesIO(path.read_bytes()), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @cache
 def _has_letter(character: str) -> bool:
-    # A font draws each letter that it lacks as the same box, also this code point, which is not a character.
+    # Fonts draw missing letters as one box, also this code point, which is not a character.
     return character.isspace() or _drawn(character) != _drawn("\uffff")
 
 

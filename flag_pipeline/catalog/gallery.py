@@ -1,7 +1,7 @@
 """Renders the gallery, one HTML page with all flags, filters, details and history, without other files.
 
-Names are untrusted. The page has them as escaped text and as JSON data, which the script inserts as text only. The
-content security policy allows only the page's own style, script and images.
+Names are untrusted. They are escaped text and JSON data, which the script inserts as text only. The content security
+policy allows only the page's own style, script and images.
 """
 
 import base64
@@ -32,7 +32,7 @@ from flag_pipeline.core.models import FlagChange, RowStatus
 from flag_pipeline.images.colours import ColourFamily
 from flag_pipeline.images.thumbnails import thumbnail_uri
 
-# They keep the page with all countries below 2 MB. With thousands of countries, each still has a thumbnail.
+# They keep the page with all countries below 2 MB.
 THUMBNAILS_BYTES, MAX_THUMBNAIL_BYTES, MIN_THUMBNAIL_BYTES, THUMBNAIL_PX = 800_000, 3000, 500, (176, 120)
 MAX_HISTORY_PICTURES, HISTORY_THUMBNAIL_BYTES = 100, 1500
 # Narrower images are enlarged without smoothing.
@@ -51,8 +51,8 @@ class Gallery:
     """The content of the page.
 
     Attributes:
-        flags: thumbnails of the current flags as `data:` URIs, by code.
-        replaced: thumbnails of replaced flags as `data:` URIs, by their path in the history.
+        flags: `data:` URIs of the current flags, by code.
+        replaced: `data:` URIs of replaced flags, by path.
     """
 
     rows: Sequence[CatalogRow]
@@ -62,23 +62,23 @@ class Gallery:
 
 
 def status_label(row: CatalogRow) -> str:
-    """Return the status that the page shows and filters by; a country that was never fetched is `missing`."""
+    """Return the status that the page shows and filters by."""
     return "failed" if row.has_failed else _STATUS_LABELS[row.status]
 
 
 def card_thumbnail(row: CatalogRow, content: bytes, *, n_flags: int) -> str:
-    """Return the thumbnail of the row's flag as a `data:` URI; with more flags, each gets fewer bytes."""
+    """Return the flag as a `data:` URI; with more flags, each gets fewer bytes."""
     max_bytes = min(MAX_THUMBNAIL_BYTES, max(MIN_THUMBNAIL_BYTES, THUMBNAILS_BYTES // n_flags))
     return thumbnail_uri(content, row.file, box=THUMBNAIL_PX, max_bytes=max_bytes, n_frames=row.n_frames)
 
 
 def history_thumbnail(file: str, content: bytes) -> str:
-    """Return the thumbnail of a replaced flag as a `data:` URI."""
+    """Return a replaced flag as a `data:` URI."""
     return thumbnail_uri(content, file, box=THUMBNAIL_PX, max_bytes=HISTORY_THUMBNAIL_BYTES)
 
 
 def pictured_changes(changes: Sequence[FlagChange]) -> dict[str, tuple[str, str]]:
-    """Return the path and SHA-256, by path, of the latest replaced flags, which the page shows."""
+    """Return path and SHA-256, by path, of the replaced flags that the page shows."""
     return {
         change.old_file: (change.old_file, change.old_sha256)
         for change in changes[:MAX_HISTORY_PICTURES]
@@ -102,7 +102,7 @@ def render_page(gallery: Gallery) -> bytes:
         "plot_sizes": render_bars("Flags by file size", size_bars(gallery.rows)),
         "n_rows": len(gallery.rows),
     }
-    # The parts that grow with the number of countries are encoded piece by piece, to save memory.
+    # The parts that grow with the countries are encoded piece by piece, to save memory.
     large = {"cards": _cards, "data": _details}
     parts = re.split(r"\$(cards|data)\b", _asset("page.html"))
     pieces = (large[part](gallery) if part in large else [Template(part).substitute(small)] for part in parts)
@@ -112,7 +112,7 @@ def render_page(gallery: Gallery) -> bytes:
 
 
 def script_json(document: object) -> str:
-    """Return *document* as JSON with escapes that make it safe inside a script element."""
+    """Return JSON that is safe inside a script element."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -172,7 +172,6 @@ def _card(row: CatalogRow, uri: str) -> str:
 
 
 def _details(gallery: Gallery) -> Iterator[str]:
-    """Yield the details of all countries by code as JSON, which the page's script reads."""
     histories = _histories(gallery)
     yield "{"
     for number, row in enumerate(gallery.rows):

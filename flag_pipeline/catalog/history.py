@@ -1,4 +1,4 @@
-"""The table of changes, one row per replaced flag: its columns and its rows."""
+"""The table of changes, one row per replaced flag."""
 
 from collections.abc import Mapping
 
@@ -48,7 +48,7 @@ def load_changes(content: bytes) -> list[FlagChange]:
 
 
 def changes_since(changes: list[FlagChange], stored: bytes | None) -> list[FlagChange]:
-    """Return those of *changes* that are not in the JSON file *stored*; None means that there is no file."""
+    """Return the *changes* that are not in the JSON file *stored*."""
     try:
         before = set(load_changes(stored)) if stored else set()
     except ValueError:
@@ -57,7 +57,7 @@ def changes_since(changes: list[FlagChange], stored: bytes | None) -> list[FlagC
 
 
 def picture_paths(records: Mapping[str, FlagRecord]) -> dict[tuple[str, str], str]:
-    """Return the paths of the current and the replaced flags by code and SHA-256."""
+    """Return the paths of current and replaced flags by code and SHA-256."""
     replaced = {
         (change.code, change.old_sha256): change.old_file
         for record in records.values()

@@ -8,7 +8,7 @@ from html import escape
 from flag_pipeline.catalog.rows import CatalogRow
 from flag_pipeline.images.colours import ColourFamily, colour_family, rgb_of
 
-# The upper limits of the groups of aspect ratios, width divided by height.
+# Upper limits of width divided by height.
 _RATIO_GROUPS = (
     (1.1, "square or tall"),
     (1.42, "about 4:3"),
@@ -44,7 +44,7 @@ _LINE_PX, _BAR_PX, _WIDTH_PX, _LABEL_PX, _COUNT_PX = 24, 16, 380, 110, 36
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar: its label, the number of flags, and its colour, empty for the default."""
+    """One bar: label, number of flags, and colour, empty for the default."""
 
     label: str
     count: int
@@ -62,13 +62,13 @@ def colour_families(row: CatalogRow) -> list[ColourFamily]:
 
 
 def ratio_bars(rows: Iterable[CatalogRow]) -> list[Bar]:
-    """Return the number of flags per group of aspect ratios; empty groups are left out."""
+    """Return the flags per group of aspect ratios, without empty groups."""
     counts = Counter(ratio_group(row.aspect_decimal) for row in rows if row.aspect_decimal)
     return [Bar(label, counts[label]) for _, label in _RATIO_GROUPS if counts[label]]
 
 
 def size_bars(rows: Iterable[CatalogRow]) -> list[Bar]:
-    """Return the number of flags per group of file sizes; empty groups are left out."""
+    """Return the flags per group of file sizes, without empty groups."""
     sizes = [row.size_bytes for row in rows if row.size_bytes]
     counts = Counter(next(label for end, label in _SIZE_GROUPS if size <= end) for size in sizes)
     return [Bar(label, counts[label]) for _, label in _SIZE_GROUPS if counts[label]]
@@ -81,7 +81,7 @@ def colour_bars(rows: Iterable[CatalogRow]) -> list[Bar]:
 
 
 def render_bars(title: str, bars: Sequence[Bar]) -> str:
-    """Return the bars as an SVG element; its text alternative has all the numbers."""
+    """Return an SVG element; its text alternative has all numbers."""
     max_count = max((bar.count for bar in bars), default=1)
     summary = ", ".join(f"{bar.label} {bar.count}" for bar in bars) or "nothing to show"
     lines = "".join(_render_bar(number, bar, max_count) for number, bar in enumerate(bars))

@@ -27,7 +27,7 @@ def read_catalog(store: str) -> list[CatalogRow]:
 def read_changes(store: str, *, since: datetime | None = None) -> list[FlagChange]:
     """Return the changes in the store's history, newest first, optionally *since* an aware moment.
 
-    Raises ConfigurationError if it is missing, damaged or of another version.
+    Raises ConfigurationError like `read_catalog`.
     """
     try:
         changes = load_changes(_read(store, CHANGES_PATH))
@@ -39,7 +39,7 @@ def read_changes(store: str, *, since: datetime | None = None) -> list[FlagChang
 def page_address(store: str) -> str:
     """Return the `file:` URL of the store's page.
 
-    Raises ConfigurationError if there is none, or if the store is not a local folder.
+    Raises ConfigurationError if there is none, or the store is not a local folder.
     """
     if "://" in store:
         raise ConfigurationError(f"a browser cannot open {store}; download its {CATALOG}/ and open it there")

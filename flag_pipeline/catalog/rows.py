@@ -1,6 +1,6 @@
 """The catalog's columns, and its rows, made from the stored records.
 
-To add a column, add it to `CATALOG_SCHEMA`, raise its version, and add the field to `CatalogRow` and `_row`.
+To add a column, add it to `CATALOG_SCHEMA`, raise its version, and extend `CatalogRow` and `_row`.
 """
 
 import json
@@ -92,7 +92,7 @@ class CatalogRow:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the latest attempt failed. A country that the source does not have is not a failure."""
+        """Whether the latest attempt failed; a country that the source does not have is no failure."""
         return self.status in {RowStatus.STALE, RowStatus.MISSING} and bool(self.reason)
 
 
@@ -102,12 +102,12 @@ _COLOUR, _ROW = TypeAdapter(ColourShare), TypeAdapter(CatalogRow)
 def catalog_rows(
     codes: Iterable[str], records: Mapping[str, FlagRecord], features: Mapping[str, ImageFeatures]
 ) -> list[CatalogRow]:
-    """Return one row per code and per stored record, sorted by code; *features* are by the flag's SHA-256."""
+    """Return one row per code and per record, sorted; *features* are by SHA-256."""
     return [_row(code, records.get(code), features) for code in sorted({*codes, *records})]
 
 
 def features_of(rows: Iterable[CatalogRow]) -> dict[str, ImageFeatures]:
-    """Return the features of a catalog's flags by their SHA-256."""
+    """Return the features of a catalog's flags by SHA-256."""
     return {
         row.sha256: ImageFeatures(row.mode, row.n_frames, row.colours, row.phash)
         for row in rows
@@ -130,7 +130,7 @@ def load_rows(content: bytes) -> list[CatalogRow]:
 
 
 def _load_object(cells: dict[str, Any]) -> CatalogRow | ColourShare:
-    # Converted one at a time, so that thousands of rows are not in memory twice.
+    # One at a time, so that thousands of rows are not in memory twice.
     return _COLOUR.validate_python(cells) if "hex" in cells else _ROW.validate_python(cells)
 
 

@@ -19,9 +19,8 @@ from flag_pipeline.images.models import ColourShare
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# A spreadsheet evaluates text that starts with one of these characters, or with their full-width or small forms, as a
-# formula (OWASP, CSV injection). In much of Europe, spreadsheets split lines at semicolons. A program that ignores
-# quotes can start a cell after any separator and line end.
+# Spreadsheets evaluate text that starts with one of these characters, also full-width or small, as a formula (OWASP,
+# CSV injection). Some split lines at semicolons, or ignore quotes and start a cell after any separator and line end.
 _FORMULA = re.compile(
     r"(^|\r\n|[,;\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029])"
     r"""(?=[\s"\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]|"*[\t\r])"""
@@ -53,7 +52,7 @@ class TableSchema:
     """The name and columns of a table.
 
     Attributes:
-        version: raised by one when a column is added, removed or changed in meaning.
+        version: raised when a column is added, removed or changed.
     """
 
     name: str
@@ -72,7 +71,7 @@ def render_table(schema: TableSchema, folder: str, rows: Sequence[object]) -> di
 
 
 def render_json(schema: TableSchema, rows: Iterable[object]) -> bytes:
-    """Return the rows as a JSON array of objects, in UTF-8."""
+    """Return the rows as a JSON array of objects."""
     return dump_json_array(
         {column.name: _json_cell(getattr(row, column.name)) for column in schema.columns} for row in rows
     )
@@ -81,8 +80,7 @@ def render_json(schema: TableSchema, rows: Iterable[object]) -> bytes:
 def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
     """Return the rows as RFC 4180 CSV in UTF-8, with a header.
 
-    Text that a spreadsheet would evaluate as a formula is prefixed with an apostrophe. Colours are `#rrggbb:share`,
-    separated by spaces.
+    An apostrophe precedes text that a spreadsheet would evaluate. Colours are `#rrggbb:share`, separated by spaces.
     """
     content = io.BytesIO()
     text = io.TextIOWrapper(content, "utf-8", newline="")
@@ -95,8 +93,8 @@ def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
 
 
 def render_parquet(schema: TableSchema, rows: Sequence[object]) -> bytes:
-    """Return the rows as Parquet, with the schema's version and the columns' descriptions as metadata."""
-    # Importing it takes a tenth of a second, and only a build of the catalog needs it.
+    """Return Parquet, with the schema's version and the columns' descriptions as metadata."""
+    # The import takes a tenth of a second, and only builds of the catalog need it.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -112,7 +110,7 @@ def render_parquet(schema: TableSchema, rows: Sequence[object]) -> bytes:
 
 
 def render_schema(schema: TableSchema) -> bytes:
-    """Return the description of the table as JSON: name, version, and name, type and meaning of each column."""
+    """Return the description of the table and its columns as JSON."""
     columns = [
         {"name": column.name, "type": column.type, "description": column.description} for column in schema.columns
     ]

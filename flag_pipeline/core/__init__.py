@@ -1,1 +1,1 @@
-"""The flags themselves: codes, models, presets, records, layout, one country's refresh. Knows nothing of Dagster."""
+"""Flags without Dagster: codes, models, presets, records, layout, one country's refresh."""

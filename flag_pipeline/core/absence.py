@@ -1,7 +1,4 @@
-"""Decides whether countries that a source does not have are absent, or whether the source has failed.
-
-A source that suddenly lacks many countries has failed.
-"""
+"""Decides whether countries that a run did not find are absent, or the source has failed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -13,20 +10,19 @@ from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagRecord, Miss
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.errors import ErrorKind, SinkError
 
-# A run may always lose this many flags, whatever share of the store they are.
+# Allowed whatever their share of the store.
 ALWAYS_ALLOWED_LOSSES = 3
-# Every source has these countries. If a run finds nothing, they show whether the source has anything.
+# Every source has these, so they show whether it has anything.
 WELL_KNOWN = ("US", "CN", "FR")
 PROBE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcomes to record for the countries that a run did not find.
+    """The outcomes to record for countries that were not found.
 
     Attributes:
-        outcomes: one per country: not found, or failed with kind `unavailable`.
-        problem: why the run fails although none of these countries failed, else empty.
+        problem: why the run fails although no country failed.
     """
 
     outcomes: Sequence[Missed]
@@ -38,8 +34,8 @@ class AbsenceJudge:
     """Judges the countries that one run did not find.
 
     Attributes:
-        known_absent: returns which of some codes were already absent before the run.
-        max_lost_share: the largest share of the stored flags that the source may suddenly lack.
+        known_absent: returns the codes that were absent before.
+        max_lost_share: share of the stored flags, 0 to 1.
     """
 
     refresher: Refresher
@@ -47,7 +43,7 @@ class AbsenceJudge:
     max_lost_share: float
 
     async def judge(self, absent: Sequence[FlagNotFound], *, codes: Collection[str], n_found: int) -> Verdict:
-        """Return the outcomes of the *absent* countries of *codes*, of which the source had *n_found*."""
+        """Return the outcomes of the *absent* countries; *n_found* others were found."""
         already_absent = await self.known_absent([missed.code for missed in absent])
         new = sorted((missed for missed in absent if missed.code not in already_absent), key=lambda missed: missed.code)
         if not new:
@@ -69,7 +65,6 @@ class AbsenceJudge:
     async def _judge_nothing(
         self, absent: Sequence[FlagNotFound], new: Sequence[FlagNotFound], lost: Collection[str], codes: Collection[str]
     ) -> Verdict:
-        """Judge a run that found none of *codes*. *new* are absent for the first time; *lost* have a stored flag."""
         asked_for = "the country" if len(codes) == 1 else f"any of the {len(codes)} countries"
         problem = f"the source does not have {asked_for} that the run asked for; try {new[0].url}"
         if not await self._has_others(codes):
@@ -80,18 +75,16 @@ class AbsenceJudge:
         return Verdict(absent, problem if len(codes) > 1 else "")
 
     async def _with_flag(self, countries: Sequence[FlagNotFound]) -> set[str]:
-        """Return the codes of those with a flag in the store."""
         records = await asyncio.gather(*(self._record_of(missed.code) for missed in countries))
         return {record.code for record in records if record.image is not None}
 
     async def _record_of(self, code: str) -> FlagRecord:
-        # A record that cannot be read does not affect the other countries.
+        # An unreadable record must not affect other countries.
         with suppress(SinkError):
             return (await self.refresher.sink.load(code)).record
         return FlagRecord(code)
 
     async def _has_others(self, codes: Collection[str]) -> bool:
-        """Whether the source has a well-known country that is not among *codes*."""
         lacks = self.refresher.source.preset.lacks
         with suppress(TimeoutError):
             async with asyncio.timeout(PROBE_TIMEOUT_S):
@@ -102,7 +95,6 @@ class AbsenceJudge:
 
 
 def _failing(absent: Sequence[FlagNotFound], codes: Collection[str], problem: str) -> list[Missed]:
-    """Return the outcomes of *absent*, with those of *codes* as failures."""
     return [_failed(missed, problem) if missed.code in codes else missed for missed in absent]
 
 

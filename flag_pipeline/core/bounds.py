@@ -1,4 +1,4 @@
-"""Types of the image formats and image paths in records and tables, checked by pydantic like those of `bounds`."""
+"""Pydantic types of the image formats and image paths in records and tables."""
 
 from typing import Annotated
 
@@ -18,6 +18,6 @@ HistoryFile = Annotated[
 ]
 ImageFormat = Annotated[str, StringConstraints(pattern=f"^(?:{_FORMAT})$")]
 
-# Cells of the catalog are empty where the value is unknown.
+# Catalog cells are empty if the value is unknown.
 FlagFileOrEmpty = Annotated[str, StringConstraints(max_length=300, pattern=f"^(?:{_FLAG_FILE})?$")]
 ImageFormatOrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{_FORMAT})?$")]

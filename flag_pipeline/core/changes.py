@@ -1,4 +1,4 @@
-"""What the record keeps when a flag is stored for the first time, replaced, or found unchanged."""
+"""What a record keeps when a flag is new, replaced or unchanged."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -11,7 +11,7 @@ from flag_pipeline.images.models import FlagImage
 
 
 def first_flag(image: FlagImage, *, file: str, url: str, validators: Validators, now: datetime) -> StoredImage:
-    """Return the record of a country's first flag."""
+    """Return the record of a first flag."""
     return StoredImage(
         file=file,
         format=image.format,
@@ -29,12 +29,12 @@ def first_flag(image: FlagImage, *, file: str, url: str, validators: Validators,
 
 
 def replaced_flag(flag: StoredImage, before: StoredImage) -> StoredImage:
-    """Return the record of *flag* as the successor of *before*, which has other bytes."""
+    """Return the record of *flag* after *before*."""
     return replace(flag, first_seen_at=before.first_seen_at or before.changed_at, n_changes=before.n_changes + 1)
 
 
 def unchanged_flag(flag: StoredImage, before: StoredImage, *, was_lost: bool) -> StoredImage:
-    """Return the record of *flag*, which has the bytes of *before*; *was_lost* if its file had to be fetched again."""
+    """Return the record of *flag*, which equals *before*; *was_lost* if its file was fetched again."""
     return replace(
         flag,
         fetched_at=flag.fetched_at if was_lost or before.source_url != flag.source_url else before.fetched_at,
@@ -45,7 +45,7 @@ def unchanged_flag(flag: StoredImage, before: StoredImage, *, was_lost: bool) ->
 
 
 def describe_change(code: str, before: StoredImage, after: StoredImage, *, distance_bits: int | None) -> FlagChange:
-    """Return the change from *before* to *after*; *distance_bits* is None if the old image is not kept."""
+    """Return the change; *distance_bits* is None if the old image is not kept."""
     return FlagChange(
         code=code,
         changed_at=after.changed_at,
@@ -61,5 +61,5 @@ def describe_change(code: str, before: StoredImage, after: StoredImage, *, dista
 
 
 def latest_changes(changes: tuple[FlagChange, ...], *, keep: int) -> tuple[FlagChange, ...]:
-    """Return the last *keep* of *changes*, which are sorted oldest first."""
+    """Return the newest *keep* of *changes*, oldest first."""
     return changes[-keep:] if keep else ()

@@ -61,5 +61,5 @@ class SourceSettings(HttpSettings):
         return Limits(max_pixels=self.max_pixels, max_scans=self.max_scans, max_frames=self.max_frames)
 
     def codes(self, extra: Iterable[str] = ()) -> list[str]:
-        """Return ISO 3166-1 and the *extra* codes without those that the source is known to lack, sorted."""
+        """Return ISO 3166-1 and *extra*, without codes that the source lacks, sorted."""
         return sorted({*iso_codes(), *extra} - find_preset(self.source).lacks)

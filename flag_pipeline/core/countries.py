@@ -1,4 +1,4 @@
-"""ISO 3166-1 codes and names, and the parser of a source's metadata documents."""
+"""ISO 3166-1 codes and names, and the parser of metadata documents."""
 
 import difflib
 import json
@@ -11,29 +11,28 @@ from typing import Any
 from flag_pipeline.core.models import Country
 from flag_pipeline.errors import ConfigurationError, SourceContractError
 
-# The twenty most populous countries, from "Fluent Python", second edition (2022), chapter 20.
+# The twenty most populous countries ("Fluent Python", second edition, chapter 20).
 POP20 = tuple("CN IN US ID BR PK NG BD RU JP MX PH VN ET EG DE IR TR CD FR".split())
 
 EXTRA_CODE = re.compile(r"[A-Z0-9]{2,8}")
 
 MAX_NAME_CHARS = 100
 
-# Codes in use for countries that have another one in ISO 3166-1.
+# Common codes that are not in ISO 3166-1.
 _OTHER_CODES = {"UK": "GB", "EL": "GR"}
 
 _TLD = re.compile(r"\.[a-z]{2,63}")
-# Python counts U+001C to U+001F as white space; here they are control characters.
+# Without U+001C to U+001F, which Python counts as white space.
 _WHITE_SPACE = re.compile(r"[^\S\x1c-\x1f]+")
-# Cc control, Cs surrogates, Co private, Cn unassigned.
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
-# Arabic and Indic scripts and emoji need these two. All other format characters (Cf) are invisible or reorder text.
+# Arabic and Indic scripts and emoji need these; other format characters are removed.
 _JOINERS = frozenset("\u200c\u200d")
 _STRAY_JOINERS = re.compile(r"(?<![^\x00-\xff])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\xff])")
 
 
 @cache
 def iso_codes() -> tuple[str, ...]:
-    """The 249 officially assigned ISO 3166-1 alpha-2 codes, sorted (source: pycountry)."""
+    """The 249 ISO 3166-1 alpha-2 codes, sorted."""
     return tuple(sorted(_iso_entries()))
 
 
@@ -45,10 +44,9 @@ def _iso_entries() -> dict[str, Any]:
 
 
 def iso_country(code: str) -> Country:
-    """Return the country in ISO 3166-1; a code outside the standard is its own name.
+    """Return the country in ISO 3166-1; other codes are their own names.
 
-    Source: pycountry (Debian iso-codes). It uses `common_name` if there is one: "Bolivia", not
-    "Bolivia, Plurinational State of".
+    `common_name` is preferred: "Bolivia", not "Bolivia, Plurinational State of".
     """
     entry = _iso_entries().get(code)
     if entry is None:
@@ -64,18 +62,14 @@ def iso_country(code: str) -> Country:
 
 
 def _tld(code: str) -> str:
-    # Only the United Kingdom's domain differs from its code (IANA root zone database).
+    # Only the United Kingdom's differs (IANA root zone).
     return ".uk" if code == "GB" else f".{code.lower()}"
 
 
 def parse_country(content: bytes, *, code: str, url: str) -> Country:
-    """Return the country in a metadata document, completed from ISO 3166-1.
+    """Return the country in a document with `country` (the name), `iso_cc` and optionally `tld_cc`.
 
-    The document is a JSON object with `country` (the name), `iso_cc` and optionally `tld_cc`; other keys are ignored.
-    White space in the name is collapsed, and format characters are removed.
-
-    Raises SourceContractError if the document is invalid, or if the name contains control characters or a path, or is
-    longer than 100 characters.
+    Raises SourceContractError if the document or the name is invalid.
     """
     document = parse_json_object(content, code=code, url=url)
     iso_cc, raw_name, tld = document.get("iso_cc"), document.get("country"), document.get("tld_cc")
@@ -98,9 +92,9 @@ def parse_country(content: bytes, *, code: str, url: str) -> Country:
 
 
 def parse_json_object(content: bytes, *, code: str, url: str) -> dict[str, Any]:
-    """Return the JSON object in *content*, which is UTF-8 with or without a byte order mark.
+    """Return the JSON object in *content*, with or without a byte order mark.
 
-    Raises SourceContractError for anything else, also for a duplicate key, NaN and very deep nesting.
+    Raises SourceContractError, also for duplicate keys, NaN or deep nesting.
     """
     try:
         document = json.loads(
@@ -126,10 +120,9 @@ def _refuse_constant(constant: str) -> None:
 
 
 def _normalise(text: str) -> str:
-    """Return *text* in NFC, with format characters removed and white space collapsed."""
     kept = "".join(c for c in text if c in _JOINERS or unicodedata.category(c) != "Cf")
     composed = unicodedata.normalize("NFC", _WHITE_SPACE.sub(" ", kept))
-    # Removing a joiner can put a letter beside its accent, which NFC composes.
+    # NFC composes a letter and an accent that a joiner separated.
     joined = unicodedata.normalize("NFC", _STRAY_JOINERS.sub("", composed))
     return _WHITE_SPACE.sub(" ", joined).strip(" ")
 
@@ -148,11 +141,11 @@ def _name_problem(name: str) -> str | None:
 
 
 def select_codes(wanted: Iterable[str], among: Iterable[str]) -> list[str]:
-    """Return the codes of *among* that the words of *wanted* select, in the order of *among*.
+    """Return the codes of *among* that *wanted* selects, in their order.
 
-    A word is an alpha-2, alpha-3 or numeric code in any case, one letter for every code that starts with it, or
-    `POP20`. Commas and spaces separate words. No word means every code. Raises ConfigurationError for a word that
-    names no code of *among*.
+    A word is an alpha-2, alpha-3 or numeric code, a first letter, or `POP20`; none selects every code.
+
+    Raises ConfigurationError for a word that selects nothing.
     """
     available = list(among)
     words = [word.upper() for text in wanted for word in re.findall(r"[^\s,]+", text) or [text]]
@@ -175,13 +168,11 @@ def _codes_of(word: str, available: list[str]) -> list[str]:
 
 @cache
 def _alpha_2_codes() -> dict[str, str]:
-    """Alpha-2 codes by alpha-3 and by numeric code."""
     entries = _iso_entries().values()
     return {other: entry.alpha_2 for entry in entries for other in (entry.alpha_3, entry.numeric)}
 
 
 def _explain_unknown(word: str) -> str:
-    """Return why the word names no available country, and what was probably meant."""
     code = _alpha_2_codes().get(word.zfill(3), word)
     if entry := _iso_entries().get(code):
         named = f"is {code} ({entry.name})" if code != word else f"is {entry.name}"

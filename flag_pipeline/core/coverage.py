@@ -18,11 +18,10 @@ from flag_pipeline.images.inspection import inspect_image
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The result of a survey.
+    """The result of a survey, with sorted codes.
 
     Attributes:
-        has: codes with a flag, sorted.
-        has_not: codes without a flag (404, 410), sorted.
+        has_not: codes without a flag (404, 410).
         unknown: why a request failed, by code.
     """
 
@@ -42,12 +41,12 @@ class Coverage:
 
 
 def codes_to_ask(*, every: bool) -> list[str]:
-    """Return the codes of ISO 3166-1, or *every* pair of letters."""
+    """Return ISO 3166-1, or *every* pair of letters."""
     return ["".join(pair) for pair in product(ascii_uppercase, repeat=2)] if every else list(iso_codes())
 
 
 async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) -> Coverage:
-    """Request the flag of each of *codes*; those without an answer after *timeout_s* are unknown."""
+    """Request each flag; codes without an answer after *timeout_s* are unknown."""
     wanted = list(codes)
     answers: dict[str, bool | str] = {}
 

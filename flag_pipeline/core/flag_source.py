@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class FlagSource(SourceClient):
-    """The HTTP client of one source, with the preset that says where its files are."""
+    """The HTTP client of one source, with its preset."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class FlagSource(SourceClient):
 
 @asynccontextmanager
 async def open_source(settings: SourceSettings) -> AsyncIterator[FlagSource]:
-    """Open the session on the running loop, and the embedded mirror if it is the source."""
+    """Open the session, and the embedded mirror if it is the source."""
     async with AsyncExitStack() as stack:
         preset = find_preset(settings.source)
         origin = preset.base_url
@@ -57,7 +57,7 @@ async def open_source(settings: SourceSettings) -> AsyncIterator[FlagSource]:
             from flag_pipeline.core.mirror import Mirror, PackagedFlags, serving
 
             origin = await stack.enter_async_context(serving(Mirror(await asyncio.to_thread(PackagedFlags))))
-        # The mirror opens two more files in this process: the other end of the connection, and the flag.
+        # The mirror opens two more files: the connection's other end, and the flag.
         n_files = 3 if preset is EMBEDDED else 1
         max_requests = await asyncio.to_thread(limit_requests, settings.max_requests, files_per_request=n_files)
         session = await stack.enter_async_context(open_source_session(origin, settings))
@@ -67,7 +67,7 @@ async def open_source(settings: SourceSettings) -> AsyncIterator[FlagSource]:
 def open_source_session(
     origin: str, settings: SourceSettings, *, resolver: AbstractResolver | None = None
 ) -> AbstractAsyncContextManager[aiohttp.ClientSession]:
-    """Open the session for the source of *settings*, which is served at *origin*."""
+    """Open the session for the source at *origin*."""
     preset = find_preset(settings.source)
     return open_session(
         origin,
@@ -80,9 +80,9 @@ def open_source_session(
 
 
 def headers_for(source: str) -> dict[str, str]:
-    """Return the headers of FLAG_HEADERS if they are meant for *source*, else none.
+    """Return FLAG_HEADERS if they are meant for *source*, else none.
 
-    They are meant for the source of FLAG_SOURCE, or for any source if it is unset, but never for a preset.
+    They are meant for FLAG_SOURCE, or any source if it is unset, but never for a preset.
     """
     headers = read_headers()
     is_meant = source not in PRESETS and os.environ.get("FLAG_SOURCE", source).rstrip("/") == source.rstrip("/")

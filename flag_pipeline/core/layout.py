@@ -1,6 +1,6 @@
-"""Every path of the store, relative to its root: flags, metadata, records, history and catalog.
+"""Every path of the store, relative to its root.
 
-To store a file elsewhere, change it here. One path is not here: a local folder's lock file, in stores/local_folder.py.
+Only a local folder's lock file is elsewhere, in stores/local_folder.py.
 """
 
 import re
@@ -15,7 +15,7 @@ SOURCES_PATH = f"{RECORDS}/.sources"
 GALLERY_PATH = f"{CATALOG}/index.html"
 CONTACT_SHEET_PATH = f"{CATALOG}/contact_sheet.png"
 
-# File systems allow names of 255 bytes; the rest is room for code, dash, extension and a temporary file's suffix.
+# File systems allow 255; code, extension and temporary suffix need the rest.
 MAX_NAME_BYTES = 200
 
 # Inside a character class: what some file system forbids in names.
@@ -23,52 +23,49 @@ FORBIDDEN_PATTERN = r'<>:"/\\|?*\x00-\x1f\x7f'
 
 
 def flag_path(code: str, name: str, image_format: str) -> str:
-    """Return a flag's path, `flags/CN-China.gif`, a valid file name on all common file systems.
-
-    Characters that a file system forbids become `_`; a name is cut to 200 bytes of UTF-8.
-    """
+    """Return `flags/CN-China.gif` for China, valid on all common file systems."""
     safe_name = re.sub(f"[{FORBIDDEN_PATTERN}]", "_", name)
     cut_name = safe_name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip(". ")
     return f"{flag_prefix(code)}{cut_name}.{FORMATS[image_format].extension}"
 
 
 def flag_prefix(code: str) -> str:
-    """Return what every path of a country's flag starts with, `flags/CN-`."""
+    """Return the start of a country's flag paths, `flags/CN-`."""
     return f"{FLAGS}/{code}-"
 
 
 def metadata_path(code: str) -> str:
-    """Return the path of a country's metadata, `metadata/CN.json`."""
+    """Return `metadata/CN.json` for CN."""
     return f"{METADATA}/{code}.json"
 
 
 def record_path(code: str) -> str:
-    """Return the path of a country's record, `records/CN.json`."""
+    """Return `records/CN.json` for CN."""
     return f"{RECORDS}/{code}.json"
 
 
 def code_of(file_name: str) -> str:
-    """Return the country code in the name of a flag, metadata or record file: `CN` of `CN-China.gif`."""
+    """Return the country code in a file's name: `CN` of `CN-China.gif`."""
     return re.split("[-.]", file_name, maxsplit=1)[0]
 
 
 def history_folder(code: str) -> str:
-    """Return the folder of a country's replaced flags, `history/CN`."""
+    """Return `history/CN` for CN."""
     return f"{HISTORY}/{code}"
 
 
 def history_path(code: str, sha256: str, image_format: str) -> str:
-    """Return the path of a replaced flag, `history/CN/<sha256>.gif`; equal images share a file."""
+    """Return `history/CN/<sha256>.gif` for CN; equal images share a file."""
     return f"{history_folder(code)}/{sha256}.{FORMATS[image_format].extension}"
 
 
 def table_path(folder: str, table: str, extension: str = "json") -> str:
-    """Return the path of one file of a table, `catalog/catalog.json`."""
+    """Return, for example, `catalog/catalog.json`."""
     return f"{folder}/{table}.{extension}"
 
 
 def schema_path(folder: str) -> str:
-    """Return the path of the description of a folder's table, `catalog/schema.json`."""
+    """Return, for example, `catalog/schema.json`."""
     return f"{folder}/schema.json"
 
 

@@ -1,4 +1,4 @@
-"""Lists which countries have which files in a store. It reads only folders and writes nothing."""
+"""Lists which countries have which files in a store, reading only folders."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,13 +10,7 @@ from flag_pipeline.stores.store import raising_sink_error
 
 @dataclass(frozen=True, slots=True)
 class StoreListing:
-    """The codes of countries by stored file.
-
-    Attributes:
-        records: codes with a record.
-        flags: codes with a flag and a record.
-        metadata: codes with metadata and a record.
-    """
+    """Codes of countries by stored file; those without a record are left out."""
 
     records: frozenset[str]
     flags: frozenset[str]
@@ -24,10 +18,7 @@ class StoreListing:
 
 
 def list_store(root: str) -> StoreListing:
-    """Return the codes in the store at *root*.
-
-    Raises SinkError if the store fails.
-    """
+    """Return the codes in the store at *root*; raises SinkError."""
     store = open_store(root)
     with raising_sink_error(root), closing(store):
         records, flags, metadata = (

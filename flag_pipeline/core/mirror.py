@@ -1,7 +1,6 @@
 """The embedded source: an HTTP server on 127.0.0.1 that serves packaged flags.
 
-The paths are `/{cc}/{cc}.gif` and `/{cc}/metadata.json`, as on the site of "Fluent Python". For practice, it can delay
-responses and answer with errors at a given rate, repeatable with a seed.
+It can delay responses and answer with errors, repeatable with a seed.
 """
 
 import asyncio
@@ -26,20 +25,17 @@ FLAGS_DISTRIBUTION = "django-countries"
 
 
 class FlagProvider(Protocol):
-    """Provides the mirror's files. Both methods return None for a country without one."""
+    """Provides the mirror's files by lower-case code, None if there is none."""
 
     async def flag(self, cc: str) -> bytes | None:
-        """The GIF of the country with the lower-case code *cc*."""
+        """The country's GIF."""
 
     async def metadata(self, cc: str) -> bytes | None:
-        """The metadata document of the country with the lower-case code *cc*."""
+        """The country's metadata document."""
 
 
 class PackagedFlags:
-    """The GIF flags of the distribution django-countries, with names from ISO 3166-1.
-
-    The constructor reads files, so call it in a thread. It raises ConfigurationError if the distribution is missing.
-    """
+    """The GIF flags of django-countries, with ISO 3166-1 names; the constructor reads files."""
 
     def __init__(self) -> None:
         self._files = packaged_flags()
@@ -50,7 +46,7 @@ class PackagedFlags:
         return await _read(self._files[cc]) if cc in self._files else None
 
     async def metadata(self, cc: str) -> bytes | None:
-        """The metadata document, made from ISO 3166-1."""
+        """The document, made from ISO 3166-1."""
         if cc not in self._files:
             return None
         country = iso_country(cc.upper())
@@ -59,7 +55,10 @@ class PackagedFlags:
 
 
 def packaged_flags() -> dict[str, Path]:
-    """Return the paths of the packaged flags by lower-case code. It does not import the package, which needs Django."""
+    """Return the flags' paths by lower-case code, without importing the package, which needs Django.
+
+    Raises ConfigurationError if it is missing.
+    """
     try:
         files = importlib.metadata.distribution(FLAGS_DISTRIBUTION).files or []
     except importlib.metadata.PackageNotFoundError as exc:
@@ -75,11 +74,11 @@ class FolderOfFlags:
     root: Path
 
     async def flag(self, cc: str) -> bytes | None:
-        """The GIF in the country's folder."""
+        """The country's GIF."""
         return await _read(self.root / cc / f"{cc}.gif")
 
     async def metadata(self, cc: str) -> bytes | None:
-        """The document in the country's folder."""
+        """The country's document."""
         return await _read(self.root / cc / "metadata.json")
 
 
@@ -96,8 +95,7 @@ class Mirror:
     """Serves the flags of a provider.
 
     Attributes:
-        delay_s: seconds to wait before each response.
-        error_rate: share of requests, 0 to 1, that are answered with 503.
+        error_rate: share of requests, 0 to 1, answered with 503.
     """
 
     provider: FlagProvider
@@ -110,9 +108,9 @@ class Mirror:
         self._random = random.Random(self.seed)  # noqa: S311 - practice errors, not secrets
 
     def application(self) -> web.Application:
-        """Return the mirror as an aiohttp application."""
+        """Return the aiohttp application."""
         application = web.Application()
-        # The patterns allow no separators, because the matched text becomes part of a path.
+        # No separators, because the text becomes part of a path.
         application.router.add_get(r"/{cc:[a-z0-9]{2,8}}/metadata.json", self._metadata)
         application.router.add_get(r"/{cc:[a-z0-9]{2,8}}/{file:[a-z0-9]{2,8}}.gif", self._flag)
         return application
@@ -144,7 +142,7 @@ class Mirror:
 
 @asynccontextmanager
 async def serving(mirror: Mirror, *, port: int = 0) -> AsyncIterator[str]:
-    """Serve *mirror* on 127.0.0.1 inside the block, and yield its base URL; port 0 selects a free port.
+    """Serve *mirror* inside the block and yield its base URL; port 0 is any free port.
 
     Raises ConfigurationError if the port is in use.
     """

@@ -14,15 +14,11 @@ from flag_pipeline.fetching.models import FetchStatistics, Validators
 
 @dataclass(frozen=True, slots=True)
 class Country:
-    """A country's checked metadata, from the source and ISO 3166-1.
+    """A country's checked metadata.
 
     Attributes:
-        code: ISO 3166-1 alpha-2, upper case.
-        name: the source's name for the country; printable, at most 100 characters.
-        official_name: the state's official name, empty if ISO 3166-1 has none.
-        alpha_3: ISO 3166-1 alpha-3, empty for codes outside the standard (XK, EU).
-        numeric: ISO 3166-1 numeric, three digits, empty outside the standard.
-        tld: country-code top-level domain with its dot, `.cn`.
+        code: ISO 3166-1 alpha-2; other ISO fields are empty outside the standard (XK, EU).
+        tld: with its dot, `.cn`.
     """
 
     code: bounds.Code
@@ -38,12 +34,11 @@ class StoredImage:
     """The record of a stored flag.
 
     Attributes:
-        file: path relative to the store's root, `flags/CN-China.gif`.
-        fetched_at: when the stored bytes were received (aware UTC).
-        changed_at: when the bytes last changed (aware UTC).
-        first_seen_at: when the country's first flag was received (aware UTC); None in records older than the field.
-        n_changes: how often the bytes have changed since then.
-        thumbnail: a small picture as a `data:` URI, empty if the flag is small enough to be its own thumbnail.
+        file: `flags/CN-China.gif`, relative to the store's root.
+        fetched_at: when the stored bytes were received.
+        first_seen_at: of the first flag; None in old records.
+        n_changes: since `first_seen_at`.
+        thumbnail: `data:` URI, empty if the flag is its own thumbnail.
     """
 
     file: FlagFile
@@ -66,10 +61,8 @@ class FlagChange:
     """One replacement of a country's flag.
 
     Attributes:
-        old_file: path of the replaced image, `history/CN/<sha256>.gif`; empty if its bytes are lost.
-        distance_bits: how many of the 64 bits of the perceptual hashes differ, None if one is unknown.
-        old_source_url: URL of the replaced image.
-        source_url: URL of the new image.
+        distance_bits: between the 64-bit perceptual hashes; None if one is unknown.
+        old_file: `history/CN/<sha256>.gif`; empty if the bytes are lost.
     """
 
     code: bounds.Code
@@ -86,7 +79,7 @@ class FlagChange:
 
 @dataclass(frozen=True, slots=True)
 class StoredMetadata:
-    """The record of a stored metadata document."""
+    """The record of a metadata document."""
 
     sha256: bounds.Sha256
     source_url: bounds.Line
@@ -103,14 +96,12 @@ class LastFailure:
 
 @dataclass(frozen=True, slots=True)
 class FlagRecord:
-    """A country's record in the store. A save writes the record after the files that it names.
+    """A country's record in the store.
 
     Attributes:
-        image: the last good flag, None before the first.
-        metadata: the last good metadata, None before the first.
         country: the content of *metadata*.
-        last_failure: why the latest attempt failed, None if it succeeded. In the JSON file the field is `miss`.
-        changes: the latest replacements of the flag, oldest first, at most `history_keep`.
+        last_failure: None if the latest attempt succeeded; `miss` in the JSON file.
+        changes: the latest, oldest first.
     """
 
     code: bounds.Code
@@ -130,18 +121,13 @@ class RowStatus(StrEnum):
     MISSING = "missing"
 
 
-# `only_row_changed` tells the catalog to rebuild although no data version changed: a failure is new or over, or a file
-# was restored.
+# `only_row_changed` rebuilds the catalog although no data version changed: a failure is new or over, or a file was
+# restored. `thumbnail` is a `data:` URI, empty if the flag was not requested.
 
 
 @dataclass(frozen=True, slots=True)
 class FlagSaved:
-    """At least one of the country's files was written.
-
-    Attributes:
-        thumbnail: the flag as a `data:` URI, empty if the flag was not requested.
-        only_row_changed: files were restored or renamed, but flag and metadata did not change.
-    """
+    """At least one of the country's files was written."""
 
     code: str
     record: FlagRecord
@@ -152,12 +138,7 @@ class FlagSaved:
 
 @dataclass(frozen=True, slots=True)
 class FlagUnchanged:
-    """The source's files equal the stored ones.
-
-    Attributes:
-        thumbnail: the flag as a `data:` URI, empty if the flag was not requested.
-        only_row_changed: the attempt before this one had failed.
-    """
+    """The source's files equal the stored ones."""
 
     code: str
     record: FlagRecord
@@ -168,11 +149,7 @@ class FlagUnchanged:
 
 @dataclass(frozen=True, slots=True)
 class FlagNotFound:
-    """The source does not have this country. This is an answer, not an error.
-
-    Attributes:
-        only_row_changed: the attempt before this one ended differently.
-    """
+    """The source answered that it does not have this country."""
 
     code: str
     reason: str
@@ -189,11 +166,7 @@ class FlagNotFound:
 
 @dataclass(frozen=True, slots=True)
 class FlagFailed:
-    """The country could not be fetched or stored. Its last good files are kept.
-
-    Attributes:
-        only_row_changed: the attempt before this one ended differently.
-    """
+    """The country could not be fetched or stored. Its good files are kept."""
 
     code: str
     kind: ErrorKind

@@ -1,4 +1,4 @@
-"""Source presets: the URLs, formats and missing countries of each named source. New sources are added here."""
+"""Source presets: the URLs, formats and missing countries of each named source."""
 
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
@@ -17,14 +17,12 @@ class SourcePreset:
     """The layout of a source.
 
     Attributes:
-        name: a value of `--source`: a preset's name or a base URL.
-        base_url: without trailing slash, as in records and messages.
-        flag_path: relative to the base URL; `{cc}` is the code in lower case.
-        metadata_path: the same for metadata; without `{cc}`, it is one JSON object for all countries.
-        name_key: the key of a country's name in that object.
-        formats: accepted image formats.
-        lacks: missing ISO 3166-1 codes, which are no partitions with this source.
-        is_public: whether it is on the internet, so that no private address is connected to.
+        base_url: without trailing slash.
+        flag_path: relative to the base URL; `{cc}` is the lower-case code.
+        metadata_path: the same; without `{cc}`, one JSON object has all countries.
+        lacks: missing ISO 3166-1 codes.
+        is_public: on the internet, so private addresses are refused.
+        name_key: the key of a country's name in the shared object.
     """
 
     name: str
@@ -38,23 +36,22 @@ class SourcePreset:
 
     @property
     def has_shared_metadata(self) -> bool:
-        """Whether one document has the metadata of all countries."""
+        """Whether one document has all countries."""
         return "{cc}" not in self.metadata_path
 
     def flag_url(self, code: str) -> str:
-        """Return the URL of the flag of *code*."""
+        """Return the flag's URL."""
         return f"{self.base_url}/{self.flag_path.format(cc=code.lower())}"
 
     def metadata_url(self, code: str) -> str:
-        """Return the URL of the metadata of *code*."""
+        """Return the metadata's URL."""
         return f"{self.base_url}/{self.metadata_path.format(cc=code.lower())}"
 
 
-# No real URL, because the mirror has another port in each run.
+# No real URL, because the mirror's port varies.
 EMBEDDED = SourcePreset(name="embedded", base_url="embedded:", formats=GIF)
 
-# The site has the 194 flags of country_codes.txt ("Fluent Python", example code, chapter 20);
-# `lacks` has the other codes of ISO 3166-1.
+# The site has the 194 flags of country_codes.txt ("Fluent Python", example code, chapter 20).
 FLUENTPYTHON = SourcePreset(
     name="fluentpython",
     base_url="https://www.fluentpython.com/data/flags",
@@ -82,8 +79,9 @@ PRESETS = {preset.name: preset for preset in (EMBEDDED, FLUENTPYTHON, FLAGCDN)}
 def find_preset(source: str) -> SourcePreset:
     """Return the preset named *source*, or one for a base URL.
 
-    `flagcdn@https://mirror.example` is a preset's layout at another base URL. Spellings of one base URL give equal
-    presets. Raises ConfigurationError for anything else.
+    `flagcdn@https://mirror.example` is a preset's layout at another URL.
+
+    Raises ConfigurationError for anything else.
     """
     if preset := PRESETS.get(source):
         return preset
@@ -106,7 +104,6 @@ def find_preset(source: str) -> SourcePreset:
 
 
 def _base_url(address: str) -> str:
-    """Return *address* in its normal form, an empty string if it is not a base URL."""
     if may_hold_secret(address) or not address.isprintable():
         return ""
     try:
@@ -122,12 +119,12 @@ def _base_url(address: str) -> str:
 
 
 def is_same_source(one: str, other: str) -> bool:
-    """Whether two sources are the same preset or the same base URL."""
+    """Whether two sources have the same base URL."""
     return find_preset(one).base_url == find_preset(other).base_url
 
 
 def source_of(url: str, code: str) -> str:
-    """Return the source of the URL of a country's file, an empty string if the URL is in no known layout."""
+    """Return the source of a file's URL, empty if no layout matches."""
     found = ""
     for preset in PRESETS.values():
         for path in (preset.flag_path, preset.metadata_path):

@@ -15,7 +15,7 @@ _NAMES = TypeAdapter(list[str])
 
 
 def count_sources(records: Iterable[FlagRecord], *, own: SourcePreset = EMBEDDED) -> Counter[str]:
-    """Return the number of stored countries per source. A URL of the source *own* counts as *own*."""
+    """Return the countries per source; URLs of *own* count as *own*."""
     return Counter(source for record in records if (source := _source_of_record(record, own)))
 
 
@@ -29,15 +29,15 @@ def _source_of_record(record: FlagRecord, own: SourcePreset) -> str:
 
 
 def describe_sources(counts: Mapping[str, int]) -> str:
-    """Return the sources and their counts as text, the largest first: `embedded (235), flagcdn (14)`."""
+    """Return text such as `embedded (235), flagcdn (14)`, the largest first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{source} ({number})" for source, number in ordered)
 
 
 async def stored_sources(sink: FileSink, own: SourcePreset) -> Counter[str]:
-    """Return the number of stored countries per source, empty if *own* is the only source.
+    """Return the countries per source, empty if *own* is the only source.
 
-    The records are read only if `SOURCES_PATH` names another source or is missing.
+    Reads the records only if `SOURCES_PATH` names another source or is missing.
     """
     if await _written_sources(sink) == [own.name]:
         return Counter()
@@ -46,7 +46,7 @@ async def stored_sources(sink: FileSink, own: SourcePreset) -> Counter[str]:
 
 
 async def write_sources(sink: FileSink, sources: Collection[str]) -> None:
-    """Write the names of the sources to `SOURCES_PATH`. Call it before the first of their files is stored."""
+    """Write the sources' names; call it before their first file is stored."""
     await sink.write(SOURCES_PATH, dump_json(sorted({*sources})))
 
 

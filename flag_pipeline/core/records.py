@@ -1,4 +1,4 @@
-"""The JSON of records and metadata. Equal content gives equal bytes."""
+"""The JSON of records and metadata; equal content gives equal bytes."""
 
 import dataclasses
 import hashlib
@@ -14,36 +14,36 @@ from flag_pipeline.images.formats import FORMATS
 SCHEMA = 1
 _FIRST_LINES = b'{\n  "schema": %d,\n' % SCHEMA
 
-# Made on import, because threads that make it at first use would do so several times.
+# Made on import, because threads would make it several times.
 _RECORD = TypeAdapter(FlagRecord)
 
 
 def dump_json(document: object) -> bytes:
-    """Return *document* as UTF-8 JSON with sorted keys, two spaces and a final line feed."""
+    """Return UTF-8 JSON with sorted keys, two spaces and a final line feed."""
     return to_json(_in_order(document), indent=2) + b"\n"
 
 
 def dump_json_array(documents: Iterable[object]) -> bytes:
-    """Return what `dump_json` returns for a list of *documents*; only one at a time has to be in memory."""
-    # A string in JSON contains no line feed, so each line feed is one of the layout.
+    """Return `dump_json` of a list, with one document in memory at a time."""
+    # JSON strings contain no line feed, so each line feed is layout.
     items = b",".join(b"\n  " + dump_json(item).rstrip().replace(b"\n", b"\n  ") for item in documents)
     return b"[%b\n]\n" % items if items else b"[]\n"
 
 
 def _in_order(document: object) -> object:
-    # Python's own encoder can sort, but needs ten times the time and memory when it indents.
+    # Python's encoder can sort, but needs ten times the time and memory.
     if isinstance(document, dict):
         return {key: _in_order(document[key]) for key in sorted(document)}
     return [_in_order(item) for item in document] if isinstance(document, list) else document
 
 
 def dump_country(country: Country) -> bytes:
-    """Return the content of the country's metadata file."""
+    """Return the content of the metadata file."""
     return dump_json(dataclasses.asdict(country))
 
 
 def country_sha256(country: Country) -> str:
-    """Return the SHA-256 of the country's metadata, which is its data version."""
+    """Return the data version of the metadata."""
     return hashlib.sha256(dump_country(country)).hexdigest()
 
 
@@ -53,11 +53,11 @@ def dump_record(record: FlagRecord) -> bytes:
 
 
 def load_record(content: bytes) -> FlagRecord:
-    """Return the record in *content*, checked against the types of its fields.
+    """Return the record in *content*.
 
-    Raises ValueError if *content* is not a record of this schema, or if its parts belong to several countries.
+    Raises ValueError for another schema, or parts of several countries.
     """
-    # A record that `dump_record` wrote need not be parsed twice.
+    # Records of `dump_record` need not be parsed twice.
     if not content.startswith(_FIRST_LINES):
         document = from_json(content)
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
@@ -69,7 +69,6 @@ def load_record(content: bytes) -> FlagRecord:
 
 
 def _is_consistent(record: FlagRecord) -> bool:
-    """Whether all parts belong to the record's country, and the flag's file has the extension of its format."""
     code, image, country = record.code, record.image, record.country
     if image and not (
         image.file.startswith(flag_prefix(code)) and image.file.endswith(f".{FORMATS[image.format].extension}")

@@ -1,4 +1,4 @@
-"""Refreshes one country: fetch, check, save. A failure is an outcome of that country and never an exception."""
+"""Refreshes one country: fetch, check, save. A failure is an outcome, never an exception."""
 
 import asyncio
 import logging
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Smaller files are parsed on the event loop, because handing them to a thread takes longer.
+# Smaller files are parsed on the event loop, because a thread takes longer.
 SMALL_BYTES = MAX_THUMBNAIL_BYTES
 
 
@@ -54,13 +54,10 @@ class Refresher:
     """Refreshes countries from a source into a sink.
 
     Attributes:
-        metadata: whether to refresh the metadata.
-        image: whether to refresh the flag. Its file name contains the country's name, so missing metadata is fetched
-            and stored too.
-        history_keep: how many replaced flags to keep per country.
-        refetch: whether to fetch every file in full, ignoring its validators.
-        shared: the metadata of all countries, if the source has it in one document.
-        decoder: decodes the flags; its creator closes it.
+        image: refresh the flag, and missing metadata, because the file name contains the country's name.
+        history_keep: replaced flags per country.
+        refetch: ignore validators.
+        decoder: its creator closes it.
     """
 
     source: FlagSource
@@ -71,24 +68,21 @@ class Refresher:
     refetch: bool = False
     shared: SharedMetadata = field(default_factory=SharedMetadata)
     decoder: Decoder = field(default_factory=Decoder)
-    # The records of changed countries as they were at the start of the run.
+    # Records of changed countries at the start of the run.
     _before: dict[str, FlagRecord] = field(default_factory=dict, init=False, repr=False)
 
     async def refresh(self, code: str) -> Outcome:
-        """Bring the country's stored files up to date and return the outcome; failures are outcomes too."""
+        """Bring the country's stored files up to date."""
         counter = FetchCounter()
         outcome = await _contained(self._fetch_and_save(code, counter), code, counter)
         return outcome if isinstance(outcome, Fetched) else await self.record_failure(outcome)
 
     async def quiet(self) -> None:
-        """Wait until the connections would have received bytes that the source sent without a request."""
+        """Wait until bytes that were sent without a request would have been received."""
         await self.source.connections.quiet()
 
     async def take_back(self) -> set[str]:
-        """Undo what this run stored for countries whose responses may be mismatched, and return their codes.
-
-        They can be refreshed again afterwards.
-        """
+        """Undo saves whose responses may be mismatched, and return the affected codes."""
         connections = self.source.connections
         codes = connections.doubtful_codes()
         if codes:
@@ -107,11 +101,8 @@ class Refresher:
             logger.warning("%s: a doubtful answer stays stored until the next one: %s", code, problem.reason)
 
     async def record_failure(self, missed: Missed) -> Missed:
-        """Write the failure into the country's record, and return it with `only_row_changed` set.
-
-        The stored files are kept. If the record cannot be written, log it and return the failure as it is.
-        """
-        # A record with a longer reason could not be read back.
+        """Write the failure, and return it with `only_row_changed` set; a failed write is only logged."""
+        # Longer reasons could not be read back.
         failure = LastFailure(missed.kind, missed.reason[:MAX_REASON_CHARS])
         is_new = await _contained(self.sink.record_failure(missed.code, failure), missed.code, FetchCounter())
         if isinstance(is_new, bool):
@@ -120,7 +111,7 @@ class Refresher:
         return missed
 
     async def has(self, code: str) -> bool:
-        """Whether the source has the requested files of the country; nothing is stored."""
+        """Whether the source has the requested files; stores nothing."""
         counter = FetchCounter()
         try:
             if self.metadata:
@@ -143,7 +134,7 @@ class Refresher:
             new_image = image if is_new else None
         if record != before or new_country or new_image or self.sink.has_orphaned_files(record):
             self._before.setdefault(code, before)
-            # If the stored flag disappears from now on, another run has renamed it, and the save fails.
+            # If the flag disappears from now on, another run renamed it, and the save fails.
             await self.sink.save(record, image=new_image, country=new_country, lost=stored.flag is None)
         if record.changes != before.changes:
             await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
@@ -154,7 +145,7 @@ class Refresher:
     async def _refresh_metadata(
         self, record: FlagRecord, counter: FetchCounter, *, is_intact: bool
     ) -> tuple[FlagRecord, Country | None]:
-        """Return the record with the source's metadata, and the country if its file has to be written."""
+        """Return the record, and the country if it must be written."""
         url = self.source.preset.metadata_url(record.code)
         stored = record.metadata if is_intact else None
         answer = await self._fetch_metadata(record.code, stored, counter)
@@ -170,10 +161,7 @@ class Refresher:
     async def _refresh_image(
         self, record: FlagRecord, counter: FetchCounter, stored_content: bytes | None
     ) -> tuple[FlagRecord, FlagImage, bool]:
-        """Return the record with the source's flag, the image, and whether its file has to be written.
-
-        *stored_content* is the stored flag, None if it is lost or damaged.
-        """
+        """Return the record, the image, and whether it must be written; *stored_content* is None if damaged."""
         url = self.source.preset.flag_url(record.code)
         stored = record.image if stored_content is not None else None
         answer = await self._fetch(url, record.code, stored, counter)
@@ -181,7 +169,7 @@ class Refresher:
         image = await self._inspect(
             content or b"", stored if content == stored_content else None, code=record.code, url=url
         )
-        if record.country is None:  # pragma: no cover - tells the type checker that `_refresh_metadata` has set it
+        if record.country is None:  # pragma: no cover - for the type checker
             raise SourceError("there is no name to save the flag under", code=record.code, url=url)
         file = flag_path(record.code, record.country.name, image.format)
         flag = first_flag(image, file=file, url=url, validators=answer.validators, now=_now())
@@ -191,7 +179,7 @@ class Refresher:
     async def _with_flag(
         self, record: FlagRecord, flag: StoredImage, contents: tuple[bytes | None, bytes]
     ) -> FlagRecord:
-        """Return the record with *flag*; *contents* are those of the stored flag, if it is intact, and of the new."""
+        """Return the record; *contents* are the stored, None if damaged, and the new."""
         before = record.image
         if before is None:
             return replace(record, image=flag)
@@ -208,9 +196,8 @@ class Refresher:
     async def _fetch(
         self, url: str, code: str, stored: StoredImage | StoredMetadata | None, counter: FetchCounter
     ) -> Answer:
-        """Return the file at *url*, without content if the source says that the *stored* one is current."""
         validators = Validators()
-        # Validators of another URL have no meaning for this one.
+        # Validators are valid only for their URL.
         if stored is not None and stored.source_url == url and not self.refetch:
             validators = trusted(stored.validators, for_days=self.source.settings.revalidate_days)
         answer = await self.source.fetch(url, code=code, known=validators, counter=counter)
@@ -219,7 +206,6 @@ class Refresher:
         return replace(answer, validators=replace(answer.validators, received_at=_now()))
 
     async def _inspect(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
-        """Return the image in *content*; *stored* is its record if the content did not change."""
         if stored is not None:
             recall = partial(recall_image, content, stored, code=code, url=url, limits=self._limits)
             is_quick = is_own_thumbnail(content) or (stored.format == "gif" and stored.thumbnail)
@@ -237,11 +223,7 @@ class Refresher:
     async def _keep_replaced(
         self, record: FlagRecord, images: tuple[StoredImage, StoredImage], contents: tuple[bytes | None, bytes]
     ) -> FlagRecord:
-        """Write the replaced flag to the history, and return the record with the change.
-
-        *images* and *contents* are those of the replaced flag and of the new one. A replaced flag that exceeds today's
-        limits is not kept, because each catalog would decode it.
-        """
+        """Write the replaced flag to the history, unless it exceeds the limits, because each catalog decodes it."""
         old, new = contents
         distance = None if old is None else await self.decoder.run(partial(self._distance_bits, old, new))
         change = describe_change(record.code, *images, distance_bits=distance)
@@ -255,7 +237,6 @@ class Refresher:
         return self.source.settings.image_limits
 
     def _distance_bits(self, old: bytes, new: bytes) -> int | None:
-        """Return the distance of the two perceptual hashes, None if the old image exceeds today's limits."""
         try:
             read_structure(old).check(self._limits)
             return distance_bits(old, new)
@@ -264,7 +245,6 @@ class Refresher:
 
 
 async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
-    """Return the result of *work* on a country; if it raises, return the outcome of the country instead."""
     try:
         return await work
     except FlagNotFoundError as exc:
@@ -278,7 +258,6 @@ async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T 
 
 
 def _only_row_changed(before: FlagRecord, after: FlagRecord) -> bool:
-    """Whether the catalog's row changes although the country's data versions do not."""
     return _content(before) == _content(after) and _row(before) != _row(after)
 
 
@@ -287,16 +266,16 @@ def _content(record: FlagRecord) -> tuple[object, ...]:
 
 
 def _row(record: FlagRecord) -> tuple[object, ...]:
-    # The catalog has no column for the validators and the thumbnail.
+    # The catalog shows neither.
     image = record.image and replace(record.image, validators=Validators(), thumbnail="")
     return record.country, image, record.last_failure
 
 
 def trusted(validators: Validators, *, for_days: float) -> Validators:
-    """Return the validators if a 304 to them can be trusted, else none, so that the file is fetched in full.
+    """Return the validators if a 304 to them can be trusted, else none.
 
-    A server that compares dates answers 304 even if the file was replaced by an older one, and a weak ETag does not
-    guarantee equal bytes. Both are trusted until *for_days* after the 200 response that had them.
+    A server that compares dates answers 304 also for an older file, and a weak ETag does not guarantee equal bytes.
+    Both are trusted until *for_days* after the last 200.
     """
     if validators.are_strong:
         return validators
@@ -306,6 +285,6 @@ def trusted(validators: Validators, *, for_days: float) -> Validators:
 
 
 def _now() -> datetime:
-    # Rounded to milliseconds as in the record's file, so that a record equals itself when it is read back.
+    # In milliseconds as in the file, so that a record equals its copy.
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -13,7 +13,7 @@ from flag_pipeline.fetching.models import Validators
 
 
 class SharedMetadata:
-    """The document of one run. If fetching it fails, all countries fail without another request."""
+    """The document of one run; if fetching it fails, all countries fail."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
@@ -26,9 +26,9 @@ class SharedMetadata:
         self._codes: set[str] = set()
 
     async def document_of(self, source: FlagSource, code: str, counter: FetchCounter) -> bytes:
-        """Return the metadata of *code* as a document for `parse_country`.
+        """Return a document for `parse_country`.
 
-        Raises FlagNotFoundError if it does not have the country, and the errors of `FlagSource.fetch`.
+        Raises FlagNotFoundError and the errors of `FlagSource.fetch`.
         """
         url = source.preset.metadata_url(code)
         self._codes.add(code)
@@ -43,7 +43,7 @@ class SharedMetadata:
         if self._names is None or key not in self._names:
             raise FlagNotFoundError(f"{url} does not name {code}", code=code, url=url)
         name = self._names[key]
-        # A value that is not a string may be nested too deeply to be serialized.
+        # Other values may be nested too deeply to be serialized.
         return json.dumps({"country": name if isinstance(name, str) else None, "iso_cc": code}).encode()
 
     async def _fetch(self, source: FlagSource, url: str, *, code: str, counter: FetchCounter) -> None:

@@ -1,6 +1,6 @@
 """Reads and writes a country's flag, metadata and record in the store, on a thread pool.
 
-A save writes the record last, so the files that a record names exist. layout.py has the paths.
+A save writes the record last, so the files that a record names exist.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def intact(content: bytes | None, sha256: str) -> bytes | None:
-    """Return *content* if it has the SHA-256, else None."""
+    """Return *content* if it has the SHA-256."""
     return content if content is not None and hashlib.sha256(content).hexdigest() == sha256 else None
 
 
@@ -43,9 +43,8 @@ class StoredCountry:
     """A country's stored files, checked against its record.
 
     Attributes:
-        record: empty if none is stored, or if it cannot be parsed.
-        flag: the flag's bytes, None if they are missing or differ from the record.
-        metadata_is_intact: whether the metadata file equals the record.
+        record: empty if missing or damaged.
+        flag: None if missing or damaged.
     """
 
     record: FlagRecord
@@ -56,8 +55,8 @@ class StoredCountry:
 class FileSink:
     """Reads and writes the files of one store. Every method raises SinkError if the store fails.
 
-    It is an asynchronous context manager. On entry it creates the folders, deletes old temporary files and lists the
-    stored files. On exit it waits for its threads. Several processes can use the same local folder.
+    Entering creates folders, deletes old temporary files and lists the stored files. Several processes can share a
+    local folder.
     """
 
     def __init__(self, root: str, *, threads: int = 4) -> None:
@@ -66,8 +65,7 @@ class FileSink:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
         self._loads = BatchExecutor(for_each(self._load), self._executor, threads=threads)
         self._saves = BatchExecutor(self._save_all, self._executor, threads=threads)
-        # Listed on entry and updated by each save. A country that another process saves for the first time after that
-        # is treated as new, and overwritten.
+        # A country that another process saves after the listing is overwritten.
         self._flags_of: dict[str, set[str]] = {}
         self._recorded: set[str] = set()
         self._locks: dict[str, threading.Lock] = {}
@@ -81,7 +79,7 @@ class FileSink:
         return self
 
     async def __aexit__(self, *_exc_info: object) -> None:
-        # A thread cannot be cancelled. It finishes the file that it writes, and `_map` starts no other.
+        # A running thread cannot be cancelled; `_map` starts no more files.
         self._is_closing = True
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
         self._closing.close()
@@ -90,7 +88,6 @@ class FileSink:
         return asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
 
     async def _map(self, work: Callable[[str], T], arguments: list[str]) -> list[T]:
-        """Return the results of *work* in the order of *arguments*, which are split evenly among the threads."""
         size = -(-len(arguments) // self._threads) or 1
         parts = (arguments[start : start + size] for start in range(0, len(arguments), size))
 
@@ -101,30 +98,30 @@ class FileSink:
         return [result for part in results for result in part]
 
     async def load(self, code: str) -> StoredCountry:
-        """Return the country's stored record and files."""
+        """Return the country's record and files."""
         if code not in self._recorded:
             return StoredCountry(FlagRecord(code))
         return await self._loads.do(code)
 
     async def records(self) -> dict[str, FlagRecord]:
-        """Return all stored records by code, sorted.
+        """Return the records by code, sorted, without damaged ones.
 
-        A damaged record is left out. For a file that cannot be read, the record has the reason as its last failure.
+        Unreadable ones have the reason as last failure.
         """
         paths = await self._run(self._record_paths)
         records = await self._map(self._record_or_reason, paths)
         return {record.code: record for record in records if record is not None}
 
     async def read(self, path: str) -> bytes | None:
-        """Return the content of the file at *path*, None if there is no such file."""
+        """Return the content, None without a file."""
         return await self._run(self._files.read, path)
 
     async def read_hint(self, path: str) -> bytes | None:
-        """Return the content of a file that is only a cache, None also if it cannot be read."""
+        """Return the content of a cache, None also if unreadable."""
         return await self._run(self._files.read_hint, path)
 
     async def why_unusable(self, path: str) -> str:
-        """Return why the file at *path* cannot be read, empty if it can be read or does not exist."""
+        """Return why the file cannot be read, else an empty string."""
         try:
             await self.read(path)
         except UnusableFileError as exc:
@@ -132,10 +129,9 @@ class FileSink:
         return ""
 
     async def examine(self, files: Mapping[str, tuple[str, str]], make: Callable[[str, bytes], T]) -> dict[str, T]:
-        """Return the results of *make* by key, for *files* with a path and a SHA-256 each.
+        """Return the results of *make* by key; *files* has a path and a SHA-256 per key.
 
-        *make* takes the key and the content, and may block. Missing, unreadable and damaged files are left out, and
-        those for which *make* raises ImageError. Threads read in parallel, but call *make* one at a time, because it
+        Leaves out missing and damaged files, and those that raise ImageError. Calls *make* one at a time, because it
         needs the GIL.
         """
         lock = threading.Lock()
@@ -155,37 +151,36 @@ class FileSink:
         return dict(result for result in await self._map(make_one, list(files)) if result is not None)
 
     async def write(self, path: str, content: bytes) -> None:
-        """Write the file atomically, unless it has the same content already."""
+        """Write the file atomically, unless it is the same."""
         await self._run(self._files.write, path, content)
 
     async def save(
         self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None, lost: bool = False
     ) -> None:
-        """Write the country's new image and metadata, then its record, then delete its orphaned images.
+        """Write the image and metadata, then the record, then delete orphaned images.
 
-        Without a new *image*, the image that the record names has to exist, unless the caller knows that it is *lost*.
-        Then no image is deleted.
+        Without *image*, the record's image has to exist, unless it is *lost*.
         """
         await self._saves.do(partial(self._save, record, image, country, lost=lost))
 
     async def record_failure(self, code: str, failure: LastFailure) -> bool:
-        """Write *failure* into the country's record; return False if the record has the same one already."""
+        """Write *failure* into the record; return False if it is there."""
         return bool(await self._saves.do(partial(self._record_failure, code, failure)))
 
     async def delete_country(self, code: str) -> None:
-        """Delete the country's flag, metadata and record."""
+        """Delete flag, metadata and record."""
         await self._saves.do(partial(self._delete_country, code))
 
     def has_orphaned_files(self, record: FlagRecord) -> bool:
-        """Whether the country has images that its record does not name, because a run was killed during a save."""
+        """Whether a killed save left images that the record does not name."""
         return record.image is not None and not self._flags_of.get(record.code, set()) <= {record.image.file}
 
     async def keep_only(self, folder: str, paths: Collection[str]) -> None:
-        """Delete the files of *folder* that are not among *paths*."""
+        """Delete the files of *folder* except *paths*."""
         await self._run(self._keep_only, folder, paths)
 
     def _prepare(self) -> dict[str, set[str]]:
-        # On a thread and not in __init__, because importing a bucket's client blocks.
+        # Not in __init__, because importing a bucket's client blocks.
         flags_of: dict[str, set[str]] = {}
         with raising_sink_error(self.root):
             self._store = open_store(self.root)
@@ -203,9 +198,9 @@ class FileSink:
 
     @contextmanager
     def _locked(self, code: str) -> Iterator[None]:
-        """Lock the country against other threads, and against other processes if the store can.
+        """Lock against other threads, and other processes if the store can.
 
-        A thread can still be saving a country whose task was cancelled.
+        The thread of a cancelled task can still be saving.
         """
         with self._locks.setdefault(code, threading.Lock()), self._files.lock(code, record_path(code)):
             yield
@@ -216,7 +211,7 @@ class FileSink:
             if country is not None:
                 self._files.write(metadata_path(record.code), dump_country(country))
             if file is not None:
-                # After a power cut, the flag has to be there if the record is.
+                # After a power cut, the record needs its flag.
                 self._files.sync(FLAGS)
             self._files.write(record_path(record.code), dump_record(record))
             self._recorded.add(record.code)
@@ -240,7 +235,6 @@ class FileSink:
                 self._files.delete(path)
 
     def _write_flag(self, record: FlagRecord, image: FlagImage | None, *, lost: bool) -> str | None:
-        """Write the image if there is a new one; return the path of the record's image, None if it has none."""
         if record.image is None:
             return None
         path = record.image.file
@@ -254,7 +248,7 @@ class FileSink:
 
     def _delete_orphaned_flags(self, code: str, current: str) -> None:
         if orphans := self._flags_of.get(code, set()) - {current}:
-            # After a power cut, the old flag has to be there if the old record is.
+            # After a power cut, an old record needs its old flag.
             self._files.sync(RECORDS)
         for orphan in orphans:
             self._files.delete(orphan, kept=current)
@@ -290,7 +284,6 @@ class FileSink:
 
 
 def _parse_record(content: bytes | None, path: str) -> FlagRecord | None:
-    """Return the record in *content*, None if it is damaged or another country's; the next fetch replaces it."""
     with suppress(ValueError):
         record = load_record(content or b"")
         if path == record_path(record.code):

@@ -1,4 +1,4 @@
-"""Restores a country's files to their state before the run, because the run may have stored a mismatched response."""
+"""Restores a country's files after a run stored a mismatched response."""
 
 from flag_pipeline.core.layout import history_folder, history_path
 from flag_pipeline.core.models import FlagRecord, StoredImage
@@ -7,10 +7,7 @@ from flag_pipeline.images.models import FlagImage
 
 
 async def restore(sink: FileSink, before: FlagRecord) -> None:
-    """Restore the country's files to *before*, its record at the start of the run.
-
-    A replaced flag is read from the history. Raises SinkError.
-    """
+    """Restore the files to *before*, the record at the start of the run; raises SinkError."""
     flag = await _find_flag(sink, before.code, before.image) if before.image else None
     if flag is None:
         await sink.delete_country(before.code)
@@ -20,7 +17,6 @@ async def restore(sink: FileSink, before: FlagRecord) -> None:
 
 
 async def _find_flag(sink: FileSink, code: str, stored: StoredImage) -> FlagImage | None:
-    """Return the flag that *stored* describes, None if its bytes are lost."""
     for path in (stored.file, history_path(code, stored.sha256, stored.format)):
         content = intact(await sink.read(path), stored.sha256)
         if content is not None:
