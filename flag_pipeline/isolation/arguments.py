@@ -1,4 +1,4 @@
-"""The arguments of a partition's function, with each upstream value reduced to its partition."""
+"""Arguments of a partition's function: upstream values are reduced to its partition."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,9 +12,8 @@ from flag_pipeline.isolation.step import Step
 def upstream_arguments(step: Step, arguments: Mapping[str, Any]) -> Callable[[str], Mapping[str, Any]]:
     """Return a function that reduces the step's *arguments* to those of a partition key.
 
-    I/O managers load an upstream argument of a range as a dict by partition. An untyped parameter gets one value, or a
-    dict if the partition depends on several. The function raises `dg.DagsterInvariantViolationError` for a missing
-    value.
+    I/O managers load an upstream argument of a range as a dict. An untyped parameter gets its partition's value, or a
+    dict of several. The function raises `dg.DagsterInvariantViolationError` for a missing value.
     """
     sliced = {
         name: Upstream.read(step, asset_key)
@@ -30,7 +29,6 @@ def upstream_arguments(step: Step, arguments: Mapping[str, Any]) -> Callable[[st
 
 
 def _asset_key_of(step: Step, name: str) -> dg.AssetKey | None:
-    """Return the upstream asset of a parameter whose value is a dict by partition, else None."""
     execution = step.execution
     if name not in execution.op_def.input_dict or not execution.op_def.input_def_named(name).dagster_type.is_any:
         return None

@@ -21,7 +21,7 @@ class PartitionRunner:
 
     Attributes:
         call: calls the function with a key.
-        finish: makes and stores the outcome of a key, the returned value and the number of attempts.
+        finish: makes and stores the outcome of a key, a returned value and an attempt's number.
     """
 
     def __init__(
@@ -48,7 +48,6 @@ class PartitionRunner:
             attempt += 1
 
     async def _attempt(self, key: str, attempt: int) -> tuple[Ended, float | None]:
-        """Return the outcome and the delay before the next attempt, if any."""
         deadline = asyncio.timeout(self._limits.timeout_s)
         try:
             async with deadline:
@@ -102,7 +101,7 @@ def _missed(key: str, exc: BaseException, attempt: int) -> Missed:
 
 
 def _message(exc: BaseException) -> str:
-    """Return the exception's text, or else its class; its `__str__` may raise."""
+    """Return the exception's text, or its class; `__str__` may raise."""
     name, _, text = "".join(traceback.TracebackException.from_exception(exc).format_exception_only()).partition(": ")
     return text.strip() or name.strip()
 

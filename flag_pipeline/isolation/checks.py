@@ -18,11 +18,7 @@ NAMED = 1_000
 
 @dataclass(slots=True)
 class Tally:
-    """The results of one check.
-
-    Attributes:
-        severities: by key, the severity of a partition that did not pass, else None.
-    """
+    """The severity of each partition that did not pass one check, by key; None if it passed."""
 
     severities: dict[str, dg.AssetCheckSeverity | None] = field(default_factory=dict)
 

@@ -10,7 +10,7 @@ import dagster as dg
 from flag_pipeline.isolation.hooks import NO_HOOKS, Hooks
 from flag_pipeline.isolation.outcomes import Delivered, Ended, Missed, Outcome
 
-# Partitions in progress per call: the others are being recorded or wait to retry.
+# Tasks per allowed call: the others record or wait to retry.
 IN_PROGRESS = 2
 # Limits of the hooks for all partitions together.
 AFTER_DEADLINE_S = 10.0
@@ -25,14 +25,7 @@ Settle = Callable[[Ended], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one step.
-
-    Attributes:
-        max_concurrent: calls of the function at once, at least 1.
-        timeout_s: of one call of an async function; a thread cannot be stopped.
-        step_timeout_s: of all partitions together; unfinished ones then fail.
-        retry_policy: of one partition, inside the step.
-    """
+    """The limits of one step: the arguments of `per_partition` with the same names."""
 
     max_concurrent: int = 16
     timeout_s: float | None = None
@@ -66,8 +59,6 @@ async def for_each(keys: Iterable[str], run: Run, settle: Settle, limits: Limits
 
 
 class _Partitions:
-    """The partitions of a step; *waiting* are the keys without an outcome."""
-
     def __init__(self, keys: Iterable[str], settle: Settle, limits: Limits, hooks: Hooks) -> None:
         self.waiting = dict.fromkeys(keys)
         self._settle = settle
@@ -82,7 +73,6 @@ class _Partitions:
             await self._settle_each(run, self._settle_or_postpone)
 
     async def revoke(self, *, is_complete: bool) -> list[str]:
-        """Return the keys whose outcomes are wrong; they wait again."""
         if self._hooks.revoke is None:
             return []
         keys = sorted({*await self._hooks.revoke(is_complete)} - self.waiting.keys())
@@ -139,7 +129,6 @@ class _Partitions:
 
 @asynccontextmanager
 async def _within(limit_s: float | None) -> AsyncIterator[None]:
-    """Leave the block after *limit_s* seconds at the latest."""
     with suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
             yield

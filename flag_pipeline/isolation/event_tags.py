@@ -15,9 +15,9 @@ class EventTags:
 
     Attributes:
         namespace: prefix of every tag.
-        words: for outcomes that are called differently than in `Outcome`.
-        recorded_at_name: of the tag with a copied materialization's original time.
-        not_copied: full names of tags that a copy does not get.
+        words: by outcome, if not those of `Outcome`.
+        recorded_at_name: of the tag with a copy's original time.
+        not_copied: full names of tags that copies lack.
     """
 
     namespace: str = "isolation"
@@ -37,7 +37,7 @@ class EventTags:
 
     @property
     def transient(self) -> str:
-        """Tag that is `true` if a failure may pass by itself, else `false`."""
+        """Tag with `true` or `false`: whether a failure may pass by itself."""
         return f"{self.namespace}/transient"
 
     @property

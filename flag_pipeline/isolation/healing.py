@@ -46,7 +46,7 @@ class HealingPlan:
         keys: partitions to run now, sorted.
         attempts: by failed partition, these included.
         run_key: identical for the same attempt at the same failures.
-        explanation: why other partitions are not run.
+        explanation: of the partitions that are not run.
     """
 
     keys: list[str]
@@ -84,7 +84,7 @@ def plan_healing(
 
 
 def _run_key(attempted: Mapping[str, tuple[int, int]]) -> str:
-    # Dagster starts one run per key: the failure alone would give the same one after a run that recorded nothing.
+    # Dagster starts one run per key, and a run that recorded nothing leaves the same failures.
     text = " ".join(f"{key}:{storage_id}:{done}" for key, (storage_id, done) in sorted(attempted.items()))
     return f"heal-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
@@ -119,10 +119,10 @@ def healing_sensor(  # noqa: PLR0913 - most are optional
 ) -> dg.SensorDefinition:
     """Return a sensor that runs failed partitions again, in one run of *job*, with growing delays and a limit.
 
-    The asset's function needs a parameter `config: PartitionsConfig`, unless *run_config* makes the configuration of a
-    list of keys. *may_pass* selects failures to try again. *choose* returns the failures to heal and a text about the
-    others. The runs get *run_tags*; *options* go to `dg.SensorDefinition`. It requests nothing while a run of the job
-    or asset is unfinished. Raises `dg.DagsterInvalidDefinitionError` if partitions or that parameter are missing.
+    The asset's function needs a parameter `config: PartitionsConfig`, unless *run_config* makes the configuration from
+    keys. *may_pass* selects failures to try again. *choose* returns the failures to heal and a text about the others.
+    The runs get *run_tags*; *options* go to `dg.SensorDefinition`. It requests nothing during a run of the job or
+    asset. Raises `dg.DagsterInvalidDefinitionError` without partitions or that parameter.
     """
     partitions_def = asset.partitions_def
     if partitions_def is None:
@@ -144,7 +144,6 @@ def healing_sensor(  # noqa: PLR0913 - most are optional
             texts = [others, plan.explanation] if failed or not others else [others]
             return dg.SensorResult(skip_reason=" ".join(texts).strip(), cursor=cursor)
         request = dg.RunRequest(
-            # Each attempt is made once, even if the tick's cursor is lost.
             run_key=plan.run_key,
             run_config=make_config(plan.keys),
             tags={f"{event_tags.namespace}/healing": ",".join(plan.keys)[:MAX_TAG_CHARS], **(run_tags or {})},

@@ -8,7 +8,7 @@ from flag_pipeline.isolation.outcomes import Missed
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision on the absent partitions of a step.
+    """The decision on absent partitions.
 
     Attributes:
         outcomes: one per partition, absent or failed.

@@ -1,4 +1,4 @@
-"""Passes the values of partitions to the I/O managers of their assets, one partition at a time."""
+"""Passes partitions' values to the I/O managers of their assets."""
 
 import inspect
 from collections.abc import Mapping

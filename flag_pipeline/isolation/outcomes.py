@@ -1,4 +1,4 @@
-"""The results that a partition's function may return, and the outcomes made of them."""
+"""Results of partitions' functions, and the outcomes made of them."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,10 +62,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """Return this if the partition is what it was; it is recorded as a materialization.
+    """Return this if nothing has changed; it is recorded as a materialization.
 
     Attributes:
-        results: as of a success, with the earlier data versions, which downstream assets compare.
+        results: with the earlier data versions, which downstream assets compare.
     """
 
     results: Result | Sequence[Result]
@@ -73,12 +73,7 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A partition to record as materialized.
-
-    Attributes:
-        results: one per selected asset.
-        attempts: calls of the function.
-    """
+    """A partition to record as materialized, with one result per selected asset."""
 
     key: str
     results: Mapping[dg.AssetKey, Result]
@@ -93,12 +88,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A partition to record as absent or failed.
-
-    Attributes:
-        attempts: calls of the function.
-        traceback: of an exception other than `dg.Failure`.
-    """
+    """A partition to record as absent or failed; *traceback* is of an exception other than `dg.Failure`."""
 
     key: str
     outcome: Outcome
@@ -129,7 +119,7 @@ class Assets:
     """The assets of a step.
 
     Attributes:
-        selected: those to materialize, upstream first.
+        selected: in order, upstream first.
         others: those whose results are ignored.
     """
 
@@ -140,7 +130,7 @@ class Assets:
 def ended(key: str, returned: Any, assets: Assets, *, attempts: int) -> Ended:
     """Return the outcome of what the function *returned*.
 
-    Raises `dg.DagsterInvariantViolationError` if the results do not fit the selected assets.
+    Raises `dg.DagsterInvariantViolationError` if results do not fit the assets.
     """
     match returned:
         case Absent() | Failed():
@@ -200,10 +190,7 @@ def _asset_keys_of(result: Result, assets: Assets) -> Iterable[dg.AssetKey]:
 
 
 def validated(outcome: Ended) -> Ended:
-    """Return the outcome without its values, and with metadata as Dagster stores it.
-
-    Raises Dagster's errors about metadata and tags, so that they fail one partition only.
-    """
+    """Return the outcome without values, and with metadata as Dagster stores it; raises Dagster's errors."""
     if isinstance(outcome, Missed):
         dg.AssetObservation("asset", metadata=outcome.metadata, tags={"kind": outcome.kind, **outcome.tags})
         return outcome

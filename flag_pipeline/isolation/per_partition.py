@@ -73,7 +73,7 @@ def per_partition(
 
 
 def partition_fn(asset: dg.AssetsDefinition) -> Function:
-    """Return the original function of an isolated asset, such as for a unit test.
+    """Return the original function of an isolated asset, for unit tests.
 
     Raises `dg.DagsterInvariantViolationError` if it is not isolated.
     """
@@ -130,7 +130,7 @@ async def _call_async(function: Function, positional: tuple[Any, ...], arguments
 
 
 def _declare(compute: Compute, function: Function, parameters: list[inspect.Parameter]) -> None:
-    """Give *compute* the signature from which Dagster reads config, resources and upstream assets."""
+    """Give *compute* the signature that Dagster reads."""
     hints = get_type_hints(function, include_extras=True)
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.AssetExecutionContext)
     rest = [

@@ -1,4 +1,4 @@
-"""The version tags of one partition, as Dagster writes them on a plain asset's materialization.
+"""The version tags of one partition, as Dagster writes them for a plain asset.
 
 Without them the UI shows wrong staleness.
 """
@@ -31,7 +31,7 @@ from flag_pipeline.isolation.step import Step
 
 
 class Version(NamedTuple):
-    """A data version, and the storage id up to which events were considered."""
+    """A data version, and the storage id of the latest considered event."""
 
     data_version: str
     storage_id: int | None
@@ -43,12 +43,12 @@ Recorded = Mapping[dg.AssetKey, Mapping[str, Version]]
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """An asset that was materialized before the step, when the step started.
+    """An upstream asset when the step started.
 
     Attributes:
         latest: of any partition.
         by_partition: data versions by partition key; None without partitions.
-        mapping: from a partition of this step to upstream ones; None if the keys are the same.
+        mapping: from this step's partitions to upstream ones; None if they are the same.
     """
 
     step: Step
@@ -99,7 +99,7 @@ class Upstream:
 
 
 class Provenance:
-    """The version tags of a step's partitions; made before the first one runs."""
+    """The version tags of a step's partitions; made before they run."""
 
     def __init__(self, step: Step) -> None:
         self._step = step

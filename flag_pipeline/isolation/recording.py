@@ -66,10 +66,7 @@ class EventWriter:
         return any(asset_key in self.step.parents(other) - {other} for other in self.step.assets.selected)
 
     def _versions(self, asset_key: dg.AssetKey, events: Mapping[str, AssetEvent]) -> dict[str, Version]:
-        """Return the recorded versions for the downstream events.
-
-        Dagster computes staleness from the storage id: a downstream event without one never becomes stale.
-        """
+        """Return the recorded versions; a downstream event without a storage id never becomes stale."""
         made = {key: event for key, event in events.items() if isinstance(event, dg.AssetMaterialization)}
         ids = latest_storage_ids(self.step.instance, asset_key, partition_keys=set(made)) if made else {}
         return {key: Version((event.tags or {})[DATA_VERSION_TAG], ids.get(key)) for key, event in made.items()}

@@ -1,7 +1,7 @@
 """Which partitions a re-execution or a retried step does not run again.
 
-Dagster plans the whole range, and a failed run paints red what it did not record. So a re-execution that fails records
-the earlier run's partitions again, at its end, because `eager()` assets would otherwise run without a change.
+A failed run paints red what it planned and did not record. So a re-execution that fails records the earlier run's
+partitions again, at its end, because `eager()` assets would otherwise run without a change.
 """
 
 from collections.abc import Iterable
@@ -64,7 +64,6 @@ def _copy(
 
 
 def _delivered_by_ancestors(step: Step, tags: EventTags) -> set[str]:
-    """Return what the retried run delivered, or would have carried over."""
     delivered = set[str]()
     parent_id = _parent_id(step.context.run)
     while parent_id is not None:
@@ -77,12 +76,11 @@ def _delivered_by_ancestors(step: Step, tags: EventTags) -> set[str]:
 
 
 def _parent_id(run: dg.DagsterRun) -> str | None:
-    # The UI and the daemon write both, `dg.execute_job` no tag, and a user's test perhaps only the tag.
+    # `dg.execute_job` writes no tag, and a user's test may write only the tag.
     return run.parent_run_id or run.get_parent_run_id()
 
 
 def _recorded(step: Step, run_id: str, tags: EventTags, *, only_delivered: bool = False) -> set[str]:
-    """Return the partitions that the run recorded for every selected asset."""
     event_types = {dg.DagsterEventType.ASSET_MATERIALIZATION} if only_delivered else set(RECORDED_TYPES)
     by_asset: dict[dg.AssetKey, set[str]] = {key: set() for key in step.assets.selected}
     for entry in step.instance.all_logs(run_id, of_type=event_types):

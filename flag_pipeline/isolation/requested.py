@@ -52,10 +52,7 @@ def requested_keys(step: Step, listed: Sequence[str] | None) -> list[str]:
 
 
 def _launched_keys(step: Step) -> list[str]:
-    """Return the partitions of the run's tags.
-
-    Dagster does not check them: a reversed range would succeed without doing anything.
-    """
+    """Return the run's partitions; Dagster does not check them, and accepts a reversed range as none."""
     wanted = [step.context.run.tags[name] for name in LAUNCH_TAGS if name in step.context.run.tags]
     with dg.partition_loading_context(dynamic_partitions_store=step.instance):
         unknown = [key for key in dict.fromkeys(wanted) if not step.partitions_def.has_partition_key(key)]

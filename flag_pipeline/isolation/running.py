@@ -59,7 +59,7 @@ def run_partitions(
     partitions = _Partitions(step, function, writer, summary)
     try:
         _run_on_loop(step, lambda: partitions.run(todo, limits, hooks))
-    except (dg.Failure, KeyboardInterrupt):  # `hooks.prepare` refused, or the user interrupted
+    except (dg.Failure, KeyboardInterrupt):  # `hooks.prepare` or the user ended it
         record_again(writer, carried)
         raise
     summary.blocked = writer.checks.blocking()
@@ -131,7 +131,7 @@ def _call(function: Function, key: str) -> Any:
 
 @contextmanager
 def _first_of_group() -> Iterator[None]:
-    """Raise the first error of a group, because the group's message does not show it."""
+    """Raise a group's first error, because the group's message does not show it."""
     try:
         yield
     except ExceptionGroup as group:
@@ -140,7 +140,7 @@ def _first_of_group() -> Iterator[None]:
 
 
 def _run_on_loop(step: Step, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run on the loop of the run's resources, or on another thread if this one runs a loop."""
+    """Run on the resources' loop, or on another thread if this one runs a loop."""
     if _is_loop_running():
         _run_on_thread(run)
     else:
@@ -173,7 +173,7 @@ def _run_on_thread(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         except BaseException as exc:  # noqa: BLE001 - the step's thread raises it
             result.set_exception(exc)
 
-    # No executor: interrupted while it starts a thread, it would not wait for it.
+    # No executor, because an interrupted one does not wait for a thread that it starts.
     thread = threading.Thread(target=copy_context().run, args=(work,), name="partitions-loop")
     try:
         thread.start()
@@ -196,7 +196,6 @@ def _log(step: Step, summary: Summary, tags: EventTags, *, n_skipped: int) -> No
 
 
 def _end(writer: EventWriter, summary: Summary, reporting: Reporting, carried: Sequence[str]) -> Iterator[Any]:
-    """Yield the step's last events; raise its failure."""
     step = writer.step
     failure = reporting.failure(summary) if summary.has_failed else None
     if failure is not None and not _will_retry(step, failure):

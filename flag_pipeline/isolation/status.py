@@ -1,6 +1,6 @@
 """The status of every partition by its latest recorded outcome.
 
-Dagster's UI paints red every partition that a failed run planned and did not record, even absent ones.
+In Dagster's UI, a failed run paints red what it planned and did not record, even absent partitions.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,8 +24,7 @@ class LastMiss:
     """The latest outcome of an absent or failed partition.
 
     Attributes:
-        is_transient: whether it may pass by itself.
-        at: time of recording, in seconds since the epoch.
+        at: seconds since the epoch.
         metadata: as plain values.
     """
 
@@ -119,7 +118,7 @@ def interrupted_partitions(
     planned = latest_storage_ids(instance, asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
     by_type = [latest_storage_ids(instance, asset_key, of_type) for of_type in RECORDED_TYPES]
     recorded = {key: max(latest.get(key, -1) for latest in by_type) for key in partition_keys}
-    # What was never recorded is missing anyway.
+    # Unrecorded keys are missing anyway.
     since = {key: at for key, at in recorded.items() if 0 <= at < planned.get(key, -1)}
     if not since:
         return {}

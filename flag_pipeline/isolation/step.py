@@ -19,7 +19,7 @@ class Step:
 
     @cached_property
     def execution(self) -> StepExecutionContext:
-        """Dagster's own context of the step."""
+        """Dagster's private context."""
         execution: StepExecutionContext = self.context.get_step_execution_context()
         return execution
 

@@ -1,4 +1,4 @@
-"""The result of a step: counts, absent and failed partitions, and the failure to raise."""
+"""The result of a step, and the failure that it raises."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +19,8 @@ class Summary:
 
     Attributes:
         requested: number of partitions, without carried-over ones.
-        blocked: failed partitions by name of the blocking check.
-        problem: why the step fails although no partition failed, else empty.
+        blocked: failed partitions by blocking check.
+        problem: as in `Verdict`.
     """
 
     requested: int
@@ -77,9 +77,9 @@ def failure(
     many: str = "partitions",
     row: Callable[[Missed], dg.TableRecord] = _row,
 ) -> dg.Failure:
-    """Return the failure of a step, with the counts, the first reasons, and a table of failures.
+    """Return the failure of a step: counts, the first reasons, and a table.
 
-    *one* and *many* are the words for a partition, and *row* makes its row of the table.
+    *one* and *many* are the words for a partition; *row* makes its row of the table.
     """
     failed = sorted(summary.failed, key=lambda missed: missed.key)
     lines = [f"{len(failed)} of {summary.requested} {one if summary.requested == 1 else many} failed"]
@@ -101,11 +101,7 @@ def failure(
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """How a step reports its result.
-
-    Attributes:
-        failure: makes the failure of a step.
-    """
+    """How a step reports its result; *failure* makes the failure of the step."""
 
     tags: EventTags = DEFAULT_TAGS
     failure: Callable[[Summary], dg.Failure] = failure
