@@ -18,7 +18,7 @@ from flag_pipeline.cli.environment import read_env_file
 from flag_pipeline.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of, own_stderr
 from flag_pipeline.errors import ConfigurationError, SinkError
 
-# Each command imports what it uses, so that `--help` and wrong arguments do not wait for Dagster, which takes 0.7 s.
+# Commands import what they use, so that `--help` and wrong arguments do not wait 0.7 s for Dagster.
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from contextlib import AbstractContextManager

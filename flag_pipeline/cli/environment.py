@@ -7,7 +7,7 @@ from flag_pipeline.errors import ConfigurationError
 
 
 def read_env_file() -> None:
-    """Set the variables of `.env` that the environment lacks; an empty one counts as lacking."""
+    """Set the variables of `.env` that are unset or empty."""
     path = Path.cwd() / ".env"
     if not path.exists():
         return

@@ -19,7 +19,7 @@ _DAMAGED = ("not a database", "malformed", "unsupported file format")
 
 
 def exit_code_of(command: Callable[[], object]) -> int:
-    """Run the command and return its exit code; print an error in one line, or let it through with `FLAG_DEBUG=1`."""
+    """Run the command and return its exit code; an error is one line, or raised with `FLAG_DEBUG=1`."""
     _accept_all_characters()
     try:
         code = _run(command)
@@ -27,7 +27,7 @@ def exit_code_of(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         _say("interrupted")
         return EXIT_INTERRUPTED
-    except Exception as exc:  # any library can raise here; the user sees one line, and a bug is called one
+    except Exception as exc:  # any library can raise here; the user sees one line
         if _is_debugging():
             raise
         _say(printable(explain(exc)))
@@ -38,7 +38,7 @@ def exit_code_of(command: Callable[[], object]) -> int:
 
 @contextmanager
 def own_stderr(*, is_shared: bool) -> Iterator[TextIO]:
-    """Yield standard error and discard what other code writes to it, unless it is shared or `FLAG_DEBUG=1`.
+    """Yield standard error, and discard other output to it, unless it is shared or `FLAG_DEBUG=1`.
 
     Dagster writes each error there before it raises it.
     """
@@ -77,7 +77,6 @@ def explain(error: BaseException) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and its causes, outermost first."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -123,7 +122,7 @@ def _say(line: str) -> None:
 
 
 def _drop_output() -> None:
-    """Discard output that could not be written, because Python would try to write it again when it exits."""
+    """Discard unwritten output, because Python would write it again at exit."""
     try:
         sys.stdout.flush()
     except OSError:

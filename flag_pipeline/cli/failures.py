@@ -1,4 +1,4 @@
-"""Failed countries as a few lines for a terminal: grouped by kind and by reason, whatever address each has."""
+"""Failed countries as a few lines for a terminal, grouped by kind and reason."""
 
 import re
 from collections import Counter, defaultdict
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from flag_pipeline.errors import ErrorKind
 
-# With these limits the lines of a run in which every country fails differently fit on a terminal of 80 x 40.
+# With these limits, the lines of any run fit on a terminal of 80 x 40.
 SHOWN_REASONS, SHOWN_CODES, MAX_REASON_CHARS = 8, 12, 180
 _URL = re.compile(r"https?://\S+")
 
 
 def failure_lines(failed: Mapping[str, tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the codes, and the kind with the reason, of the largest groups of failures; *failed* has both by code."""
+    """Return codes, and kind with reason, of the largest groups; *failed* has kind and reason by code."""
     groups = sorted(_group(failed).items(), key=lambda group: (-len(group[1]), group[1]))
     shown = groups if len(groups) <= SHOWN_REASONS else groups[: SHOWN_REASONS - 1]
     lines = [(some_codes(codes), f"{kind}: {_reason_of(reason, codes, failed)}") for (kind, reason), codes in shown]
@@ -28,7 +28,7 @@ def some_codes(codes: Sequence[str], most: int = SHOWN_CODES) -> str:
 
 
 def _group(failed: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
-    # Countries of a host that is down are one group, whatever their reasons.
+    # Countries of a host that is down are one group.
     down = Counter(reason for kind, reason in failed.values() if kind == ErrorKind.SOURCE_DOWN).most_common(1)
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for code, (kind, reason) in sorted(failed.items()):
@@ -38,7 +38,7 @@ def _group(failed: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], list[
 
 
 def _without_code(reason: str, code: str) -> str:
-    """Return the reason with {cc} for the country's code in its addresses."""
+    """Replace the country's code in addresses by {cc}."""
     own = re.compile(rf"(?<![A-Za-z0-9]){re.escape(code)}(?![A-Za-z0-9])", re.IGNORECASE)
     return _URL.sub(lambda url: own.sub("{cc}", url.group()), reason)
 

@@ -1,4 +1,4 @@
-"""The folder of the Dagster instance: a new one gets this package's settings, any other is left as it is."""
+"""The folder of the Dagster instance: only a new one gets this package's settings."""
 
 import os
 import shlex
@@ -10,15 +10,15 @@ from typing import Any
 from flag_pipeline.errors import ConfigurationError, printable
 
 SETTINGS = Path(__file__).parent.parent / "dagster.yaml"
-# A folder that has only these is empty: what mounting, git and file managers leave, and the lock of `flag-pipeline ui`.
+# Files of mounts, git, file managers and `flag-pipeline ui`: a folder with only these is empty.
 _NO_CONTENT = {"lost+found", ".gitkeep", ".gitignore", ".DS_Store", "ui.lock"}
 _TEMPORARY_PREFIX = ".flag-pipeline-"
-# The block that chooses all three storages at once.
+# The block for all three storages.
 _ALL_STORAGES, _STORAGES = "storage", {"event_log_storage", "run_storage", "schedule_storage"}
 
 
 def is_new(home: Path) -> bool:
-    """Whether nothing was recorded in the folder: it is missing, empty, or has this package's settings alone."""
+    """Whether the folder is missing, empty, or has this package's settings alone."""
     if not home.exists():
         return True
     names = {path.name for path in home.iterdir() if not path.name.startswith(_TEMPORARY_PREFIX)} - _NO_CONTENT
@@ -26,9 +26,9 @@ def is_new(home: Path) -> bool:
 
 
 def prepare(home: Path, store: str, *, is_verbose: bool) -> None:
-    """Put the settings into a new folder, and say so on stderr, or say what an instance's settings lack.
+    """Put the settings into a new folder, or say on stderr what an instance's settings lack.
 
-    With *is_verbose*, instance and store are named in any case.
+    A new instance is named on stderr, or any if *is_verbose*. Raises ConfigurationError if it cannot be made.
     """
     is_made = is_new(home) and not _has_ours(home)
     if is_made:
@@ -40,7 +40,7 @@ def prepare(home: Path, store: str, *, is_verbose: bool) -> None:
 
 
 def say_that_there_is_none(home: Path) -> None:
-    """Say on stderr that no run has been recorded, because there is no instance."""
+    """Say on stderr that there is no instance."""
     _say(f"there is no Dagster instance in {home} yet: flag-pipeline run makes one")
 
 
@@ -50,7 +50,7 @@ def _has_ours(home: Path) -> bool:
 
 
 def _put_settings(home: Path) -> None:
-    """Write the file at once as a whole, because another process may be opening the same new instance."""
+    """Write the file atomically, because another process may be opening the instance."""
     temporary = home / f"{_TEMPORARY_PREFIX}{os.getpid()}"
     try:
         temporary.write_bytes(SETTINGS.read_bytes())
@@ -63,17 +63,16 @@ def _put_settings(home: Path) -> None:
 
 
 def _missing_settings(home: Path) -> Iterator[str]:
-    """Give the names of the settings of this package that the instance has no value of."""
     if _has_ours(home):
         return
-    # Dagster imports it in any case, but a usage error need not wait.
+    # Imported here, because a usage error need not wait for it.
     import yaml
 
     path = home / SETTINGS.name
     try:
         given = yaml.safe_load(path.read_bytes()) if path.is_file() else {}
     except yaml.YAMLError:
-        return  # Dagster says what is wrong with it.
+        return  # Dagster reports it.
     given = given if isinstance(given, dict) else {}
     wanted = yaml.safe_load(SETTINGS.read_bytes())
     chosen = _STORAGES if _ALL_STORAGES in given else set()
@@ -84,7 +83,7 @@ def _missing(wanted: Mapping[str, Any], given: Mapping[str, Any], above: str = "
     for key, value in wanted.items():
         if key not in given:
             yield f"{above}{key}"
-        # The configuration of a class says nothing of another class.
+        # Another class has another configuration.
         elif isinstance(value, dict) and isinstance(given[key], dict) and "class" not in value:
             yield from _missing(value, given[key], f"{above}{key}.")
 

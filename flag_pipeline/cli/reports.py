@@ -7,13 +7,12 @@ from flag_pipeline.isolation import Outcome, RecordedOutcome
 
 @dataclass(slots=True)
 class RunReport:
-    """The result of one or more fetching runs, collected from their events.
+    """The result of one or more fetching runs.
 
     Attributes:
         body_bytes: decoded body bytes received.
         error: why the run failed, if not because of a country, else empty.
-        warnings: the warnings of the run's log.
-        recorded: the latest outcome of each country, by the events of the asset that was recorded first.
+        recorded: latest outcome by country, of the asset that was recorded first.
     """
 
     run_id: str = ""
@@ -29,17 +28,17 @@ class RunReport:
 
     @property
     def saved(self) -> int:
-        """The number of countries with new content."""
+        """Number of countries with new content."""
         return len(self._with(Outcome.SUCCEEDED))
 
     @property
     def unchanged(self) -> int:
-        """The number of countries whose files did not change."""
+        """Number of countries with unchanged files."""
         return len(self._with(Outcome.UNCHANGED))
 
     @property
     def not_found(self) -> list[str]:
-        """The countries that the source does not have."""
+        """Countries that the source does not have."""
         return [country.partition_key for country in self._with(Outcome.ABSENT)]
 
     @property
@@ -50,18 +49,18 @@ class RunReport:
 
     @property
     def n_not_asked(self) -> int:
-        """The number of countries that the run did not record."""
+        """Number of countries without an outcome."""
         return self.requested - len(self.recorded)
 
     @property
     def all_fetched(self) -> bool:
-        """Whether nothing failed; a country that the source does not have counts as fetched."""
+        """Whether nothing failed; countries that the source lacks count as fetched."""
         return not (self.failed or self.error or self.is_canceled)
 
     def add(self, country: RecordedOutcome) -> bool:
         """Count a country's event, and return whether it is the country's first.
 
-        A country has one event per asset and fetch. The latest outcome counts; the costs of all fetches add up.
+        A country has one event per asset and fetch. The latest outcome counts; the costs add up.
         """
         code, costs = country.partition_key, country.metadata
         is_first = code not in self.recorded
@@ -91,8 +90,7 @@ class CatalogReport:
     """The result of rebuilding the catalog.
 
     Attributes:
-        n_rows: rows of the new catalog; 0 when it was not rebuilt.
-        is_canceled: whether it was interrupted.
+        n_rows: 0 if it was not rebuilt.
         error: why it was not rebuilt, else empty.
     """
 

@@ -1,4 +1,4 @@
-"""Which countries `retry` fetches, and from which source: the one that each was last asked for at."""
+"""Which countries `retry` fetches, and from which source: the last that each was asked for at."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from flag_pipeline.defs.statuses import CountryStatuses, read_country_statuses, 
 from flag_pipeline.isolation.status import latest_materializations
 from flag_pipeline.settings import Settings, load_settings, partition_codes
 
-# The latest run that fetched is searched in so many runs.
+# Searched for the latest fetch.
 RECENT_RUNS = 50
 
 
@@ -53,7 +53,6 @@ def _partitions_of(source: str) -> list[str]:
 
 
 def _latest_source(instance: DagsterInstance) -> str:
-    """Return the source of the latest run that fetched, or an empty string."""
     runs = instance.get_runs(limit=RECENT_RUNS)
     return next((_source_of_run(run) for run in runs if _has_fetched(run)), "")
 
@@ -63,7 +62,6 @@ def _has_fetched(run: DagsterRun) -> bool:
 
 
 def _latest_sources(instance: DagsterInstance, statuses: Mapping[dg.AssetKey, CountryStatuses]) -> dict[str, str]:
-    """Return the source that each country was last asked for at, if it is known."""
     found: dict[str, str] = {}
     for key, each in statuses.items():
         found |= {code: source_of_miss(code, miss) for code, miss in (each.failed | each.absent).items()}

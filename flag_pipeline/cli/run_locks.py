@@ -1,6 +1,6 @@
-"""Detects orphaned runs of the command line: a process holds a file lock for its run, and deletes the file at the end.
+"""Detects orphaned runs of the command line: a process holds a file lock for its run.
 
-When a process is killed, its file remains without a lock. The next command then fails the run.
+At the end it deletes the file. A killed process leaves an unlocked file, and the next command fails its run.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import dagster as dg
 from dagster import DagsterInstance
 from filelock import FileLock, Timeout
 
-# A re-execution inherits this tag from its parent run, so only a run with a lock file is one of the command line.
+# Re-executions inherit this tag, so a run of the command line has a lock file too.
 LAUNCHED_BY_TAG, COMMAND_LINE = "flag_pipeline/launched_by", "command line"
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -23,7 +23,7 @@ UNFINISHED = [
 
 @contextmanager
 def run_lock(instance: DagsterInstance, run_id: str) -> Iterator[None]:
-    """Hold the lock of the run inside the block; the file stays if the run has not ended by then."""
+    """Hold the run's lock inside the block, and delete its file if the run has ended."""
     path = _path(instance, run_id)
     path.parent.mkdir(exist_ok=True)
     with FileLock(path):
@@ -39,7 +39,7 @@ def fail_orphaned_runs(instance: DagsterInstance) -> None:
     ours = dg.RunsFilter(tags={LAUNCHED_BY_TAG: COMMAND_LINE}, statuses=UNFINISHED)
     for listed in instance.get_runs(ours):
         path = _path(instance, listed.run_id)
-        # A run without a file is of another machine, or a re-execution by the daemon.
+        # Other machines and the daemon run without a file.
         if path.exists():
             with suppress(Timeout), FileLock(path, timeout=0):
                 run = unfinished_run(instance, listed.run_id)

@@ -1,4 +1,4 @@
-"""What the package itself warns of during a run, gathered for the report."""
+"""Collects the package's warnings during a run, to report them."""
 
 import logging
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def collecting_warnings(messages: list[str]) -> Iterator[None]:
-    """Add to *messages* what the package's loggers warn of inside the block.
+    """Add the warnings of the package's loggers to *messages*.
 
-    Python prints a warning that no handler takes on standard error, which is not shown during a run.
+    Python would print them on standard error, which is hidden during a run.
     """
     handler = _Collector(messages)
     package = logging.getLogger("flag_pipeline")
@@ -21,13 +21,12 @@ def collecting_warnings(messages: list[str]) -> Iterator[None]:
 
 
 class _Collector(logging.Handler):
-    """Collects warnings; errors are told by the outcomes of the countries."""
+    """Collects warnings only, because the outcomes of the countries have the errors."""
 
     def __init__(self, messages: list[str]) -> None:
         super().__init__(logging.WARNING)
         self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take the message of a warning."""
         if record.levelno == logging.WARNING:
             self._messages.append(record.getMessage())

@@ -1,7 +1,4 @@
-"""Executes Dagster runs in this process, on the persistent instance.
-
-The UI shows such a run and can re-execute it.
-"""
+"""Executes Dagster runs in this process, on the persistent instance, so that the UI can re-execute them."""
 
 import logging
 import time
@@ -45,36 +42,36 @@ from flag_pipeline.isolation import RecordedOutcome, plan_partitions
 from flag_pipeline.settings import Settings, StoreSettings, dagster_home, partition_codes
 
 LOCATION = "flag_pipeline"
-# Output belongs on this terminal. Dagster would start four more processes per run to capture it for the UI.
+# Dagster would start four more processes per run to capture its output for the UI.
 OVERRIDES: Any = {
     "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 }
-# Log levels of a run. Nothing is logged while a progress bar is shown.
+# Log levels of a run; QUIET keeps the progress bar intact.
 QUIET, VERBOSE = "CRITICAL", "INFO"
-# The interval between checks of the pool.
+# Between checks of the pool.
 WAIT_S = 0.2
 
 
 @contextmanager
 def open_instance() -> Iterator[DagsterInstance]:
-    """Open the persistent instance: `DAGSTER_HOME` where it is set, else `dagster_home/`."""
+    """Open the persistent instance: `DAGSTER_HOME`, else `dagster_home/`."""
     with DagsterInstance.from_ref(InstanceRef.from_dir(str(dagster_home()), overrides=OVERRIDES)) as instance:
         yield instance
 
 
 @contextmanager
 def open_no_instance() -> Iterator[DagsterInstance]:
-    """Open an instance without runs that is forgotten at the end, in place of a persistent one that was never made."""
+    """Open an empty instance that is not stored."""
     with DagsterInstance.ephemeral() as instance:
         yield instance
 
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """What one run is to fetch.
+    """What one run fetches.
 
     Attributes:
-        refetch: whether to fetch every file in full, although the source says that it is unchanged.
+        refetch: whether to fetch files in full that the source calls unchanged.
     """
 
     settings: Settings
@@ -174,9 +171,9 @@ def _launched(
 def _turn_of(
     instance: DagsterInstance, run: dg.DagsterRun, on_wait: Callable[[Collection[str]], None]
 ) -> Iterator[None]:
-    """Claim a slot of the pool; while it is taken, wait, after one call of *on_wait* with the runs that hold it.
+    """Claim a slot of the pool; call *on_wait* with the runs that hold it, and wait.
 
-    Dagster's executor then finds the slot claimed. If the executor waited, it would ignore Ctrl-C and use a core.
+    Dagster's executor then finds the slot claimed. Its own wait ignores Ctrl-C and uses a core.
     """
     try:
         with InstanceConcurrencyContext(instance, run) as pools:
@@ -193,7 +190,7 @@ def _turn_of(
 
 
 def _partition_request(codes: list[str], partitions: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the run tags for one partition or a range, or else the codes to list in the configuration."""
+    """Return the tags for one partition or a range, else the codes for the configuration."""
     if len(codes) == 1:
         return {PARTITION_NAME_TAG: codes[0]}, []
     first = partitions.index(codes[0])
@@ -212,7 +209,6 @@ def _op_config(listed: list[str], *, refetch: bool) -> dict[str, Any]:
 def _run_config(settings: Settings, log_level: str) -> dict[str, Any]:
     """Return the configuration that a re-execution from the UI must share with this run.
 
-    It has the source and the store, because they belong to what this run has fetched, and the command line's options.
     The environment of the re-execution decides the rest.
     """
     repeated = settings.model_dump(include={"source", "store", *settings.given})
@@ -227,7 +223,7 @@ def _run_config(settings: Settings, log_level: str) -> dict[str, Any]:
 
 
 def _origin(job_name: str) -> RemoteJobOrigin:
-    """Return the job's origin in the code location of `workspace.yaml`, so that the UI can re-execute the run."""
+    """Return the job's origin in `workspace.yaml`, with which the UI re-executes the run."""
     location = ManagedGrpcPythonEnvCodeLocationOrigin(
         LoadableTargetOrigin(module_name="flag_pipeline.definitions"), location_name=LOCATION
     )
@@ -240,13 +236,13 @@ def _is_canceled(instance: DagsterInstance, run: dg.DagsterRun) -> bool:
 
 
 def _is_of_countries(events: Sequence[dg.DagsterEvent], report: RunReport) -> bool:
-    """Whether the run failed only because of countries: the step then raises a `dg.Failure` after the last one."""
+    """Whether only countries failed the run: its step then raises `dg.Failure`."""
     steps = [event.step_failure_data for event in events if event.is_step_failure]
     return bool(report.failed and steps) and all(step.user_failure_data is not None for step in steps)
 
 
 def _error_of(events: Sequence[dg.DagsterEvent]) -> str:
-    """Return why the run failed: the step's description, else our own error, else the innermost cause."""
+    """Return the step's description, else our own error, else the innermost cause."""
     ours = {"ConfigurationError", "SinkError", "SourceError"}
     for event in events:
         if event.is_step_failure and (said := event.step_failure_data.user_failure_data) and said.description:

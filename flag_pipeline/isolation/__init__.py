@@ -19,9 +19,8 @@
     refresh = dg.define_asset_job("refresh", [rate])
     defs = dg.Definitions([rate], jobs=[refresh], sensors=[healing_sensor(rate, refresh)], resources={"bank": Bank()})
 
-Every partition that is done is recorded at once. After the last one the run fails if any failed, and names them:
-recorded partitions are green, failed ones red. "Re-execute from failure" then asks only for those. `docs/isolation.md`
-has a whole example and what differs from a plain asset.
+Each outcome is recorded at once. After the last one the run fails if a partition failed, and "Re-execute from failure"
+runs only the failed ones. See `docs/isolation.md`.
 '''
 
 from flag_pipeline.isolation.concurrency import Limits

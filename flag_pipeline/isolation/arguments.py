@@ -1,4 +1,4 @@
-"""What a partition's function is called with: values of upstream assets are its own partition's."""
+"""Arguments of a partition's function: upstream values are reduced to its partition."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,11 +10,10 @@ from flag_pipeline.isolation.step import Step
 
 
 def upstream_arguments(step: Step, arguments: Mapping[str, Any]) -> Callable[[str], Mapping[str, Any]]:
-    """Return what gives a partition's arguments, of the *arguments* of the whole step.
+    """Return a function that reduces the step's *arguments* to those of a partition key.
 
-    In a run over a range, I/O managers load an upstream argument as a dict of all its partitions. A parameter without a
-    type gets the value of one partition instead, as in a run of that partition alone, or a dict if the partition
-    depends on several.
+    I/O managers load an upstream argument of a range as a dict. An untyped parameter gets its partition's value, or a
+    dict of several. The function raises `dg.DagsterInvariantViolationError` for a missing value.
     """
     sliced = {
         name: Upstream.read(step, asset_key)
@@ -30,7 +29,6 @@ def upstream_arguments(step: Step, arguments: Mapping[str, Any]) -> Callable[[st
 
 
 def _asset_key_of(step: Step, name: str) -> dg.AssetKey | None:
-    """Return the upstream asset whose partitions are loaded as a dict for the untyped parameter *name*, else None."""
     execution = step.execution
     if name not in execution.op_def.input_dict or not execution.op_def.input_def_named(name).dagster_type.is_any:
         return None

@@ -1,4 +1,4 @@
-"""One partition's function, called until its outcome is known: the boundary at which its failure stays its own."""
+"""Calls a partition's function with retries and a timeout; its errors become outcomes."""
 
 import asyncio
 import re
@@ -17,11 +17,11 @@ MAX_KIND_CHARS = 63  # what Dagster allows in a tag
 
 
 class PartitionRunner:
-    """Calls the function of a partition, again where the retry policy says so.
+    """Calls the function of a partition, and again if the retry policy allows it.
 
     Attributes:
-        call: calls the function of a key.
-        finish: makes an outcome of what a key's call returned in so many attempts, and stores its values.
+        call: calls the function with a key.
+        finish: makes and stores the outcome of a key, a returned value and an attempt's number.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class PartitionRunner:
         self.call = call
         self.finish = finish
         self._limits = limits
-        # Held by an attempt only: a partition that waits for its next attempt keeps no other from being called.
+        # Held by an attempt only: a partition that waits for a retry blocks no other.
         self._slots = asyncio.Semaphore(limits.max_concurrent)
 
     async def run(self, key: str) -> Ended:
-        """Return how the partition ended; raises for nothing that its function does."""
+        """Return how the partition ended, even if its function raises."""
         attempt = 1
         while True:
             async with self._slots:
@@ -48,7 +48,6 @@ class PartitionRunner:
             attempt += 1
 
     async def _attempt(self, key: str, attempt: int) -> tuple[Ended, float | None]:
-        """Return how the attempt ended, and the delay before the next one if there is to be one."""
         deadline = asyncio.timeout(self._limits.timeout_s)
         try:
             async with deadline:
@@ -61,8 +60,8 @@ class PartitionRunner:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            ended = _missed(key, exc, attempt)  # the function's own: left alone, it would end the worker in silence
-        except Exception as exc:  # noqa: BLE001 - the boundary of a partition: its failure must not cost the others
+            ended = _missed(key, exc, attempt)  # raised by the function, it would end the worker silently
+        except Exception as exc:  # noqa: BLE001 - the boundary of a partition
             ended = _timed_out(key, attempt, self._limits) if deadline.expired() else _missed(key, exc, attempt)
         return ended, self._delay_s(ended, attempt)
 
@@ -80,7 +79,6 @@ def _timed_out(key: str, attempt: int, limits: Limits) -> Missed:
 
 
 def _missed(key: str, exc: BaseException, attempt: int) -> Missed:
-    """Return the failure of a partition whose function raised *exc*."""
     if isinstance(exc, dg.Failure):
         return Missed(
             key,
@@ -103,13 +101,13 @@ def _missed(key: str, exc: BaseException, attempt: int) -> Missed:
 
 
 def _message(exc: BaseException) -> str:
-    """Return the exception's text, or its class where it has none; whatever its `__str__` does."""
+    """Return the exception's text, or its class; `__str__` may raise."""
     name, _, text = "".join(traceback.TracebackException.from_exception(exc).format_exception_only()).partition(": ")
     return text.strip() or name.strip()
 
 
 def shortened(reason: str) -> str:
-    """Return the reason, cut where it would make the event log large."""
+    """Return the reason, cut to `MAX_REASON_CHARS`."""
     return reason if len(reason) <= MAX_REASON_CHARS else f"{reason[:MAX_REASON_CHARS]}…"
 
 

@@ -1,7 +1,6 @@
-"""Results of asset checks that partitions' functions return beside their materializations.
+"""Results of asset checks that partitions' functions return.
 
-A check with partitions is evaluated for each partition. Dagster keeps one evaluation of a check without partitions for
-the whole run, so the results of all partitions become one.
+Dagster keeps one evaluation per run of an unpartitioned check, so its results are merged.
 """
 
 from collections import defaultdict
@@ -19,16 +18,12 @@ NAMED = 1_000
 
 @dataclass(slots=True)
 class Tally:
-    """What the partitions said of one check.
-
-    Attributes:
-        severities: by key, that of a partition that did not pass, else None.
-    """
+    """The severity of each partition that did not pass one check, by key; None if it passed."""
 
     severities: dict[str, dg.AssetCheckSeverity | None] = field(default_factory=dict)
 
     def add(self, key: str, result: dg.AssetCheckResult) -> None:
-        """Take one partition's result, in place of an earlier one."""
+        """Replace the partition's result."""
         self.severities[key] = None if result.passed else result.severity
 
     @property
@@ -38,12 +33,12 @@ class Tally:
 
     @property
     def has_errors(self) -> bool:
-        """Whether one of them did not pass with severity ERROR."""
+        """Whether a partition failed with severity ERROR."""
         return dg.AssetCheckSeverity.ERROR in self.severities.values()
 
 
 class CheckResults:
-    """The check results of the partitions of one step."""
+    """The check results of one step."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
@@ -55,20 +50,20 @@ class CheckResults:
         self._tallies = defaultdict[dg.AssetCheckKey, Tally](Tally)
 
     def validate(self, delivered: Delivered) -> None:
-        """Raise `dg.DagsterInvariantViolationError` if there is a result of no check of the asset."""
+        """Raise `dg.DagsterInvariantViolationError` if a result is of an unknown check."""
         for asset_key, result in delivered.results.items():
             for check_result in result.check_results:
                 self._key(asset_key, check_result)
 
     def add(self, batch: Sequence[Delivered]) -> dict[dg.AssetKey, list[dg.AssetCheckEvaluation]]:
-        """Count the results of the batch, and return by asset the evaluations that concern one partition each."""
+        """Count the results, and return the evaluations of partitioned checks by asset."""
         evaluations = defaultdict[dg.AssetKey, list[dg.AssetCheckEvaluation]](list)
         for delivered in batch:
             for asset_key, result in delivered.results.items():
                 for check_result in result.check_results:
                     spec = self._specs.get(self._key(asset_key, check_result))
                     if spec is None:
-                        continue  # the run does not want this check
+                        continue  # not selected
                     self._tallies[spec.key].add(delivered.key, check_result)
                     if spec.partitions_def is not None:
                         evaluations[asset_key].append(self._evaluation(spec, delivered.key, check_result))
@@ -96,7 +91,7 @@ class CheckResults:
         )
 
     def blocking(self) -> dict[str, list[str]]:
-        """Return by the name of each blocking check that failed the partitions that it failed for."""
+        """Return the failed partitions by name of the blocking check."""
         return {
             key.name: sorted(tally.failed)
             for key, tally in self._tallies.items()
@@ -104,7 +99,7 @@ class CheckResults:
         }
 
     def evaluations(self) -> Iterator[dg.AssetCheckEvaluation]:
-        """Yield one evaluation for each check without partitions; none is blocking, because the step says so itself."""
+        """Yield one evaluation per unpartitioned check; none blocks, because the step fails itself."""
         for key, tally in self._tallies.items():
             if self._specs[key].partitions_def is None:
                 is_error = tally.has_errors or not tally.failed
@@ -121,6 +116,6 @@ class CheckResults:
                 )
 
     def outputs(self) -> Iterator[dg.Output[None]]:
-        """Yield the output of every selected check, so that what depends on it goes on."""
+        """Yield the outputs of the selected checks, which downstream steps need."""
         for key in self._specs:
             yield dg.Output(None, output_name=self._step.assets_def.get_output_name_for_asset_check_key(key))

@@ -1,4 +1,4 @@
-"""Many partitions at once, up to a limit and a deadline, with one outcome each."""
+"""Runs many partitions at once, up to a limit and a deadline."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -10,9 +10,9 @@ import dagster as dg
 from flag_pipeline.isolation.hooks import NO_HOOKS, Hooks
 from flag_pipeline.isolation.outcomes import Delivered, Ended, Missed, Outcome
 
-# Partitions in progress for each call that may be: while some are called, others are stored, recorded or wait to retry.
+# Tasks per allowed call: the others record or wait to retry.
 IN_PROGRESS = 2
-# What the hooks may take for all partitions together, after the deadline and after an interrupt.
+# Limits of the hooks for all partitions together.
 AFTER_DEADLINE_S = 10.0
 AFTER_INTERRUPT_S = 1.0
 TIMEOUT_KIND = "timeout"
@@ -25,14 +25,7 @@ Settle = Callable[[Ended], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one step may take.
-
-    Attributes:
-        max_concurrent: calls of the function at once.
-        timeout_s: for one call of an async function; a thread cannot be stopped.
-        step_timeout_s: for all partitions together; those that are not done then fail.
-        retry_policy: for one partition, inside the step.
-    """
+    """The limits of one step: the arguments of `per_partition` with the same names."""
 
     max_concurrent: int = 16
     timeout_s: float | None = None
@@ -45,11 +38,10 @@ class Limits:
 
 
 async def for_each(keys: Iterable[str], run: Run, settle: Settle, limits: Limits, hooks: Hooks = NO_HOOKS) -> str:
-    """Run every key, settle each outcome as soon as it is known, and return the problem that `hooks.judge` found.
+    """Run every key, settle each outcome at once, and return the problem that `hooks.judge` found.
 
-    Keys that are not done after `limits.step_timeout_s` fail with kind `timeout`. Tasks are bounded by
-    `limits.max_concurrent`, not by the number of keys. When cancelled it starts nothing more, and settles only what
-    `hooks.revoke` returns. The first error of *settle* ends it.
+    Keys fail with kind `timeout` after `limits.step_timeout_s`. A cancellation settles only what `hooks.revoke`
+    returns. The first error of *settle* is raised.
     """
     partitions = _Partitions(keys, settle, limits, hooks)
     try:
@@ -67,12 +59,6 @@ async def for_each(keys: Iterable[str], run: Run, settle: Settle, limits: Limits
 
 
 class _Partitions:
-    """The partitions of a step.
-
-    Attributes:
-        waiting: keys without an outcome.
-    """
-
     def __init__(self, keys: Iterable[str], settle: Settle, limits: Limits, hooks: Hooks) -> None:
         self.waiting = dict.fromkeys(keys)
         self._settle = settle
@@ -82,13 +68,11 @@ class _Partitions:
         self._absent: dict[str, Missed] = {}
 
     async def run_all(self, run: Run) -> None:
-        """Run every key, and again those whose outcomes are revoked."""
         await self._settle_each(run, self._settle_or_postpone)
         while await self.revoke(is_complete=True):
             await self._settle_each(run, self._settle_or_postpone)
 
     async def revoke(self, *, is_complete: bool) -> list[str]:
-        """Return the keys whose outcomes are wrong; they wait again."""
         if self._hooks.revoke is None:
             return []
         keys = sorted({*await self._hooks.revoke(is_complete)} - self.waiting.keys())
@@ -99,7 +83,6 @@ class _Partitions:
         return keys
 
     async def judge(self) -> str:
-        """Settle the absent partitions as `judge` decides, and return the problem that it found."""
         if self._hooks.judge is None or not self._absent:
             return ""
         verdict = await self._hooks.judge(list(self._absent.values()), len(self._delivered))
@@ -107,7 +90,7 @@ class _Partitions:
         return verdict.problem
 
     async def settle_as(self, outcomes: Mapping[str, Missed]) -> None:
-        """Settle outcomes that were decided here, as they are noted if that does not take too long."""
+        """Settle *outcomes*, as `noted` while there is time."""
         self.waiting |= dict.fromkeys(outcomes)
         async with _within(AFTER_DEADLINE_S):
             await self._settle_each(lambda key: self.noted(outcomes[key]), self.settle)
@@ -115,13 +98,11 @@ class _Partitions:
             await self.settle(outcomes[key])
 
     async def noted(self, missed: Missed) -> Missed:
-        """Return the outcome to record."""
         if self._hooks.note_failure is None or missed.outcome is not Outcome.FAILED:
             return missed
         return await self._hooks.note_failure(missed)
 
     async def settle(self, ended: Ended) -> None:
-        """Settle the outcome of a key that waits for one."""
         del self.waiting[ended.key]
         if isinstance(ended, Delivered):
             self._delivered.add(ended.key)
@@ -148,7 +129,6 @@ class _Partitions:
 
 @asynccontextmanager
 async def _within(limit_s: float | None) -> AsyncIterator[None]:
-    """Leave the block after *limit_s* seconds at the latest."""
     with suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
             yield

@@ -1,7 +1,6 @@
-"""Every name that the isolation takes from Dagster's private modules, with the reason.
+"""Every name that the isolation takes from Dagster's private modules.
 
-`dagster` promises nothing about these. A test imports each and checks the behaviour that the isolation relies on, so
-that an upgrade fails in the tests and not in a run.
+A test checks the behaviour of each, so that an upgrade fails there and not in a run.
 """
 
 import logging
@@ -78,7 +77,7 @@ __all__ = [
     "store_events",
 ]
 
-# An output with this metadata satisfies the steps that depend on it, and Dagster writes no asset event for it:
+# Dagster writes no asset event for an output with this metadata:
 # `_log_materialization_or_observation_events_for_asset` in dagster/_core/execution/plan/execute_step.py.
 NO_ASSET_EVENT = SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
@@ -86,10 +85,10 @@ AssetEvent = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvalua
 
 
 def store_events(step: StepExecutionContext, events: Sequence[AssetEvent]) -> list[DagsterEvent]:
-    """Store *events*, which concern one asset, as the step's, and return what Dagster makes of them.
+    """Store *events* of one asset as the step's, and return Dagster's form of them.
 
-    They are one transaction where `DAGSTER_EVENT_BATCH_SIZE` allows it. `context.log_event` would store them one at a
-    time, keep all of them until the step ends, and take each through the run's loggers, which costs as much again.
+    They are one transaction if `DAGSTER_EVENT_BATCH_SIZE` allows it. `context.log_event` would make one each and log
+    it, at twice the cost.
     """
     batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]
     stored = []
@@ -138,10 +137,10 @@ def plan_partitions(
     asset_keys: Iterable[dg.AssetKey],
     partition_keys: Sequence[str],
 ) -> None:
-    """Record that a step of the run intends to materialize *partition_keys* of each asset, unless that is recorded.
+    """Record once that a step of the run intends to materialize *partition_keys* of each asset.
 
-    Dagster writes these events itself only in a run with a partition or a range. Without them, a failed run has no red
-    partition. A step that is given a list records them; who launches such a run may do it before the step starts.
+    Dagster does this only for a partition or a range; without it, a failed run has no red partition. A launcher may do
+    it before the step.
     """
     if _has_plan(instance, run):
         return
@@ -168,12 +167,12 @@ def latest_storage_ids(
     event_type: dg.DagsterEventType = dg.DagsterEventType.ASSET_MATERIALIZATION,
     partition_keys: set[str] | None = None,
 ) -> Mapping[str, int]:
-    """Return the storage id of the latest event of that type by partition key; one query."""
+    """Return the storage id of the latest event by partition key; one query."""
     return instance.event_log_storage.get_latest_storage_id_by_partition(asset_key, event_type, partition_keys)
 
 
 def latest_data_versions(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -> dict[str, str]:
-    """Return the data version of the latest materialization by partition key; one query."""
+    """Return the latest data version by partition key; one query."""
     tags = instance.event_log_storage.get_latest_tags_by_partition(
         asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
     )
@@ -181,15 +180,15 @@ def latest_data_versions(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -
 
 
 def input_version_info(step: StepExecutionContext, asset_key: dg.AssetKey) -> InputAssetVersionInfo | None:
-    """Return the latest event of an upstream asset as Dagster read it when the step started."""
+    """Return an upstream asset's latest event when the step started."""
     return step.maybe_fetch_and_get_input_asset_version_info(asset_key)
 
 
 def output_context(
     step: StepExecutionContext, output_name: str, partitions_def: dg.PartitionsDefinition[Any], partition_key: str
 ) -> OutputContext:
-    """Return what an I/O manager is given to store one partition, in a run that may be for many."""
+    """Return the I/O manager's context for one partition of a run over many."""
     context = step.get_output_context(StepOutputHandle(step.step.key, output_name))
-    context._partition_key = partition_key  # noqa: SLF001 - Dagster has no way to make one for part of a run
+    context._partition_key = partition_key  # noqa: SLF001 - Dagster has no other way
     context._asset_partitions_subset = partitions_def.subset_with_partition_keys([partition_key])  # noqa: SLF001
     return context

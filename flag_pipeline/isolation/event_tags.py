@@ -1,4 +1,4 @@
-"""The tags that an isolated partition's events carry, and how such an event is read back."""
+"""The tags of the isolation's events, and how to read them back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from flag_pipeline.isolation.outcomes import Outcome
 
 @dataclass(frozen=True, slots=True)
 class EventTags:
-    """Names and words on the events: change them only together with those that are stored already.
+    """Names and words on the events. Events stored with other ones cannot be read back.
 
     Attributes:
-        namespace: what every tag begins with.
-        words: for outcomes that are called differently than in `Outcome`.
-        recorded_at_name: of the tag with the original time, on materializations copied from an earlier run.
-        not_copied: full names of tags that such a copy does not get.
+        namespace: prefix of every tag.
+        words: by outcome, if not those of `Outcome`.
+        recorded_at_name: of the tag with a copy's original time.
+        not_copied: full names of tags that copies lack.
     """
 
     namespace: str = "isolation"
@@ -27,35 +27,35 @@ class EventTags:
 
     @property
     def outcome(self) -> str:
-        """Name of the tag with the outcome."""
+        """Tag of the outcome."""
         return f"{self.namespace}/outcome"
 
     @property
     def kind(self) -> str:
-        """Name of the tag with the kind of an absence or a failure."""
+        """Tag of the kind of an absence or failure."""
         return f"{self.namespace}/kind"
 
     @property
     def transient(self) -> str:
-        """Name of the tag that says whether a failure may pass by itself: `true` or `false`."""
+        """Tag with `true` or `false`: whether a failure may pass by itself."""
         return f"{self.namespace}/transient"
 
     @property
     def recorded_at(self) -> str:
-        """Name of the tag with the original time of a copied materialization, in seconds since the epoch."""
+        """Tag of a copy's original time, in seconds since the epoch."""
         return f"{self.namespace}/{self.recorded_at_name}"
 
     def word(self, outcome: Outcome) -> str:
-        """Return what the outcome is called in a tag."""
+        """Return the outcome's word in a tag."""
         return self.words.get(outcome, outcome.value)
 
     def outcome_of(self, tags: Mapping[str, str]) -> Outcome | None:
-        """Return the outcome that an event with these tags records, None if it records none."""
+        """Return the recorded outcome, or None."""
         word = tags.get(self.outcome)
         return next((outcome for outcome in Outcome if self.word(outcome) == word), None)
 
     def is_transient(self, tags: Mapping[str, str]) -> bool:
-        """Whether the failure that has these tags may pass by itself; so may one that does not say."""
+        """Whether the failure may pass by itself; true without the tag."""
         return tags.get(self.transient) != "false"
 
 
@@ -67,9 +67,7 @@ class RecordedOutcome:
     """What one event says about one partition of one asset.
 
     Attributes:
-        kind, reason: why there is nothing; empty for a materialization.
-        metadata: the event's, as plain values.
-        tags: all of the event's.
+        kind, reason: of an absence or failure, else empty.
     """
 
     asset_key: dg.AssetKey
@@ -83,7 +81,7 @@ class RecordedOutcome:
 
 
 def read_outcome(event: dg.DagsterEvent, tags: EventTags = DEFAULT_TAGS) -> RecordedOutcome | None:
-    """Return what *event* says about a partition, None if the isolation did not write it."""
+    """Return the outcome in *event*; None if the isolation did not write it."""
     asset_event: dg.AssetMaterialization | dg.AssetObservation
     if event.is_step_materialization:
         asset_event = event.step_materialization_data.materialization

@@ -28,10 +28,10 @@ UNFINISHED = [
 
 @dataclass(frozen=True, slots=True)
 class HealingPolicy:
-    """How often failed partitions are run again, and after which delay.
+    """How often failed partitions are run again.
 
-    Before attempt *n* + 1 a partition waits `delay_s * 2 ** n` seconds from its latest failure. After `max_attempts` it
-    is left alone until another run delivers it.
+    Attempt *n* + 1 starts `delay_s * 2 ** n` seconds after the latest failure, until `max_attempts`. Another run that
+    delivers a partition resets the count.
     """
 
     max_attempts: int = 3
@@ -40,13 +40,13 @@ class HealingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class HealingPlan:
-    """What a tick decided.
+    """The decision of one tick.
 
     Attributes:
-        keys: partitions to run now, sorted; empty for none.
-        attempts: how often each partition that still fails has been run again, these included.
-        run_key: the same for the same attempt at the same failures.
-        explanation: why the others, or all, are left alone.
+        keys: partitions to run now, sorted.
+        attempts: by failed partition, these included.
+        run_key: identical for the same attempt at the same failures.
+        explanation: of the partitions that are not run.
     """
 
     keys: list[str]
@@ -63,10 +63,10 @@ def plan_healing(
     now: float,
     may_pass: Callable[[LastMiss], bool] = lambda miss: miss.is_transient,
 ) -> HealingPlan:
-    """Return what to run again at *now* (seconds since the epoch) of what *failed*.
+    """Return which of the *failed* partitions to run again at *now* (seconds since the epoch).
 
-    Partitions that are nearly due go along with those that are due, because the failures of one run are recorded
-    seconds apart and one run can heal them all.
+    *attempts* are the earlier ones by key; *may_pass* selects failures to try again. Partitions due within
+    `policy.delay_s` join the due ones, because a run's failures are recorded seconds apart.
     """
     done = {key: attempts.get(key, 0) for key in failed}
     lasting = sorted(key for key, miss in failed.items() if not may_pass(miss))
@@ -84,8 +84,7 @@ def plan_healing(
 
 
 def _run_key(attempted: Mapping[str, tuple[int, int]]) -> str:
-    # The number of attempts belongs to it, because Dagster starts one run for a key: after a run that ended without
-    # recording anything, the failure alone would give the same key again.
+    # Dagster starts one run per key, and a run that recorded nothing leaves the same failures.
     text = " ".join(f"{key}:{storage_id}:{done}" for key, (storage_id, done) in sorted(attempted.items()))
     return f"heal-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
@@ -105,7 +104,7 @@ def _first(keys: list[str]) -> str:
     return f"{' '.join(keys[:NAMED])}{more}"
 
 
-def healing_sensor(  # noqa: PLR0913 - the first two, and what may be chosen
+def healing_sensor(  # noqa: PLR0913 - most are optional
     asset: dg.AssetsDefinition,
     job: Any,
     *,
@@ -118,12 +117,12 @@ def healing_sensor(  # noqa: PLR0913 - the first two, and what may be chosen
     event_tags: EventTags = DEFAULT_TAGS,
     **options: Any,
 ) -> dg.SensorDefinition:
-    """Return a sensor that runs failed partitions again: one run of *job* for all, with growing delays and a limit.
+    """Return a sensor that runs failed partitions again, in one run of *job*, with growing delays and a limit.
 
-    The asset's function must have a parameter `config: PartitionsConfig`, unless *run_config* makes the configuration
-    that asks for a list of keys. *choose* returns the failed partitions that the sensor is responsible for, and a text
-    about the others. The runs get *run_tags*; *options* go to `dg.SensorDefinition`. While a run of the job or of the
-    asset is unfinished, nothing is asked for.
+    The asset's function needs a parameter `config: PartitionsConfig`, unless *run_config* makes the configuration from
+    keys. *may_pass* selects failures to try again. *choose* returns the failures to heal and a text about the others.
+    The runs get *run_tags*; *options* go to `dg.SensorDefinition`. It requests nothing during a run of the job or
+    asset. Raises `dg.DagsterInvalidDefinitionError` without partitions or that parameter.
     """
     partitions_def = asset.partitions_def
     if partitions_def is None:
@@ -145,7 +144,6 @@ def healing_sensor(  # noqa: PLR0913 - the first two, and what may be chosen
             texts = [others, plan.explanation] if failed or not others else [others]
             return dg.SensorResult(skip_reason=" ".join(texts).strip(), cursor=cursor)
         request = dg.RunRequest(
-            # Each attempt is made once, even if the cursor of the tick that asked for it was lost.
             run_key=plan.run_key,
             run_config=make_config(plan.keys),
             tags={f"{event_tags.namespace}/healing": ",".join(plan.keys)[:MAX_TAG_CHARS], **(run_tags or {})},
@@ -172,7 +170,6 @@ def _failed(
     partitions_def: dg.PartitionsDefinition[Any],
     tags: EventTags,
 ) -> dict[str, LastMiss]:
-    """Return the failures of all partitions, of whichever of the assets."""
     keys = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
     failed = dict[str, LastMiss]()
     for asset_key in sorted(asset.keys):

@@ -1,4 +1,4 @@
-"""What an asset may do at the edges of a step over partitions, beside running each of them."""
+"""Functions that an asset may add to a step over partitions."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from flag_pipeline.isolation.outcomes import Missed
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the absent partitions of a step are recorded as.
+    """The decision on absent partitions.
 
     Attributes:
-        outcomes: one for each of them, absent or failed.
-        problem: why the step fails although no partition has failed, else empty.
+        outcomes: one per partition, absent or failed.
+        problem: why the step fails although no partition failed, else empty.
     """
 
     outcomes: Sequence[Missed]
@@ -21,18 +21,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Functions that `run_partitions` calls at the edges of a step; each is optional.
+    """Optional functions that `run_partitions` calls.
 
     Attributes:
-        still_there: returns those of the keys that the retried run delivered whose data still exists. Without it, all.
-        prepare: is called with the keys that are about to run, if there are any. What it raises fails the step.
-        revoke: returns keys of partitions whose outcomes turned out to be wrong. It is called with True when every
-            partition has an outcome: they run again, and it is called again after them. It is called with False when
-            the deadline or an interrupt has ended the step: they fail.
-        note_failure: returns the outcome to record instead of a failure that the function has not returned: of the
-            deadline, of an interrupt that came after `revoke`, or of `judge`.
-        judge: decides on the absent partitions, which are recorded only then; the number is that of the partitions
-            that this step delivered.
+        still_there: returns those keys of the retried run whose data still exists. Without it, all.
+        prepare: gets the keys before they run. Its error fails the step.
+        revoke: returns keys whose outcomes are wrong. With True, after all partitions, they run again, and it is called
+            again. With False, after the deadline or an interrupt, they fail.
+        note_failure: returns the outcome to record for a failure by deadline, interrupt or `judge`.
+        judge: gets the absent partitions and the number of delivered ones. Absences are recorded after it.
     """
 
     still_there: Callable[[Sequence[str]], Collection[str]] | None = None

@@ -1,4 +1,4 @@
-"""Ctrl-C and a termination from Dagster's UI cancel the partitions that run on an event loop."""
+"""Ctrl-C and a termination from Dagster's UI cancel the partitions on an event loop."""
 
 import asyncio
 import signal
@@ -10,10 +10,9 @@ from types import FrameType
 
 @contextmanager
 def interrupts_cancel_task() -> Iterator[None]:
-    """Inside the block, SIGINT and SIGTERM cancel the current task, so that what it owns is closed in order.
+    """Let SIGINT and SIGTERM cancel the current task, so that it closes what it owns.
 
-    The cancelled block raises KeyboardInterrupt with the signal's name. Threads other than the main one get no
-    signals: there the block changes nothing.
+    The block then raises KeyboardInterrupt with the signal's name. Outside the main thread it changes nothing.
     """
     task = asyncio.current_task()
     if task is None or threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Values that partitions' functions return, handed to the I/O managers of their assets one partition at a time."""
+"""Passes partitions' values to the I/O managers of their assets."""
 
 import inspect
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ def has_values(delivered: Delivered) -> bool:
 
 
 def store_values(step: Step, delivered: Delivered) -> Delivered:
-    """Store the partition's values, and return it with the metadata that the I/O managers add."""
+    """Store the partition's values, and return it with the I/O managers' metadata."""
     results = {
         asset_key: _stored(step, asset_key, delivered.key, result) if has_value(result) else result
         for asset_key, result in delivered.results.items()

@@ -1,4 +1,4 @@
-"""What a partition's function may return beside Dagster's own results, and what the isolation makes of it."""
+"""Results of partitions' functions, and the outcomes made of them."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ Result = dg.MaterializeResult[Any]
 class Outcome(StrEnum):
     """How one partition ended.
 
-    A re-executed run that fails again records `CARRIED_OVER` of each partition that the run before delivered.
+    A failed re-execution records `CARRIED_OVER` for what the earlier run delivered.
     """
 
     SUCCEEDED = "succeeded"
@@ -31,12 +31,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """Return this when there is nothing to materialize for the partition, and that is no error.
+    """Return this if there is nothing to materialize, and that is no error.
 
     Attributes:
-        kind: a short word that reports count by; letters, digits, `_`, `-` and `.`, at most 63 characters.
-        metadata: goes into the observation that records the outcome.
-        tags: further tags of that observation.
+        kind: a short word for reports; letters, digits, `_`, `-`, `.`; at most 63 characters.
+        metadata, tags: of the observation that records the outcome.
     """
 
     reason: str
@@ -47,13 +46,11 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Return this instead of raising, to choose the kind of a failure and whether it may pass by itself.
+    """Return this instead of raising, to choose the kind of a failure and whether to retry.
 
     Attributes:
-        kind: a short word that reports count by; letters, digits, `_`, `-` and `.`, at most 63 characters.
-        is_transient: whether to try again: by the retry policies and by the healing sensor.
-        metadata: goes into the observation that records the outcome.
-        tags: further tags of that observation.
+        kind, metadata, tags: as in `Absent`.
+        is_transient: whether retry policies and the healing sensor try again.
     """
 
     reason: str
@@ -65,10 +62,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """Return this when the partition was checked and is what it was; it is recorded as a materialization.
+    """Return this if nothing has changed; it is recorded as a materialization.
 
     Attributes:
-        results: as a success would return them, with the data versions of before: downstream assets compare those.
+        results: with the earlier data versions, which downstream assets compare.
     """
 
     results: Result | Sequence[Result]
@@ -76,12 +73,7 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A partition to record as materialized.
-
-    Attributes:
-        results: one for each selected asset.
-        attempts: how often the function was called.
-    """
+    """A partition to record as materialized, with one result per selected asset."""
 
     key: str
     results: Mapping[dg.AssetKey, Result]
@@ -96,12 +88,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A partition to record as absent or failed.
-
-    Attributes:
-        attempts: how often the function was called.
-        traceback: of the exception, if it was not the function's own choice to fail.
-    """
+    """A partition to record as absent or failed; *traceback* is of an exception other than `dg.Failure`."""
 
     key: str
     outcome: Outcome
@@ -115,7 +102,7 @@ class Missed:
 
     @classmethod
     def of(cls, key: str, returned: Absent | Failed, *, attempts: int = 0) -> "Missed":
-        """Return the outcome of a partition for which the function, or a hook, *returned* that."""
+        """Return the outcome that the function or a hook *returned*."""
         outcome, is_transient = Outcome.ABSENT, False
         if isinstance(returned, Failed):
             outcome, is_transient = Outcome.FAILED, returned.is_transient
@@ -129,11 +116,11 @@ Ended = Delivered | Missed
 
 @dataclass(frozen=True, slots=True)
 class Assets:
-    """The assets of a step, as far as a function's results are concerned.
+    """The assets of a step.
 
     Attributes:
-        selected: those that the run materializes, upstream first.
-        others: those that the function may return a result of although the run does not want it.
+        selected: in order, upstream first.
+        others: those whose results are ignored.
     """
 
     selected: tuple[dg.AssetKey, ...]
@@ -141,9 +128,9 @@ class Assets:
 
 
 def ended(key: str, returned: Any, assets: Assets, *, attempts: int) -> Ended:
-    """Return how the partition ended whose function *returned* that.
+    """Return the outcome of what the function *returned*.
 
-    Raises `dg.DagsterInvariantViolationError` when the results do not fit the selected assets.
+    Raises `dg.DagsterInvariantViolationError` if results do not fit the assets.
     """
     match returned:
         case Absent() | Failed():
@@ -155,7 +142,7 @@ def ended(key: str, returned: Any, assets: Assets, *, attempts: int) -> Ended:
 
 
 def by_asset(returned: Any, assets: Assets) -> dict[dg.AssetKey, Result]:
-    """Return one result for each selected asset."""
+    """Return one result per selected asset."""
     results = dict[dg.AssetKey, Result]()
     for result in _results(returned):
         results |= dict.fromkeys(_asset_keys_of(result, assets), result)
@@ -203,10 +190,7 @@ def _asset_keys_of(result: Result, assets: Assets) -> Iterable[dg.AssetKey]:
 
 
 def validated(outcome: Ended) -> Ended:
-    """Return the outcome without its values, and with metadata as Dagster stores it.
-
-    Raises what Dagster raises of metadata and tags that it cannot store, while this is still one partition's failure.
-    """
+    """Return the outcome without values, and with metadata as Dagster stores it; raises Dagster's errors."""
     if isinstance(outcome, Missed):
         dg.AssetObservation("asset", metadata=outcome.metadata, tags={"kind": outcome.kind, **outcome.tags})
         return outcome

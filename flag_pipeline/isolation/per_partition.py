@@ -48,18 +48,18 @@ def per_partition(
     retry_policy: dg.RetryPolicy | None = None,
     event_tags: EventTags = DEFAULT_TAGS,
 ) -> Compute | Callable[[Function], Compute]:
-    """Call the function once for each partition of a run; whatever it raises fails that partition alone.
+    """Call the function once per partition of a run; its error fails that partition alone.
 
-    It stands under `@dg.asset` or `@dg.multi_asset`. The function is async or plain, takes `partition_key` and what any
-    asset may take (context, config, resources, upstream values), and returns None, a value, a `dg.MaterializeResult`, a
-    list of them (one for each asset of a multi_asset), `Absent`, `Unchanged` or `Failed`. Plain functions run on
-    threads.
+    Put it under `@dg.asset` or `@dg.multi_asset`. Plain functions run on threads. The function takes `partition_key`
+    and what any asset may take (context, config, resources, upstream values). It returns None, a value, a
+    `dg.MaterializeResult`, a list of them (one per asset), `Absent`, `Unchanged` or `Failed`. Raises
+    `dg.DagsterInvalidDefinitionError` if it has no `partition_key`, yields, or is plain with *timeout_s*.
 
     Args:
         max_concurrent: calls at once.
-        timeout_s: for one call of an async function; the partition then fails with kind `timeout`.
-        step_timeout_s: for all partitions together; those that are not done then fail with kind `timeout`.
-        retry_policy: for one partition, inside the step.
+        timeout_s: of one call of an async function; the partition then fails with kind `timeout`.
+        step_timeout_s: of all partitions together; unfinished ones fail with kind `timeout`.
+        retry_policy: of one partition, inside the step.
         event_tags: names and words on the events.
 
     """
@@ -73,7 +73,10 @@ def per_partition(
 
 
 def partition_fn(asset: dg.AssetsDefinition) -> Function:
-    """Return the function of an isolated asset as it was written, so that a unit test can call it."""
+    """Return the original function of an isolated asset, for unit tests.
+
+    Raises `dg.DagsterInvariantViolationError` if it is not isolated.
+    """
     decorated = getattr(asset.op.compute_fn, "decorated_fn", None)
     function = getattr(decorated, FUNCTION_ATTRIBUTE, None)
     if function is None:
@@ -96,7 +99,6 @@ def _validate(function: Function, limits: Limits) -> None:
 
 
 def _compute(function: Function, limits: Limits, reporting: Reporting) -> Compute:
-    """Return what Dagster calls once a step."""
     parameters = list(inspect.signature(function).parameters.values())
     takes_context = parameters[0].name in CONTEXT_NAMES
 
@@ -128,7 +130,7 @@ async def _call_async(function: Function, positional: tuple[Any, ...], arguments
 
 
 def _declare(compute: Compute, function: Function, parameters: list[inspect.Parameter]) -> None:
-    """Give *compute* the signature from which Dagster reads config, resources and upstream assets."""
+    """Give *compute* the signature that Dagster reads."""
     hints = get_type_hints(function, include_extras=True)
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.AssetExecutionContext)
     rest = [

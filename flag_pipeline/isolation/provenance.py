@@ -1,6 +1,6 @@
-"""The version tags of one partition: those that Dagster writes on a plain asset's materialization.
+"""The version tags of one partition, as Dagster writes them for a plain asset.
 
-Without them the UI calls a fresh partition unsynced, and a partition whose upstream changed stays fresh for ever.
+Without them the UI shows wrong staleness.
 """
 
 from collections.abc import Collection, Mapping
@@ -31,24 +31,24 @@ from flag_pipeline.isolation.step import Step
 
 
 class Version(NamedTuple):
-    """What a partition was made from: the data version, and the storage id up to which events were considered."""
+    """A data version, and the storage id of the latest considered event."""
 
     data_version: str
     storage_id: int | None
 
 
-# By asset that is recorded already, the versions of the partitions of one batch.
+# By asset and partition key, those of one batch.
 Recorded = Mapping[dg.AssetKey, Mapping[str, Version]]
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """An asset that was materialized before the step, as it was when the step started.
+    """An upstream asset when the step started.
 
     Attributes:
-        latest: its latest event in any partition.
-        by_partition: data versions by partition key; None if it has no partitions.
-        mapping: from a partition of this step to upstream ones; None if the keys are the same.
+        latest: of any partition.
+        by_partition: data versions by partition key; None without partitions.
+        mapping: from this step's partitions to upstream ones; None if they are the same.
     """
 
     step: Step
@@ -60,7 +60,7 @@ class Upstream:
 
     @classmethod
     def read(cls, step: Step, asset_key: dg.AssetKey) -> "Upstream":
-        """Read the asset's versions: one query, and one more if it has partitions."""
+        """Read the asset's versions in one or two queries."""
         info = input_version_info(step.execution, asset_key)
         version = (info and info.data_version) or DEFAULT_DATA_VERSION
         partitions_def = step.execution.job_def.asset_layer.get(asset_key).partitions_def
@@ -76,18 +76,18 @@ class Upstream:
         )
 
     def version_for(self, partition_key: str) -> Version:
-        """Return what a partition of this step is made from, as Dagster would say it in a run for that one alone."""
+        """Return the version that Dagster would record in a run of that partition alone."""
         if self.by_partition is None:
             return self.latest
         keys = self.keys_for(partition_key)
         if len(keys) >= SKIP_PARTITION_DATA_VERSION_DEPENDENCY_THRESHOLD:
-            return self.latest  # Dagster does the same, because it would have to ask for all of them
+            return self.latest  # like Dagster, because it would query all partitions
         versions = [self.by_partition[key] for key in sorted(keys) if key in self.by_partition]
         # Dagster hashes the version of a single partition too.
         return Version(sha256("".join(versions).encode()).hexdigest(), self.latest.storage_id)
 
     def keys_for(self, partition_key: str) -> Collection[str]:
-        """Return the upstream partitions that a partition of this step depends on."""
+        """Return the upstream partitions of a partition of this step."""
         if self.mapping is None or self.partitions_def is None:
             return [partition_key]
         with dg.partition_loading_context(dynamic_partitions_store=self.step.instance):
@@ -99,7 +99,7 @@ class Upstream:
 
 
 class Provenance:
-    """The version tags of the partitions of one step; made before the first partition is run."""
+    """The version tags of a step's partitions; made before they run."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
@@ -109,10 +109,7 @@ class Provenance:
         self.upstreams = {key: Upstream.read(step, key) for key in before | itself}
 
     def tags(self, asset_key: dg.AssetKey, key: str, result: Result, recorded: Recorded) -> dict[str, str]:
-        """Return the tags of a partition's materialization.
-
-        *recorded* has the versions of the assets of this step that are recorded already, and not of the asset itself.
-        """
+        """Return the tags of a materialization; *recorded* has the step's earlier assets."""
         layer = self._step.execution.job_def.asset_layer
         code_version = layer.get(asset_key).code_version or self._step.run_id
         inputs = {parent: self._input(parent, key, recorded) for parent in sorted(self._parents[asset_key])}

@@ -1,4 +1,4 @@
-"""Records outcomes in Dagster's event log while partitions run, in batches."""
+"""Records outcomes in Dagster's event log in batches, while partitions run."""
 
 import asyncio
 from collections import deque
@@ -29,10 +29,10 @@ MAX_BATCH = 500
 
 @dataclass(frozen=True)
 class EventWriter:
-    """Writes the events of ended partitions, one batch for each asset, upstream first.
+    """Writes the events of ended partitions, one batch per asset, upstream first.
 
     Attributes:
-        written: what was written, where the result of an in-process run will be asked for it; else empty.
+        written: the events, if an in-process run returns them.
     """
 
     step: Step
@@ -42,7 +42,7 @@ class EventWriter:
     written: list[dg.DagsterEvent] = field(default_factory=list)
 
     def write(self, batch: Sequence[Ended]) -> None:
-        """Store the events of every partition of the batch."""
+        """Store the events of the batch."""
         recorded = dict[dg.AssetKey, Mapping[str, Version]]()
         for asset_key in self.step.assets.selected:
             events = {ended.key: self._event(asset_key, ended, recorded) for ended in batch}
@@ -52,13 +52,13 @@ class EventWriter:
         self.store_checks([ended for ended in batch if isinstance(ended, Delivered)])
 
     def store(self, events: Sequence[AssetEvent]) -> None:
-        """Store events of one asset as they are."""
+        """Store events of one asset."""
         stored = store_events(self.step.execution, events)
         if self.step.execution.output_capture is not None:
             self.written.extend(stored)
 
     def store_checks(self, delivered: Sequence[Delivered]) -> None:
-        """Take the check results of the batch, and store those of partitioned checks at once."""
+        """Count the check results, and store those of partitioned checks."""
         for events in self.checks.add(delivered).values():
             self.store(events)
 
@@ -66,10 +66,7 @@ class EventWriter:
         return any(asset_key in self.step.parents(other) - {other} for other in self.step.assets.selected)
 
     def _versions(self, asset_key: dg.AssetKey, events: Mapping[str, AssetEvent]) -> dict[str, Version]:
-        """Return what the partitions were recorded with, as their downstream events have to name it.
-
-        Staleness is computed from the storage id; a downstream event without one never becomes stale.
-        """
+        """Return the recorded versions; a downstream event without a storage id never becomes stale."""
         made = {key: event for key, event in events.items() if isinstance(event, dg.AssetMaterialization)}
         ids = latest_storage_ids(self.step.instance, asset_key, partition_keys=set(made)) if made else {}
         return {key: Version((event.tags or {})[DATA_VERSION_TAG], ids.get(key)) for key, event in made.items()}
@@ -114,10 +111,9 @@ class EventWriter:
 
 
 class Recorder:
-    """Writes outcomes on a separate thread: all that ended while it was busy are one batch.
+    """Writes outcomes on a thread: those that end during a write are the next batch.
 
-    Must be used on one event loop. On leaving it waits for what is being written and what waits to be, also when the
-    step is being cancelled, and raises what the writing failed with.
+    Use it on one event loop. On exit, even when cancelled, it waits for all writes and raises their first error.
     """
 
     def __init__(self, writer: EventWriter) -> None:
@@ -136,14 +132,14 @@ class Recorder:
         try:
             while self._job is not None:
                 await asyncio.wait({self._job})
-                await asyncio.sleep(0)  # for its callback, which starts the next batch
+                await asyncio.sleep(0)  # its callback starts the next batch
         finally:
             self._thread.shutdown(wait=False)
         if self._error is not None and error is None:
             raise self._error
 
     async def record(self, ended: Ended) -> None:
-        """Write the partition's events, one for each selected asset; returns when they are stored."""
+        """Write the partition's events; return when they are stored."""
         stored = asyncio.get_running_loop().create_future()
         self._waiting.append((ended, stored))
         if self._job is None:

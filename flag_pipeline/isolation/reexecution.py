@@ -1,8 +1,7 @@
-"""Runs that continue another: a re-execution asks only for what failed, and a retried step for what is not recorded.
+"""Which partitions a re-execution or a retried step does not run again.
 
-Dagster plans the whole range again, and paints red what a failed run planned and did not record. So a re-executed run
-that fails again records once more what the run before had delivered. It does that at the end, and only if it fails:
-recorded earlier, it would make `eager()` assets run again for partitions that did not change.
+A failed run paints red what it planned and did not record. So a re-execution that fails records the earlier run's
+partitions again, at its end, because `eager()` assets would otherwise run without a change.
 """
 
 from collections.abc import Iterable
@@ -18,15 +17,14 @@ from flag_pipeline.isolation.step import Step
 
 
 def recorded_by_this_run(step: Step, tags: EventTags) -> set[str]:
-    """Return the partitions that an earlier attempt of the step recorded as materialized or absent."""
+    """Return the partitions that an earlier attempt of the step materialized or found absent."""
     return _recorded(step, step.run_id, tags) if step.context.retry_number else set()
 
 
 def delivered_before(step: Step, keys: Iterable[str], tags: EventTags, hooks: Hooks) -> list[str]:
-    """Return those of *keys* that the run which this one re-executes has delivered, and that still stand.
+    """Return those of *keys* that the re-executed run delivered, and that are still materialized.
 
-    What has failed or was wiped since then is to be run, and so is what `hooks.still_there` misses. Re-executing a run
-    that succeeded runs everything: nothing had failed, so that must be what is wanted.
+    It leaves out what `hooks.still_there` misses. A re-execution of a successful run runs everything.
     """
     delivered = _delivered_by_ancestors(step, tags)
     standing = [key for key in keys if key in delivered]
@@ -66,7 +64,6 @@ def _copy(
 
 
 def _delivered_by_ancestors(step: Step, tags: EventTags) -> set[str]:
-    """Return what the retried run delivered, and what that one would have carried over had it come to its end."""
     delivered = set[str]()
     parent_id = _parent_id(step.context.run)
     while parent_id is not None:
@@ -79,12 +76,11 @@ def _delivered_by_ancestors(step: Step, tags: EventTags) -> set[str]:
 
 
 def _parent_id(run: dg.DagsterRun) -> str | None:
-    # The UI and the daemon write both; `dg.execute_job` has no tag, and a test of a user may have no more than the tag.
+    # `dg.execute_job` writes no tag, and a user's test may write only the tag.
     return run.parent_run_id or run.get_parent_run_id()
 
 
 def _recorded(step: Step, run_id: str, tags: EventTags, *, only_delivered: bool = False) -> set[str]:
-    """Return the partitions that the run recorded for every selected asset."""
     event_types = {dg.DagsterEventType.ASSET_MATERIALIZATION} if only_delivered else set(RECORDED_TYPES)
     by_asset: dict[dg.AssetKey, set[str]] = {key: set() for key in step.assets.selected}
     for entry in step.instance.all_logs(run_id, of_type=event_types):

@@ -1,4 +1,4 @@
-"""Which partitions a run is for: those of its partition or range, or a list in its configuration."""
+"""The partitions of a run: its partition or range, or a list in its configuration."""
 
 from collections.abc import Sequence
 
@@ -28,10 +28,10 @@ class PartitionsConfig(dg.Config):
 
 
 def requested_keys(step: Step, listed: Sequence[str] | None) -> list[str]:
-    """Return the partitions of the run, or those that are *listed*, which are then recorded as planned.
+    """Return the partitions of the run, or record the *listed* ones as planned and return them.
 
-    *listed* is None where the asset has no `PartitionsConfig`. Raises `dg.Failure` if there is nothing to run, if there
-    are both, if a partition does not exist, or if a range is reversed.
+    *listed* is None without a `PartitionsConfig`. Raises `dg.Failure` if there is nothing to run, if there are both, if
+    a partition does not exist, or if a range is reversed.
     """
     context = step.context
     if context.has_partition_key or context.has_partition_key_range:
@@ -52,11 +52,7 @@ def requested_keys(step: Step, listed: Sequence[str] | None) -> list[str]:
 
 
 def _launched_keys(step: Step) -> list[str]:
-    """Return the partitions that the run's tags ask for.
-
-    Dagster does not check them when the run starts, and makes no partitions at all of a reversed range: the run would
-    succeed without having done anything.
-    """
+    """Return the run's partitions; Dagster does not check them, and accepts a reversed range as none."""
     wanted = [step.context.run.tags[name] for name in LAUNCH_TAGS if name in step.context.run.tags]
     with dg.partition_loading_context(dynamic_partitions_store=step.instance):
         unknown = [key for key in dict.fromkeys(wanted) if not step.partitions_def.has_partition_key(key)]
@@ -91,7 +87,7 @@ def _either_or(step: Step) -> dg.Failure:
 
 
 def known_keys(step: Step, listed: Sequence[str]) -> list[str]:
-    """Return the listed keys once each, as their partitions definition has them."""
+    """Return each listed key once, as defined; raises `dg.Failure` for an unknown one."""
     keys = step.partitions_def.get_partition_keys(dynamic_partitions_store=step.instance)
     known = {str(key): key for key in keys}
     unknown = [key for key in dict.fromkeys(listed) if key not in known]

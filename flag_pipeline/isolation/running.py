@@ -1,4 +1,4 @@
-"""A step over many partitions, from the keys that are requested to the events that end it."""
+"""Runs a step over many partitions, from the requested keys to its last events."""
 
 import asyncio
 import inspect
@@ -44,9 +44,9 @@ def run_partitions(
 ) -> Iterator[Any]:
     """Call *function* with each partition key of the run, isolated; yield what ends the step.
 
-    For assets whose functions have to prepare something once a step, or take their limits from a resource: they are
-    generators that end with `yield from run_partitions(context, ...)`. *partition_keys* lists the partitions of a run
-    that has none. Raises `dg.Failure` after the last partition if any failed.
+    It is for generator assets that prepare something once per step, or take *limits* from a resource: `yield from
+    run_partitions(context, ...)`. *partition_keys* lists the partitions of a run that has none. Raises `dg.Failure`
+    after the last partition if any failed.
     """
     step = Step(context)
     keys = requested_keys(step, partition_keys)
@@ -59,7 +59,7 @@ def run_partitions(
     partitions = _Partitions(step, function, writer, summary)
     try:
         _run_on_loop(step, lambda: partitions.run(todo, limits, hooks))
-    except (dg.Failure, KeyboardInterrupt):  # `hooks.prepare` refused, or the user interrupted
+    except (dg.Failure, KeyboardInterrupt):  # `hooks.prepare` or the user ended it
         record_again(writer, carried)
         raise
     summary.blocked = writer.checks.blocking()
@@ -69,15 +69,12 @@ def run_partitions(
 
 @dataclass(frozen=True)
 class _Partitions:
-    """The partitions of one step while they run."""
-
     step: Step
     function: Function
     writer: EventWriter
     summary: Summary
 
     async def run(self, keys: Sequence[str], limits: Limits, hooks: Hooks) -> None:
-        """Run and record all keys."""
         n_threads = 1 if inspect.iscoroutinefunction(self.function) else limits.max_concurrent
         threads = ThreadPoolExecutor(n_threads, thread_name_prefix="partitions")
         storing = ThreadPoolExecutor(1, thread_name_prefix="io-manager")
@@ -115,14 +112,13 @@ class _Partitions:
         if isinstance(outcome, Delivered):
             self.writer.checks.validate(outcome)
             if has_values(outcome):
-                # One thread: Dagster itself never calls an I/O manager twice at once in a process.
+                # One thread, because Dagster never calls an I/O manager concurrently.
                 loop = asyncio.get_running_loop()
                 outcome = await loop.run_in_executor(storing, copy_context().run, store_values, self.step, outcome)
         return validated(outcome)
 
 
 def _call(function: Function, key: str) -> Any:
-    """Call a plain function."""
     try:
         returned = function(key)
     except StopIteration as exc:
@@ -135,7 +131,7 @@ def _call(function: Function, key: str) -> Any:
 
 @contextmanager
 def _first_of_group() -> Iterator[None]:
-    """Raise the first error of a group in its place: a group says how many it has, not what they are."""
+    """Raise a group's first error, because the group's message does not show it."""
     try:
         yield
     except ExceptionGroup as group:
@@ -144,7 +140,7 @@ def _first_of_group() -> Iterator[None]:
 
 
 def _run_on_loop(step: Step, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run to the end on the loop that the run's resources are on; on one beside it where this thread runs a loop."""
+    """Run on the resources' loop, or on another thread if this one runs a loop."""
     if _is_loop_running():
         _run_on_thread(run)
     else:
@@ -174,15 +170,15 @@ def _run_on_thread(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
     def work() -> None:
         try:
             result.set_result(asyncio.run(run_cancellable()))
-        except BaseException as exc:  # noqa: BLE001 - whatever it is, the thread of the step raises it
+        except BaseException as exc:  # noqa: BLE001 - the step's thread raises it
             result.set_exception(exc)
 
-    # No executor: an interrupt while it starts its thread makes it forget the thread, and then it does not wait.
+    # No executor, because an interrupted one does not wait for a thread that it starts.
     thread = threading.Thread(target=copy_context().run, args=(work,), name="partitions-loop")
     try:
         thread.start()
         result.result()
-    finally:  # an interrupt may come at any time, also before the loop runs
+    finally:  # an interrupt may come before the loop runs
         is_interrupted.set()
         for loop, task in started:
             if not task.done():
@@ -200,12 +196,11 @@ def _log(step: Step, summary: Summary, tags: EventTags, *, n_skipped: int) -> No
 
 
 def _end(writer: EventWriter, summary: Summary, reporting: Reporting, carried: Sequence[str]) -> Iterator[Any]:
-    """Yield what the step ends with; raise the failure if there is one."""
     step = writer.step
     failure = reporting.failure(summary) if summary.has_failed else None
     if failure is not None and not _will_retry(step, failure):
         record_again(writer, carried)
-    # These are stored already. Yielded, they are in the result of `dg.materialize`.
+    # Stored already; the result of `dg.materialize` has what is yielded.
     yield from writer.written
     yield from writer.checks.evaluations()
     if failure is not None:

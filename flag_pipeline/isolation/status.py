@@ -1,7 +1,6 @@
-"""How every partition stands, by its latest recorded outcome.
+"""The status of every partition by its latest recorded outcome.
 
-The colours of Dagster's UI say less: a failed run paints every partition red that it planned and did not record, also
-one that is absent.
+In Dagster's UI, a failed run paints red what it planned and did not record, even absent partitions.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,19 +14,18 @@ from flag_pipeline.isolation.event_tags import DEFAULT_TAGS, EventTags
 from flag_pipeline.isolation.outcomes import Outcome
 
 RECORDED_TYPES = (dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION)
-# How a run ends that did not do all it was asked to.
+# Runs that may have skipped partitions.
 UNSUCCESSFUL = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-MAX_IDS_PER_QUERY = 10_000  # SQLite takes 32,766 values a statement
+MAX_IDS_PER_QUERY = 10_000  # SQLite takes 32,766 values per statement
 
 
 @dataclass(frozen=True, slots=True)
 class LastMiss:
-    """The latest recorded outcome of a partition that is absent or failed.
+    """The latest outcome of an absent or failed partition.
 
     Attributes:
-        is_transient: whether it may pass by itself.
-        at: when it was recorded, seconds since the epoch.
-        metadata: the observation's, as plain values.
+        at: seconds since the epoch.
+        metadata: as plain values.
     """
 
     outcome: Outcome
@@ -41,13 +39,12 @@ class LastMiss:
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatuses:
-    """How the partitions of one asset stand.
+    """The status of one asset's partitions.
 
     Attributes:
         materialized: keys whose latest outcome is a materialization.
-        failed: what the latest attempt failed with, by key.
-        absent: why there is nothing, by key.
-        missing: keys for which nothing was ever recorded.
+        failed, absent: latest outcomes by key.
+        missing: keys without an outcome.
     """
 
     materialized: list[str] = field(default_factory=list)
@@ -67,7 +64,7 @@ def read_statuses(
     partition_keys: Iterable[str],
     tags: EventTags = DEFAULT_TAGS,
 ) -> PartitionStatuses:
-    """Return how each of *partition_keys* stands for the asset; three or four queries, however many keys."""
+    """Return the status of each of *partition_keys*, in three or four queries."""
     materialized = latest_storage_ids(instance, asset_key)
     observed = latest_storage_ids(instance, asset_key, dg.DagsterEventType.ASSET_OBSERVATION)
     later = [storage_id for key, storage_id in observed.items() if storage_id > materialized.get(key, -1)]
@@ -114,14 +111,14 @@ def interrupted_partitions(
     partition_keys: Iterable[str],
     is_ignored: Callable[[dg.DagsterRun], bool] = lambda run: False,  # noqa: ARG005
 ) -> dict[str, str]:
-    """Return the recorded partitions that a run planned later and ended without running, with the id of that run.
+    """Return the recorded partitions that a later run planned and did not run, with its id.
 
-    Runs that are still going on do not count, nor do those that are *is_ignored*. Three to five queries.
+    Unfinished and *is_ignored* runs do not count. It makes three to five queries.
     """
     planned = latest_storage_ids(instance, asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
     by_type = [latest_storage_ids(instance, asset_key, of_type) for of_type in RECORDED_TYPES]
     recorded = {key: max(latest.get(key, -1) for latest in by_type) for key in partition_keys}
-    # What was never recorded is missing anyway.
+    # Unrecorded keys are missing anyway.
     since = {key: at for key, at in recorded.items() if 0 <= at < planned.get(key, -1)}
     if not since:
         return {}
@@ -149,7 +146,7 @@ def latest_materializations(
 def materializations_at(
     instance: dg.DagsterInstance, asset_key: dg.AssetKey, storage_ids: Sequence[int]
 ) -> dict[str, dg.EventLogRecord]:
-    """Return by partition key the materializations that are stored under these ids."""
+    """Return the materializations with these storage ids by partition key."""
     found = {}
     for start in range(0, len(storage_ids), MAX_IDS_PER_QUERY):
         some = storage_ids[start : start + MAX_IDS_PER_QUERY]

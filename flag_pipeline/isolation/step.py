@@ -1,4 +1,4 @@
-"""The facts about the step that partitions are run in."""
+"""Facts about the step that runs partitions."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,36 +13,36 @@ from flag_pipeline.isolation.outcomes import Assets
 
 @dataclass(frozen=True)
 class Step:
-    """What the context of a step says, with the assets in the order in which they must be recorded."""
+    """The step's context, and its assets in recording order."""
 
     context: dg.AssetExecutionContext
 
     @cached_property
     def execution(self) -> StepExecutionContext:
-        """Dagster's own context of the step."""
+        """Dagster's private context."""
         execution: StepExecutionContext = self.context.get_step_execution_context()
         return execution
 
     @property
     def instance(self) -> dg.DagsterInstance:
-        """The instance of the run."""
+        """The run's instance."""
         instance: dg.DagsterInstance = self.context.instance
         return instance
 
     @cached_property
     def run_id(self) -> str:
-        """The id of the run."""
+        """The run's id."""
         return self.context.run.run_id
 
     @cached_property
     def assets_def(self) -> dg.AssetsDefinition:
-        """The assets that the step belongs to, selected or not."""
+        """The step's assets, selected or not."""
         assets_def: dg.AssetsDefinition = self.context.assets_def
         return assets_def
 
     @cached_property
     def partitions_def(self) -> dg.PartitionsDefinition[Any]:
-        """The partitions of all its assets; raises `dg.Failure` if they have none."""
+        """The assets' partitions; raises `dg.Failure` if there are none."""
         partitions_def = self.assets_def.partitions_def
         if partitions_def is None:
             raise dg.Failure(

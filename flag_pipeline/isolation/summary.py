@@ -1,4 +1,4 @@
-"""What came of a step: counts, the partitions that brought nothing, and the failure that says so."""
+"""The result of a step, and the failure that it raises."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +15,12 @@ ROWS_IN_FAILURE = 1_000
 
 @dataclass(slots=True)
 class Summary:
-    """The latest outcome of each partition, and why those that were not delivered were not.
+    """The latest outcome of each partition, with reasons of absences and failures.
 
     Attributes:
-        requested: how many partitions the run has to run, without those that the run before had delivered.
-        blocked: by the name of each blocking check that failed, the partitions that it failed for.
-        problem: why the step fails although no partition has failed, else empty.
+        requested: number of partitions, without carried-over ones.
+        blocked: failed partitions by blocking check.
+        problem: as in `Verdict`.
     """
 
     requested: int
@@ -30,31 +30,31 @@ class Summary:
     _misses: dict[str, Missed] = field(default_factory=dict)
 
     def add(self, ended: Ended) -> None:
-        """Count one partition's outcome, in place of an earlier one."""
+        """Replace the partition's outcome."""
         self.outcomes[ended.key] = ended.outcome
         self._misses.pop(ended.key, None)
         if isinstance(ended, Missed):
-            # The traceback is in the event log; kept here, those of many failures would fill the memory.
+            # The event log has the traceback; many would fill the memory.
             self._misses[ended.key] = replace(ended, traceback="")
 
     @property
     def counts(self) -> Counter[Outcome]:
-        """How many partitions have each outcome."""
+        """Number of partitions by outcome."""
         return Counter(self.outcomes.values())
 
     @property
     def absent(self) -> list[Missed]:
-        """The partitions that are absent."""
+        """The absent partitions."""
         return [missed for missed in self._misses.values() if missed.outcome is Outcome.ABSENT]
 
     @property
     def failed(self) -> list[Missed]:
-        """The partitions that failed."""
+        """The failed partitions."""
         return [missed for missed in self._misses.values() if missed.outcome is Outcome.FAILED]
 
     @property
     def has_failed(self) -> bool:
-        """Whether the step has to fail."""
+        """Whether the step fails."""
         return bool(self.problem or self.blocked or self.failed)
 
 
@@ -77,9 +77,9 @@ def failure(
     many: str = "partitions",
     row: Callable[[Missed], dg.TableRecord] = _row,
 ) -> dg.Failure:
-    """Return the failure of a step: how many failed, the first of them with the reason, and all of them in a table.
+    """Return the failure of a step: counts, the first reasons, and a table.
 
-    *one* and *many* are what a partition is called, and *row* makes its row of the table.
+    *one* and *many* are the words for a partition; *row* makes its row of the table.
     """
     failed = sorted(summary.failed, key=lambda missed: missed.key)
     lines = [f"{len(failed)} of {summary.requested} {one if summary.requested == 1 else many} failed"]
@@ -101,12 +101,7 @@ def failure(
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """How a step says what came of its partitions.
-
-    Attributes:
-        tags: names and words on the events.
-        failure: makes the failure of a step that has failed.
-    """
+    """How a step reports its result; *failure* makes the failure of the step."""
 
     tags: EventTags = DEFAULT_TAGS
     failure: Callable[[Summary], dg.Failure] = failure

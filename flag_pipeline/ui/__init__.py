@@ -1,1 +1,1 @@
-"""The Dagster UI: its web server with a same-origin check, and the processes of `flag-pipeline ui`."""
+"""The Dagster UI: its webserver, and the processes of `flag-pipeline ui`."""

@@ -1,7 +1,7 @@
 """Refuses requests of other web pages, by the headers Host, Origin and Sec-Fetch-Site.
 
-Any page in a browser can send requests to loopback, and Dagster's webserver answers all of them. Browsers say in these
-headers which page made a request; programs such as curl do not send them.
+Dagster's webserver answers requests that any page in a browser can send to loopback. Browsers name the page in Origin
+and Sec-Fetch-Site, which curl does not send.
 Sources, read 2026-11-26: https://www.w3.org/TR/fetch-metadata/, https://www.rfc-editor.org/rfc/rfc6454.
 """
 
@@ -24,14 +24,11 @@ _OWN_SITES = {"same-origin", "none"}
 
 
 class SameOriginMiddleware:
-    """ASGI middleware that answers 403 to requests of pages of another origin.
-
-    A link from any page may open a page. Other requests need the same origin, or none of the headers of browsers.
+    """ASGI middleware that answers 403 to pages of another origin; their links may open a page.
 
     Attributes:
-        app: the application behind it.
-        hosts: allowed Host headers besides loopback's, with a port or for any port.
-        exempt_paths: paths that are not checked, such as a health check.
+        hosts: Host headers allowed besides loopback's; without a port, for any port.
+        exempt_paths: not checked, such as a health check.
     """
 
     def __init__(self, app: App, hosts: Collection[str] = (), exempt_paths: Collection[str] = ()) -> None:
@@ -53,7 +50,6 @@ class SameOriginMiddleware:
             await send({"type": "http.response.body", "body": f"{refusal}\n".encode()})
 
     def _refusal(self, scope: Scope) -> str | None:
-        """Return why the request is refused and what to do, or None."""
         hosts = _values(scope, b"host")
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             return f"This host is not served: {', '.join(hosts) or 'none'}. Add its name to FLAG_UI_HOSTS to serve it."
@@ -84,10 +80,7 @@ def _is_loopback(name: str) -> bool:
 
 
 def _is_same(origin: str, host: str, *, is_secure: bool) -> bool:
-    """Whether the page's origin is the one that the request was sent to.
-
-    Behind a proxy that terminates TLS, the page is https and the request http.
-    """
+    """Whether the origins are equal. A proxy may turn https into http."""
     page = urlsplit(origin)
     default = _DEFAULT_PORTS.get(page.scheme)
     ours, theirs = split_host(host), split_host(page.netloc)
@@ -101,7 +94,6 @@ def _with_port(host: tuple[str, int | None], default: int) -> tuple[str, int]:
 
 
 def _is_page_navigation(scope: Scope) -> bool:
-    """Whether a link, a bookmark or a typed address opens a page in a tab."""
     return (
         scope["type"] == "http"
         and scope["method"] == "GET"

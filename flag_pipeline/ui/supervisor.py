@@ -1,4 +1,4 @@
-"""Runs the webserver and the daemon of `flag-pipeline ui` until a signal, and ends all their processes."""
+"""Runs the processes of `flag-pipeline ui` until a signal, and ends them all."""
 
 import ctypes
 import os
@@ -29,10 +29,10 @@ def supervise(
     folder: Path | None = None,
     grace_s: float = 15.0,
 ) -> None:
-    """Run the commands, by name, until SIGINT, SIGTERM or SIGHUP; *on_ready* is called once *probe_url* answers.
+    """Run the commands until SIGINT, SIGTERM or SIGHUP; call *on_ready* once *probe_url* answers.
 
-    The commands run in *folder*, or in the current one. Raises ProcessEndedError when one of them ends by itself. All
-    have ended when this returns: a process that still runs *grace_s* after SIGTERM is killed.
+    They run in *folder*, or else the current one. Raises ProcessEndedError when one ends by itself. On return all have
+    ended; they are killed *grace_s* after SIGTERM.
     """
     with _stop_signals() as received:
         processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -47,7 +47,7 @@ def supervise(
 def check_port(host: str, port: int) -> None:
     """Raise ConfigurationError if another process listens on the port."""
     with socket.socket() as probe:
-        # Servers set this too, so that closed connections do not keep the port busy.
+        # Closed connections would keep the port busy.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -58,11 +58,7 @@ def check_port(host: str, port: int) -> None:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT, SIGTERM and SIGHUP.
-
-    An ignored SIGHUP stays ignored, because of `nohup`. An ignored SIGINT does not, because background jobs of a script
-    inherit it.
-    """
+    """Collect the signals, even a SIGINT that a script's background job ignores; `nohup` still ignores SIGHUP."""
     received: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
@@ -76,7 +72,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 def _start(command: Sequence[str], folder: Path | None) -> subprocess.Popen[bytes]:
-    # A new session, so that Ctrl-C reaches it only through us, and its children share its process group.
+    # A new session: Ctrl-C reaches only us, and its children share its process group.
     return subprocess.Popen(  # noqa: S603 - our own interpreter and modules
         command,
         cwd=folder,
@@ -87,7 +83,7 @@ def _start(command: Sequence[str], folder: Path | None) -> subprocess.Popen[byte
 
 
 def _end_with_parent() -> None:
-    """Let the kernel send SIGTERM to this process when its parent is killed (Linux only)."""
+    """Ask the kernel for SIGTERM when the parent is killed (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -120,7 +116,7 @@ def _answers(url: str) -> bool:
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]], grace_s: float) -> None:
-    """Send SIGTERM to the processes, then to their children, such as runs, and kill what does not end."""
+    """End the processes, then their children, such as runs; kill the rest."""
     deadline = time.monotonic() + grace_s
     for process in processes:
         process.terminate()
@@ -139,7 +135,6 @@ def _wait_until(is_done: Callable[[], bool], deadline: float) -> None:
 
 
 def _signal_group(leader: int, number: int) -> bool:
-    """Send the signal to the process group, and return whether it has processes."""
     try:
         os.killpg(leader, number)
     except ProcessLookupError:

@@ -22,34 +22,29 @@ from starlette.responses import PlainTextResponse, Response
 from flag_pipeline.settings import dagster_home, load_settings
 from flag_pipeline.ui.same_origin import SameOriginMiddleware
 
-# The time that open requests have after the server was told to stop.
 GRACEFUL_SHUTDOWN_S = 5
-# How often the UI reads the state of assets: Dagster's default.
+# Dagster's default.
 LIVE_DATA_POLL_MS = 2000
 
 
 class SameOriginWebserver(DagsterWebserver[WorkspaceProcessContext, Any]):
-    """Dagster's webserver for its own pages and for programs.
-
-    Attributes:
-        hosts: allowed Host headers besides loopback's: `FLAG_UI_HOSTS`.
-    """
+    """Dagster's webserver with a same-origin check; *hosts* is `FLAG_UI_HOSTS`."""
 
     def __init__(self, context: WorkspaceProcessContext, path_prefix: str = "", *, hosts: Sequence[str] = ()) -> None:
         self.hosts = hosts
         super().__init__(context, path_prefix, LIVE_DATA_POLL_MS)
 
     def build_middleware(self) -> list[Middleware]:
-        """Put the check first; `/server_info`, which probes use, is exempt."""
+        """Put the check first, except on `/server_info`."""
         exempt = {f"{self._app_path_prefix}/server_info"}
         return [Middleware(SameOriginMiddleware, hosts=self.hosts, exempt_paths=exempt), *super().build_middleware()]
 
     def make_security_headers(self) -> dict[str, str]:
-        """Add to Dagster's headers that pages of another origin must not show this one in a frame."""
+        """Forbid frames in pages of another origin."""
         return {**super().make_security_headers(), "X-Frame-Options": "SAMEORIGIN"}
 
     async def graphql_http_endpoint(self, request: Request) -> Response:
-        """Answer as Dagster does, but refuse mutations by GET, because links and images are GET."""
+        """Refuse mutations by GET, because links use GET."""
         if request.method != "POST" and any(map(_changes_something, request.query_params.getlist("query"))):
             return PlainTextResponse("A mutation must be sent by POST.\n", 405, headers={"Allow": "POST"})
         response: Response = await super().graphql_http_endpoint(request)
@@ -57,7 +52,7 @@ class SameOriginWebserver(DagsterWebserver[WorkspaceProcessContext, Any]):
 
 
 def _changes_something(query: str) -> bool:
-    """Whether the text has an operation other than a query. Text that does not parse is not executed."""
+    """Whether a valid text has an operation other than a query."""
     try:
         document = parse(query)
     except GraphQLError:
@@ -76,7 +71,7 @@ def serve(
     log_level: Annotated[str, typer.Option(help="Log level of the webserver and its code servers.")] = "info",
 ) -> None:
     """Serve the Dagster UI until a signal ends it."""
-    # Uvicorn installs its handlers later; a signal before that must end the code servers too.
+    # A signal before Uvicorn installs its handlers must end the code servers too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     configure_loggers(log_level=log_level.upper())
     dagster_home()
