@@ -1,6 +1,7 @@
 """The measurements and their targets. Alternatives take turns, so that a busy machine slows all equally."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from benchmarks.measuring import FLAG_PIPELINE, Measured, Place, RunFacts, Spread, facts_of, measure, new_place, server
 from benchmarks.provider import synthetic_codes
 from flag_pipeline.core.countries import iso_codes, iso_country
+from flag_pipeline.core.layout import CATALOG_PATH, flag_prefix, record_path
 from flag_pipeline.core.mirror import packaged_flags
 from flag_pipeline.settings import Settings
 
@@ -97,10 +99,10 @@ class Samples:
         return Result(name, "times", value, target=f">= {limit:g}", is_met=value >= limit)
 
 
-def run_in(place: Place, extent: Extent, **settings: object) -> tuple[Measured, RunFacts]:
-    """Run our command line once."""
+def run_in(place: Place, extent: Extent, *, exit_code: int = 0, **settings: object) -> tuple[Measured, RunFacts]:
+    """Run our command line once, which must end with that exit code."""
     codes = [] if extent.n_codes == len(iso_codes()) else extent.codes
-    done = measure([*RUN, *codes], place.environment(**settings))
+    done = measure([*RUN, *codes], place.environment(**settings), exit_code=exit_code)
     return done, facts_of(place, done.json()["run_id"])
 
 
@@ -229,8 +231,53 @@ def small_backlog(extent: Extent) -> Iterator[Result]:
     yield samples.at_most("http.server to embedded", ratio, 2)
 
 
-def _provider(n_countries: int, size_bytes: int) -> list[str]:
-    options = ["--countries", str(n_countries), "--size-bytes", str(size_bytes)]
+def hostile_answer(extent: Extent) -> Iterator[Result]:
+    """Compare a run with one slow JPEG over a damaged store with one without both; all files are fetched in full."""
+    samples, (hostile, *others) = Samples(), extent.codes
+    sound, bad = "sound answers and store", "a hostile answer and a damaged store"
+    with new_place() as place, server(_provider(extent.n_codes, 0), place) as filling_url:
+        run_in(place, extent, source=filling_url)
+        # At other addresses than the one that filled the store, so that nothing is answered with 304.
+        with (
+            server(_provider(extent.n_codes, 0), place) as sound_url,
+            server(_provider(extent.n_codes, 0, hostile), place) as bad_url,
+        ):
+            for _ in range(extent.repeats):
+                for name, url in ((sound, sound_url), (bad, bad_url)):
+                    with new_place() as fresh:
+                        shutil.copytree(place.root / "store", fresh.root / "store")
+                        if name == bad:
+                            _damage(fresh.root / "store", others)
+                        ours, facts = run_in(fresh, extent, exit_code=int(name == bad), source=url)
+                    if name == bad and ours.json()["failed"].keys() != {hostile}:
+                        raise ValueError(f"not only {hostile} failed")
+                    samples.add(f"our whole command, {name}", "s", ours.seconds)
+                    samples.add(f"our fetching step, {name}", "s", facts.fetching_s)
+    yield from samples.results()
+    for what, limit in (("our whole command", 1.5), ("our fetching step", None)):
+        ratio = samples.median(f"{what}, {bad}") / samples.median(f"{what}, {sound}")
+        yield samples.at_most(f"{what}, {bad}, to {sound}", ratio, limit)
+
+
+def _damage(store: Path, codes: list[str]) -> None:
+    """Damage the catalog, and a file of each of the first countries, each in another way."""
+    (store / CATALOG_PATH).write_bytes(b"[" * 100_000)
+    paths = [store / record_path(code) for code in codes]
+    paths[0].write_bytes(b"no JSON")
+    paths[1].unlink()
+    paths[1].mkdir()
+    [flag] = store.glob(f"{flag_prefix(codes[2])}*")
+    for path in (flag, paths[3]):
+        os.truncate(path, 3 * 2**30)
+    damages = {"height_px": 0, "file": "flags/../../outside.gif", "format": "bmp"}
+    for path, (field, value) in zip(paths[4:], damages.items(), strict=False):
+        document = json.loads(path.read_bytes())
+        document["image"][field] = value
+        path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def _provider(n_countries: int, size_bytes: int, hostile: str = "") -> list[str]:
+    options = ["--countries", str(n_countries), "--size-bytes", str(size_bytes), "--hostile", hostile]
     return [sys.executable, "-m", "benchmarks.provider", *options]
 
 
@@ -253,4 +300,5 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "d": ("Partitions, seconds and memory", partitions),
     "e": ("Conditional refresh and full fetch", conditional),
     "f": ("A server with a small backlog", small_backlog),
+    "g": ("A hostile answer and a damaged store", hostile_answer),
 }

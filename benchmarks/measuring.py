@@ -22,7 +22,8 @@ from flag_pipeline.dagster_storage.sqlite_event_log import EmbeddedEventLogStora
 from flag_pipeline.settings import project_root
 
 COMMITTED_HOME = project_root() / "dagster_home"
-_TELLING = {DagsterEventType.STEP_START, DagsterEventType.STEP_SUCCESS, DagsterEventType.ASSET_MATERIALIZATION}
+_ENDS = (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE)
+_TELLING = {DagsterEventType.STEP_START, *_ENDS, DagsterEventType.ASSET_MATERIALIZATION}
 FLAG_PIPELINE = [sys.executable, "-m", "flag_pipeline"]
 
 
@@ -61,8 +62,8 @@ class Measured:
         return json.loads(self.output)
 
 
-def measure(command: Sequence[str], environment: dict[str, str]) -> Measured:
-    """Run *command* and measure it. Raises if it fails.
+def measure(command: Sequence[str], environment: dict[str, str], *, exit_code: int = 0) -> Measured:
+    """Run *command* and measure it. Raises if it ends with another exit code.
 
     This process must stay small, because Linux counts the memory of the forking process as the child's peak too.
     """
@@ -72,7 +73,7 @@ def measure(command: Sequence[str], environment: dict[str, str]) -> Measured:
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started_at
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+        if process.returncode != exit_code:
             raise subprocess.CalledProcessError(process.returncode, command)
         output.seek(0)
         cpu_s = usage.ru_utime + usage.ru_stime
@@ -170,4 +171,5 @@ def facts_of(place: Place, run_id: str) -> RunFacts:
                 metadata: Any = event.step_materialization_data.materialization.metadata
                 longest_s = max(longest_s, metadata["duration_s"].value)
     storage.dispose()
-    return RunFacts(at[DagsterEventType.STEP_SUCCESS] - at[DagsterEventType.STEP_START], longest_s)
+    ended_at = next(at[end] for end in _ENDS if end in at)
+    return RunFacts(ended_at - at[DagsterEventType.STEP_START], longest_s)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flag_pipeline.core.countries import iso_codes, iso_country
 from flag_pipeline.core.mirror import Mirror, packaged_flags, serving
+from flag_pipeline_tests.pictures import scans
 
 # Bytes 11 to 13 of a GIF application extension are the application's own; readers skip its blocks.
 _EXTENSION = b"!\xff\x0bBENCHMARK01"
@@ -28,12 +29,15 @@ def synthetic_codes(n_countries: int) -> list[str]:
 class SyntheticFlags:
     """A packaged GIF for every code, made unique, and padded to *size_bytes* with a block that readers skip.
 
-    All are made before the server starts, because otherwise making them would be measured.
+    The country *hostile*, if given, has a JPEG of thousands of scans instead. All are made before the server starts,
+    because otherwise making them would be measured.
     """
 
-    def __init__(self, codes: list[str], *, size_bytes: int = 0) -> None:
+    def __init__(self, codes: list[str], *, size_bytes: int = 0, hostile: str = "") -> None:
         gif = _any_packaged_gif()
         self._flags = {cc: padded_gif(gif, cc, size_bytes) for cc in map(str.lower, codes)}
+        if hostile:
+            self._flags[hostile.lower()] = _slow_jpeg()
 
     async def flag(self, cc: str) -> bytes | None:
         """The GIF of that country."""
@@ -45,6 +49,13 @@ class SyntheticFlags:
             return None
         document = {"country": iso_country(cc.upper()).name, "iso_cc": cc.upper(), "tld_cc": ".xx"}
         return json.dumps(document).encode()
+
+
+def _slow_jpeg() -> bytes:
+    # 29 kB that take more than a second to decode. The scans of the picture itself, which stand between its header and
+    # the table of the slow ones, are left out, because they are as long as all others together.
+    jpeg = scans(2200, side=1440)
+    return jpeg[: jpeg.index(b"\xff\xda")] + jpeg[jpeg.rindex(b"\xff\xc4") :]
 
 
 @cache
@@ -64,8 +75,8 @@ def _cut(padding: bytes) -> Iterator[bytes]:
     yield from (padding[start : start + _BLOCK] for start in range(0, len(padding), _BLOCK))
 
 
-async def _serve(n_countries: int, size_bytes: int, delay_s: float) -> None:
-    provider = SyntheticFlags(synthetic_codes(n_countries), size_bytes=size_bytes)
+async def _serve(n_countries: int, size_bytes: int, delay_s: float, hostile: str) -> None:
+    provider = SyntheticFlags(synthetic_codes(n_countries), size_bytes=size_bytes, hostile=hostile)
     async with serving(Mirror(provider, delay_s=delay_s)) as url:
         print(url, flush=True)
         await asyncio.Event().wait()
@@ -77,8 +88,9 @@ def main() -> None:
     parser.add_argument("--countries", type=int, default=249)
     parser.add_argument("--size-bytes", type=int, default=0)
     parser.add_argument("--delay-s", type=float, default=0.0)
+    parser.add_argument("--hostile", default="", help="A country that is answered with a JPEG of thousands of scans.")
     given = parser.parse_args()
-    asyncio.run(_serve(given.countries, given.size_bytes, given.delay_s))
+    asyncio.run(_serve(given.countries, given.size_bytes, given.delay_s, given.hostile))
 
 
 if __name__ == "__main__":

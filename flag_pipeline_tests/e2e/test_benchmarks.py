@@ -18,8 +18,16 @@ def test_quick_benchmarks_measure_every_section(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=project_root(), check=True, capture_output=True, text=True)
 
     page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
-    assert page.count("\n## ") == 6
-    for measured in ("plain script", "single-run idiom", "an event, ours", "peak memory", "full fetch", "http.server"):
+    assert page.count("\n## ") == 7
+    for measured in (
+        "plain script",
+        "single-run idiom",
+        "an event, ours",
+        "peak memory",
+        "full fetch",
+        "http.server",
+        "hostile",
+    ):
         assert measured in done.stdout
         assert measured in page
     assert str(tmp_path) not in page
