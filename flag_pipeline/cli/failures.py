@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from flag_pipeline.errors import ErrorKind
 
 # With these limits, the lines of any run fit on a terminal of 80 x 40.
-SHOWN_REASONS, SHOWN_CODES, MAX_REASON_CHARS = 8, 12, 180
+SHOWN_REASONS, SHOWN_CODES, MAX_CHARS = 8, 12, 1440
 _URL = re.compile(r"https?://\S+")
 
 
@@ -15,7 +15,10 @@ def failure_lines(failed: Mapping[str, tuple[str, str]]) -> list[tuple[str, str]
     """Return codes, and kind with reason, of the largest groups; *failed* has kind and reason by code."""
     groups = sorted(_group(failed).items(), key=lambda group: (-len(group[1]), group[1]))
     shown = groups if len(groups) <= SHOWN_REASONS else groups[: SHOWN_REASONS - 1]
-    lines = [(some_codes(codes), f"{kind}: {_reason_of(reason, codes, failed)}") for (kind, reason), codes in shown]
+    width = MAX_CHARS // max(1, len(shown))
+    lines = [
+        (some_codes(codes), f"{kind}: {_reason_of(reason, codes, failed, width)}") for (kind, reason), codes in shown
+    ]
     if rest := [code for _, codes in groups[len(shown) :] for code in codes]:
         lines.append((some_codes(sorted(rest)), "failed for other reasons"))
     return lines
@@ -31,8 +34,11 @@ def _group(failed: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], list[
     # Countries of a host that is down are one group.
     down = Counter(reason for kind, reason in failed.values() if kind == ErrorKind.SOURCE_DOWN).most_common(1)
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    n_of_reason = Counter(failed.values())
     for code, (kind, reason) in sorted(failed.items()):
-        general = down[0][0] if kind == ErrorKind.SOURCE_DOWN else _without_code(reason, code)
+        general = reason if n_of_reason[kind, reason] > 1 else _without_code(reason, code)
+        if kind == ErrorKind.SOURCE_DOWN:
+            general = down[0][0]
         groups[kind, general].append(code)
     return groups
 
@@ -43,6 +49,6 @@ def _without_code(reason: str, code: str) -> str:
     return _URL.sub(lambda url: own.sub("{cc}", url.group()), reason)
 
 
-def _reason_of(general: str, codes: Sequence[str], failed: Mapping[str, tuple[str, str]]) -> str:
+def _reason_of(general: str, codes: Sequence[str], failed: Mapping[str, tuple[str, str]], width: int) -> str:
     reason = failed[codes[0]][1] if len(codes) == 1 else general
-    return reason if len(reason) <= MAX_REASON_CHARS else f"{reason[: MAX_REASON_CHARS - 1]}…"
+    return reason if len(reason) <= width else f"{reason[: width - 1]}…"
