@@ -16,9 +16,10 @@ def failure_lines(failed: Mapping[str, tuple[str, str]]) -> list[tuple[str, str]
     groups = sorted(_group(failed).items(), key=lambda group: (-len(group[1]), group[1]))
     shown = groups if len(groups) <= SHOWN_REASONS else groups[: SHOWN_REASONS - 1]
     width = MAX_CHARS // max(1, len(shown))
-    lines = [
-        (some_codes(codes), f"{kind}: {_reason_of(reason, codes, failed, width)}") for (kind, reason), codes in shown
-    ]
+    lines = []
+    for (kind, general), codes in shown:
+        reason = failed[codes[0]][1] if len(codes) == 1 else general
+        lines.append((some_codes(codes), f"{kind}: {reason if len(reason) <= width else f'{reason[: width - 1]}…'}"))
     if rest := [code for _, codes in groups[len(shown) :] for code in codes]:
         lines.append((some_codes(sorted(rest)), "failed for other reasons"))
     return lines
@@ -47,8 +48,3 @@ def _without_code(reason: str, code: str) -> str:
     """Replace the country's code in addresses by {cc}."""
     own = re.compile(rf"(?<![A-Za-z0-9]){re.escape(code)}(?![A-Za-z0-9])", re.IGNORECASE)
     return _URL.sub(lambda url: own.sub("{cc}", url.group()), reason)
-
-
-def _reason_of(general: str, codes: Sequence[str], failed: Mapping[str, tuple[str, str]], width: int) -> str:
-    reason = failed[codes[0]][1] if len(codes) == 1 else general
-    return reason if len(reason) <= width else f"{reason[: width - 1]}…"

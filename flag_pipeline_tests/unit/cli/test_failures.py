@@ -27,6 +27,21 @@ def test_single_failure_keeps_its_address() -> None:
     assert failure_lines({"FR": ("server_error", reason)}) == [("FR", f"server_error: {reason}")]
 
 
+def test_address_that_a_shared_reason_names_is_kept() -> None:
+    """A reason that is the same for all countries is one group, although it has the code of one of them."""
+    reason = f"the source does not have any of the 3 countries; try {URL}/cn/metadata.json"
+    failed = dict.fromkeys(("CN", "FR", "US"), ("unavailable", reason))
+
+    assert failure_lines(failed) == [("CN FR US", f"unavailable: {reason}")]
+
+
+def test_few_reasons_are_shown_in_full() -> None:
+    """The limit of a terminal is shared by the groups, so the end of a long reason is not lost without need."""
+    reason = f"{'x' * 400} certificate verify failed"
+
+    assert failure_lines({"FR": ("contract", reason)}) == [("FR", f"contract: {reason}")]
+
+
 def test_code_in_a_word_is_not_replaced() -> None:
     """Only a code that stands alone in an address is the country's: folders and text with its letters stay."""
     failed = {code: ("timeout", f"{URL}/img/{code.lower()}.gif timed out, AI") for code in ("IM", "AI")}
