@@ -94,7 +94,9 @@ class Refresher:
         return codes
 
     async def _undo(self, code: str) -> None:
-        problem = await _contained(restore(self.sink, self._before[code]), code, FetchCounter())
+        self._forget_undone(code, await _contained(restore(self.sink, self._before[code]), code, FetchCounter()))
+
+    def _forget_undone(self, code: str, problem: Missed | None) -> None:
         if problem is None:
             del self._before[code]
         else:
