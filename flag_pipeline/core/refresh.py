@@ -1,4 +1,4 @@
-"""Refreshes one country: fetch, check, save. A failure is an outcome, never an exception."""
+"""Refreshes one country: fetch, check, save. A failure is an outcome; any other exception is a bug."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.shared_metadata import SharedMetadata
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.core.undo import restore
-from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, ImageError, SourceError, printable
+from flag_pipeline.errors import FlagNotFoundError, FlagPipelineError, ImageError, SourceError
 from flag_pipeline.fetching.client import Answer, FetchCounter
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.decoder import Decoder
@@ -74,7 +74,7 @@ class Refresher:
     async def refresh(self, code: str) -> Outcome:
         """Bring the country's stored files up to date."""
         counter = FetchCounter()
-        outcome = await _contained(self._fetch_and_save(code, counter), code, counter)
+        outcome = await _as_outcome(self._fetch_and_save(code, counter), code, counter)
         return outcome if isinstance(outcome, Fetched) else await self.record_failure(outcome)
 
     async def quiet(self) -> None:
@@ -94,7 +94,7 @@ class Refresher:
         return codes
 
     async def _undo(self, code: str) -> None:
-        self._forget_undone(code, await _contained(restore(self.sink, self._before[code]), code, FetchCounter()))
+        self._forget_undone(code, await _as_outcome(restore(self.sink, self._before[code]), code, FetchCounter()))
 
     def _forget_undone(self, code: str, problem: Missed | None) -> None:
         if problem is None:
@@ -106,7 +106,7 @@ class Refresher:
         """Write the failure, and return it with `only_row_changed` set; a failed write is only logged."""
         # Longer reasons could not be read back.
         failure = LastFailure(missed.kind, missed.reason[:MAX_REASON_CHARS])
-        is_new = await _contained(self.sink.record_failure(missed.code, failure), missed.code, FetchCounter())
+        is_new = await _as_outcome(self.sink.record_failure(missed.code, failure), missed.code, FetchCounter())
         if isinstance(is_new, bool):
             return replace(missed, only_row_changed=is_new)
         logger.warning("%s: the catalog will not show that it failed: %s", missed.code, is_new.reason)
@@ -246,7 +246,7 @@ class Refresher:
             return None
 
 
-async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
+async def _as_outcome(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
     try:
         return await work
     except FlagNotFoundError as exc:
@@ -254,9 +254,6 @@ async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T 
     except FlagPipelineError as exc:
         url, attempts = (exc.url, exc.attempts) if isinstance(exc, SourceError) else ("", 1)
         return FlagFailed(code, exc.kind, str(exc), url, attempts, counter.statistics())
-    except Exception as exc:  # The boundary of a partition: a bug in one country must not fail the others
-        logger.exception("unexpected error for %s", code)
-        return FlagFailed(code, ErrorKind.UNEXPECTED, printable(repr(exc)), "", 1, counter.statistics())
 
 
 def _only_row_changed(before: FlagRecord, after: FlagRecord) -> bool:

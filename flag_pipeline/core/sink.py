@@ -21,9 +21,10 @@ from flag_pipeline.core.models import Country, FlagRecord, LastFailure
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.errors import ImageError, SinkError, UnusableFileError
 from flag_pipeline.images.models import FlagImage
-from flag_pipeline.stores.batch_executor import BatchExecutor, Failed, for_each
+from flag_pipeline.stores.batch_executor import BatchExecutor, for_each
 from flag_pipeline.stores.open_store import open_store
 from flag_pipeline.stores.store import MAX_RECORD_BYTES, CheckedStore, raising_sink_error
+from flag_pipeline.workers import Failed
 
 if TYPE_CHECKING:
     from flag_pipeline.stores.store import Store

@@ -38,7 +38,7 @@ def opened(structure: Structure) -> Iterator[Image.Image]:
             yield image
     except MemoryError as exc:
         raise LocalError("there is no memory left to decode an image") from exc
-    # The decoder boundary: damaged bytes raise almost any exception in Pillow.
+    # The boundary of the decoder: damaged bytes raise almost any exception in Pillow.
     except Exception as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise LocalError(f"cannot decode an image: {exc.strerror}") from exc

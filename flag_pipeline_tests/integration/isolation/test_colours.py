@@ -167,6 +167,25 @@ UNSTORABLE = {
 }
 
 
+def test_the_traceback_of_a_plain_function_is_recorded(instance: dg.DagsterInstance) -> None:
+    """A TimeoutError has it too, although `asyncio` copies that error from a thread without it."""
+
+    @dg.asset(partitions_def=LETTERS, backfill_policy=SINGLE_RUN)
+    @per_partition()
+    def letter(partition_key: str) -> None:
+        raise {"a": ValueError, "b": TimeoutError}[partition_key](f"no {partition_key}")
+
+    dg.materialize([letter], instance=instance, tags=ranged("a", "b"), raise_on_error=False)
+
+    for key in ("a", "b"):
+        [event] = events(instance, "letter", key, dg.DagsterEventType.ASSET_OBSERVATION)
+        assert event.asset_observation is not None
+        traceback = event.asset_observation.metadata["traceback"].value
+        assert f"no {key}" in str(traceback)
+        assert "test_colours.py" in str(traceback)
+        assert "During handling" not in str(traceback)
+
+
 def test_what_cannot_be_stored_fails_its_partition(instance: dg.DagsterInstance) -> None:
     """It does not reach the event log, where it would end the step."""
     keys = [*UNSTORABLE, "good"]

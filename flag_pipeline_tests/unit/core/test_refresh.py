@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import logging
 import shutil
 import zlib
 from dataclasses import replace
@@ -405,19 +404,12 @@ async def test_sources_errors_are_outcomes(
     assert (outcome.kind, outcome.reason, outcome.url, outcome.attempts) == (kind, str(error), "u", 2)
 
 
-async def test_bug_costs_one_country_and_is_logged(
-    source: FakeSource, sink: FileSink, caplog: pytest.LogCaptureFixture
-) -> None:
-    """With its traceback; what it quotes is escaped in the reason."""
-    source.files["cn/cn.gif"] = RuntimeError("\x1b[31mred\u202e")
+async def test_bug_is_raised(source: FakeSource, sink: FileSink) -> None:
+    """The boundary of a partition is in the isolation."""
+    source.files["cn/cn.gif"] = RuntimeError("a bug")
 
-    with caplog.at_level(logging.ERROR):
-        outcome = await refresher(source, sink).refresh("CN")
-
-    assert isinstance(outcome, FlagFailed)
-    assert outcome.kind is ErrorKind.UNEXPECTED
-    assert outcome.reason.isprintable()
-    assert "Traceback" in caplog.text
+    with pytest.raises(RuntimeError, match="a bug"):
+        await refresher(source, sink).refresh("CN")
 
 
 async def test_cancellation_is_no_outcome(source: FakeSource, sink: FileSink) -> None:
@@ -451,21 +443,6 @@ async def test_record_is_read_back_however_long_the_reason_is(source: FakeSource
     known = (await sink.records())["CN"]
     assert known.image is not None
     assert known.last_failure == LastFailure(ErrorKind.UNEXPECTED, "x" * MAX_REASON_CHARS)
-
-
-async def test_store_that_fails_in_no_known_way_is_an_outcome_too(
-    source: FakeSource, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What its threads refuse is no error of the store's; neither the country nor its miss can be saved."""
-    async with FileSink(str(tmp_path)) as closed:
-        pass
-
-    outcome = await refresher(source, closed).refresh("CN")
-
-    assert isinstance(outcome, FlagFailed)
-    assert outcome.kind is ErrorKind.UNEXPECTED
-    assert "shutdown" in outcome.reason
-    assert "the catalog will not show" in caplog.text
 
 
 async def test_standard_completes_what_the_source_leaves_out(source: FakeSource, sink: FileSink) -> None:
