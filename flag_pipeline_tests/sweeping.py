@@ -69,7 +69,7 @@ class Watched:
 
     def __init__(self, refresher: Refreshing) -> None:
         self._refresher = refresher
-        self.quiet = refresher.quiet
+        self.wait_for_late_answers = refresher.wait_for_late_answers
         self.take_back = refresher.take_back
         self.outcomes: dict[str, Outcome] = {}
 

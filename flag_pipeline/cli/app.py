@@ -112,11 +112,11 @@ def run(
     """Fetch countries in one Dagster run, then rebuild the catalog."""
     from flag_pipeline.cli.instance import prepare
     from flag_pipeline.core.countries import select_codes
-    from flag_pipeline.settings import dagster_home, load_settings, partition_codes
+    from flag_pipeline.settings import load_settings, partition_codes, use_dagster_home
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
     wanted = select_codes(codes or [], partition_codes(settings))[:limit]
-    prepare(dagster_home(), settings.store, is_verbose=verbose)
+    prepare(use_dagster_home(), settings.store, is_verbose=verbose)
     with _open_instance() as instance:
         from flag_pipeline.cli.runs import FetchRequest
 
@@ -140,10 +140,10 @@ def retry(
     """
     from flag_pipeline.cli.instance import prepare
     from flag_pipeline.core.countries import select_codes
-    from flag_pipeline.settings import dagster_home, load_settings, partition_codes
+    from flag_pipeline.settings import load_settings, partition_codes, use_dagster_home
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
-    prepare(dagster_home(), settings.store, is_verbose=verbose)
+    prepare(use_dagster_home(), settings.store, is_verbose=verbose)
     with _open_instance() as instance:
         from flag_pipeline.cli.retrying import codes_by_source
         from flag_pipeline.cli.runs import FetchRequest
@@ -165,10 +165,10 @@ def status(store: Store = None, as_json: AsJson = False) -> None:
     The status is the latest recorded outcome, compared with what is in the store.
     """
     from flag_pipeline.cli.instance import is_new, say_that_there_is_none
-    from flag_pipeline.settings import dagster_home, load_settings
+    from flag_pipeline.settings import load_settings, use_dagster_home
 
     settings = load_settings(store=store)
-    home = dagster_home(make=False)
+    home = use_dagster_home(make=False)
     if not (exists := not is_new(home)):
         say_that_there_is_none(home)
     with _open_instance(is_persistent=exists) as instance:
@@ -225,7 +225,7 @@ def ui(
     from filelock import FileLock, Timeout
 
     from flag_pipeline.cli.instance import prepare
-    from flag_pipeline.settings import dagster_home, load_settings, workspace_file
+    from flag_pipeline.settings import load_settings, use_dagster_home, workspace_file
     from flag_pipeline.ui.supervisor import check_port, supervise
 
     settings = load_settings()  # A wrong setting is one line here, and a traceback in the code server.
@@ -235,7 +235,7 @@ def ui(
     webserver = ["-m", "flag_pipeline.ui.webserver", "--port", str(port), "--log-level", level]
     daemon = ["-m", "dagster._daemon", "run", "--log-level", level, "--code-server-log-level", level]
     commands = {"webserver": [sys.executable, *webserver, *target], "daemon": [sys.executable, *daemon, *target]}
-    home = dagster_home()
+    home = use_dagster_home()
     check_port("127.0.0.1", port)
     if not verbose:
         # Dagster warns about its own interfaces, which users cannot change.

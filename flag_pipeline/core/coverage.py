@@ -78,7 +78,7 @@ async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) 
                     async with asyncio.TaskGroup() as group:
                         for code in todo:
                             group.create_task(ask(code), name=f"coverage-{code}")
-                    await source.connections.quiet()
+                    await source.connections.wait_for_late_answers()
                     todo = source.connections.doubtful_codes()
                     source.connections.clear_doubts(todo)
     except TimeoutError:

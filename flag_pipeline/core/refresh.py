@@ -36,7 +36,7 @@ from flag_pipeline.fetching.client import Answer, FetchCounter
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.decoder import Decoder
 from flag_pipeline.images.features import distance_bits
-from flag_pipeline.images.formats import read_structure
+from flag_pipeline.images.formats import GIF, read_structure
 from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image, is_own_thumbnail, recall_image
 from flag_pipeline.images.models import FlagImage
 from flag_pipeline.images.structure import Limits
@@ -77,9 +77,9 @@ class Refresher:
         outcome = await _as_outcome(self._fetch_and_save(code, counter), code, counter)
         return outcome if isinstance(outcome, Fetched) else await self.record_failure(outcome)
 
-    async def quiet(self) -> None:
+    async def wait_for_late_answers(self) -> None:
         """Wait until bytes that were sent without a request would have been received."""
-        await self.source.connections.quiet()
+        await self.source.connections.wait_for_late_answers()
 
     async def take_back(self) -> set[str]:
         """Undo saves whose responses may be mismatched, and return the affected codes."""
@@ -210,7 +210,7 @@ class Refresher:
     async def _inspect(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
         if stored is not None:
             recall = partial(recall_image, content, stored, code=code, url=url, limits=self._limits)
-            is_quick = is_own_thumbnail(content) or (stored.format == "gif" and stored.thumbnail)
+            is_quick = is_own_thumbnail(content) or (stored.format == GIF and stored.thumbnail)
             return recall() if is_quick else await self.decoder.run(recall)
         inspect = partial(
             inspect_image,

@@ -27,7 +27,7 @@ class Refreshing(Protocol):
     async def record_failure(self, missed: Missed) -> Missed:
         """Record the failure in the store; return it with `only_row_changed` set."""
 
-    async def quiet(self) -> None:
+    async def wait_for_late_answers(self) -> None:
         """Wait until no late answer is expected."""
 
     async def take_back(self) -> set[str]:
@@ -71,7 +71,7 @@ class Countries:
     async def revoke(self, is_complete: bool) -> set[str]:  # noqa: FBT001 - `Hooks.revoke`
         """Return the countries with doubtful answers, which are fetched again."""
         if is_complete:
-            await self.refresher.quiet()
+            await self.refresher.wait_for_late_answers()
         return await self.refresher.take_back()
 
     async def note_failure(self, failed: MissedPartition) -> MissedPartition:

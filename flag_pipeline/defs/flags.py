@@ -19,6 +19,7 @@ from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
 from flag_pipeline.defs.source_guard import require_one_source
 from flag_pipeline.errors import FlagPipelineError
 from flag_pipeline.images.decoder import Decoder
+from flag_pipeline.images.formats import GIF
 from flag_pipeline.isolation import Hooks, Limits, Missed, Reporting, Summary, failure, read_statuses, run_partitions
 
 STEP = "fetch_flags"
@@ -56,7 +57,7 @@ def flag_assets(partitions: dg.StaticPartitionsDefinition, *, max_per_run: int |
                 description=description,
                 skippable=True,
                 code_version=CODE_VERSION,
-                kinds={"gif" if key == FLAG_IMAGE else "json"},
+                kinds={GIF if key == FLAG_IMAGE else "json"},
                 owners=OWNERS,
                 freshness_policy=FRESHNESS,
             )

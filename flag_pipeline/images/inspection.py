@@ -8,7 +8,7 @@ from PIL import Image
 
 from flag_pipeline.errors import ImageError, SourceContractError
 from flag_pipeline.images.decoding import as_shown, first_frame, opened
-from flag_pipeline.images.formats import check_end, read_structure
+from flag_pipeline.images.formats import GIF, check_end, read_structure
 from flag_pipeline.images.models import FlagImage, StoredDescription
 from flag_pipeline.images.structure import Limits, Structure
 from flag_pipeline.images.thumbnails import data_uri, encode_small_png
@@ -43,7 +43,7 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
 
 def _size_shown(content: bytes, known: StoredDescription) -> tuple[int, int]:
     # A GIF has no EXIF data. A stored image may be refused now.
-    if known.format != "gif":
+    if known.format != GIF:
         with suppress(ImageError):
             return read_structure(content).size_shown
     return known.width_px, known.height_px

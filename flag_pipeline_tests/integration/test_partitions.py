@@ -147,7 +147,7 @@ def test_a_run_for_nothing_or_for_two_things_says_what_to_do(
 
     failure = next(event for event in result.all_events if event.is_step_failure).step_failure_data
     assert failure.user_failure_data is not None
-    assert "one of the two" in (failure.user_failure_data.description or "")
+    assert "either partitions or a list" in (failure.user_failure_data.description or "")
     assert instance.get_materialized_partitions(FLAG_IMAGE) == set()
 
 

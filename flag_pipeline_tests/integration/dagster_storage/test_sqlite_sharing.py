@@ -23,20 +23,18 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationPlanned,
 )
 from dagster._core.event_api import EventLogCursor
-from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from flag_pipeline.dagster_storage.connection_pool import ConnectionPool
 from flag_pipeline.dagster_storage.sqlite_event_log import EmbeddedEventLogStorage
+from flag_pipeline_tests.event_entries import FLAG, entry, materialization
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.synchronize import Barrier
 
 Kind = dg.DagsterEventType
-FLAG = dg.AssetKey("flag_image")
 CHECK = dg.AssetCheckKey(FLAG, "is_whole")
-START = 1_790_000_000.0
 TIMEOUT_S = 30.0
 N_EVENTS = 15  # a writer
 REMOVE = "import pathlib, sys; [file.unlink() for file in pathlib.Path(sys.argv[1]).glob('run-1.db*')]"
@@ -47,17 +45,10 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="list
 needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="forks")
 
 
-def event(run_id: str, kind: Kind, data: Any = None) -> dg.EventLogEntry:
-    """Make an event of Dagster's."""
-    what = DagsterEvent(kind.value, "sweep", step_key="flags", event_specific_data=data)
-    return dg.EventLogEntry(None, 20, "", run_id, START, "flags", "sweep", what)  # type: ignore[no-untyped-call]
-
-
 def materialized(run_id: str, code: str) -> dg.EventLogEntry:
     """Make the event of one country's flag."""
-    tags = {"dagster/data_version": code}
-    flag = dg.AssetMaterialization(FLAG, partition=code, metadata={"size_bytes": 4_096}, tags=tags)
-    return event(run_id, Kind.ASSET_MATERIALIZATION, StepMaterializationData(flag))
+    data = materialization(code, version=code, metadata={"size_bytes": 4_096})
+    return entry(Kind.ASSET_MATERIALIZATION, data, run_id=run_id)
 
 
 def codes_of(log: SqliteEventLogStorage, run_id: str) -> list[str | None]:
@@ -73,9 +64,9 @@ def indexed_codes(log: SqliteEventLogStorage) -> list[str | None]:
 def open_files(home: Path) -> list[str]:
     """Give the paths of this process's open files under a folder, deleted ones included."""
     links = []
-    for entry in Path("/proc/self/fd").iterdir():
+    for link in Path("/proc/self/fd").iterdir():
         try:
-            links.append(str(entry.readlink()))
+            links.append(str(link.readlink()))
         except FileNotFoundError:  # the descriptor that listed them
             continue
     return [link for link in links if link.startswith(str(home))]
@@ -358,9 +349,9 @@ def test_a_failing_batch_leaves_nothing(log: EmbeddedEventLogStorage) -> None:
     evaluation = AssetCheckEvaluation(asset_key=FLAG, check_name=CHECK.name, passed=True, metadata={})
     doubled = [
         materialized("run-1", "CN"),
-        event("run-1", Kind.ASSET_CHECK_EVALUATION_PLANNED, plan),
-        event("run-1", Kind.ASSET_CHECK_EVALUATION_PLANNED, plan),
-        event("run-1", Kind.ASSET_CHECK_EVALUATION, evaluation),
+        entry(Kind.ASSET_CHECK_EVALUATION_PLANNED, plan),
+        entry(Kind.ASSET_CHECK_EVALUATION_PLANNED, plan),
+        entry(Kind.ASSET_CHECK_EVALUATION, evaluation),
     ]
 
     with pytest.raises(dg.DagsterInvariantViolationError):
@@ -420,7 +411,7 @@ def test_a_run_that_has_ended_is_in_its_file(log: EmbeddedEventLogStorage, home:
     """Nobody has to close the log for that, and until then others go on reading and writing."""
     for code in ("CN", "IN"):
         log.store_event(materialized("run-1", code))
-    log.store_event(event("run-1", Kind.RUN_SUCCESS))
+    log.store_event(entry(Kind.RUN_SUCCESS))
 
     checkpointed()
 
@@ -458,7 +449,7 @@ def test_an_end_is_stored_where_no_thread_is_to_be_had(
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
 
-    log.store_event(event("run-1", Kind.RUN_SUCCESS))
+    log.store_event(entry(Kind.RUN_SUCCESS))
 
     assert len(log.get_logs_for_run("run-1")) == 1
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from flag_pipeline.core.models import StoredImage
-from flag_pipeline.core.presets import ANY_FORMAT, GIF
+from flag_pipeline.core.presets import ANY_FORMAT, ONLY_GIF
 from flag_pipeline.errors import ErrorKind, LocalError, SourceContractError
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.features import describe_features
@@ -94,7 +94,7 @@ def test_anything_else_is_refused(content: bytes) -> None:
 def test_format_that_the_source_does_not_have_is_refused() -> None:
     """A good PNG is no flag of a source of GIFs."""
     with pytest.raises(SourceContractError, match=r"not a whole image \(gif\)"):
-        inspect(picture("PNG"), formats=GIF)
+        inspect(picture("PNG"), formats=ONLY_GIF)
 
 
 @pytest.mark.parametrize("n_pictures", [2, 5])
