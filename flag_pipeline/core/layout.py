@@ -9,7 +9,7 @@ FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY)
 
 # The names of the sources that filled the store.
 SOURCES_PATH = f"{RECORDS}/.sources"
-# Of a local folder only.
+# Only a local folder has this file.
 LOCK_PATH = f"{RECORDS}/.lock"
 GALLERY_PATH = f"{CATALOG}/index.html"
 CONTACT_SHEET_PATH = f"{CATALOG}/contact_sheet.png"

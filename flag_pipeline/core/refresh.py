@@ -31,7 +31,7 @@ from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.shared_metadata import SharedMetadata
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.core.undo import restore
-from flag_pipeline.errors import FlagNotFoundError, FlagPipelineError, ImageError, SourceError
+from flag_pipeline.errors import FlagNotFoundError, FlagPipelineError, ImageError, SourceContractError, SourceError
 from flag_pipeline.fetching.client import Answer, FetchCounter
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.decoder import Decoder
@@ -168,9 +168,10 @@ class Refresher:
         stored = record.image if stored_content is not None else None
         answer = await self._fetch(url, record.code, stored, counter)
         content = stored_content if answer.content is None else answer.content
-        image = await self._inspect(
-            content or b"", stored if content == stored_content else None, code=record.code, url=url
-        )
+        try:
+            image = await self._inspect(content or b"", stored if content == stored_content else None)
+        except ImageError as exc:
+            raise SourceContractError(str(exc), code=record.code, url=url) from exc
         if record.country is None:  # pragma: no cover - for the type checker
             raise SourceError("there is no name to save the flag under", code=record.code, url=url)
         file = flag_path(record.code, record.country.name, image.format)
@@ -207,19 +208,12 @@ class Refresher:
             return answer
         return replace(answer, validators=replace(answer.validators, received_at=_now()))
 
-    async def _inspect(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
+    async def _inspect(self, content: bytes, stored: StoredImage | None) -> FlagImage:
         if stored is not None:
-            recall = partial(recall_image, content, stored, code=code, url=url, limits=self._limits)
+            recall = partial(recall_image, content, stored, limits=self._limits)
             is_quick = is_own_thumbnail(content) or (stored.format == GIF and stored.thumbnail)
             return recall() if is_quick else await self.decoder.run(recall)
-        inspect = partial(
-            inspect_image,
-            content,
-            code=code,
-            url=url,
-            formats=self.source.preset.formats,
-            limits=self._limits,
-        )
+        inspect = partial(inspect_image, content, formats=self.source.preset.formats, limits=self._limits)
         return await self.decoder.run(inspect)
 
     async def _keep_replaced(

@@ -27,7 +27,7 @@ from flag_pipeline.core.models import Country, FlagFailed, FlagRecord, LastFailu
 from flag_pipeline.core.presets import ANY_FORMAT
 from flag_pipeline.core.records import dump_record, load_record
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.errors import ErrorKind, SourceContractError, printable
+from flag_pipeline.errors import ErrorKind, ImageError, SourceContractError, printable
 from flag_pipeline.fetching.http_errors import parse_retry_after
 from flag_pipeline.fetching.models import FetchStatistics
 from flag_pipeline.images.features import describe_features
@@ -61,8 +61,8 @@ def parsed(content: bytes) -> Country | None:
 def inspected(content: bytes) -> FlagImage | None:
     """The image that *content* is, None if it is none."""
     try:
-        return inspect_image(content, code="CN", url="u", formats=ANY_FORMAT, limits=Limits(max_pixels=10**6))
-    except SourceContractError:
+        return inspect_image(content, formats=ANY_FORMAT, limits=Limits(max_pixels=10**6))
+    except ImageError:
         return None
 
 
