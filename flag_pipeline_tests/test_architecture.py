@@ -15,7 +15,7 @@ from flag_pipeline.errors import ErrorKind
 PACKAGE = Path(flag_pipeline.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "util"}
-# Who may import whom, by folder or by module on the top level; each may import its own modules.
+# What each folder, or module on the top level, may import; each may import its own modules.
 LEAVES = {"addresses", "bounds", "errors", "workers"}
 TOOLS = {"fetching", "images", "stores", *LEAVES}
 IMPORTS = {
@@ -45,7 +45,7 @@ LIBRARIES_OF_THE_SHELL = {"dagster", "typer", "rich"}
 
 
 def name_of(module: Path) -> str:
-    """The module's path below the package, for a test's name."""
+    """The module's path below the package; it names the test."""
     return str(module.relative_to(PACKAGE))
 
 
@@ -80,7 +80,7 @@ def test_core_knows_neither_dagster_nor_the_terminal(module: Path) -> None:
 
 
 def test_importing_the_core_loads_no_dagster() -> None:
-    """Not through others' modules either."""
+    """The modules that the core imports load no Dagster either."""
     names = [
         ".".join(["flag_pipeline", *path.relative_to(PACKAGE).with_suffix("").parts])
         for path in MODULES

@@ -142,7 +142,7 @@ def test_one_asset_alone_is_recorded_alone(
 def test_a_run_for_nothing_or_for_two_things_says_what_to_do(
     instance: dg.DagsterInstance, settings: Settings, request_of: dict[str, Any]
 ) -> None:
-    """Neither partitions nor a list, or both: the failure names the choice and nothing is fetched."""
+    """A run with neither partitions nor a list, or with both, fetches nothing, and its failure says what to choose."""
     result = launch(instance, settings, **request_of)
 
     failure = next(event for event in result.all_events if event.is_step_failure).step_failure_data
@@ -210,7 +210,7 @@ def test_embedded_source_has_every_country(instance: dg.DagsterInstance, tmp_pat
 def test_what_comes_while_events_are_stored_is_stored_together(
     instance: dg.DagsterInstance, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first country's events are held up until all others have come: those are then one transaction an asset."""
+    """The first country's events wait until all others have come, which are then one transaction for each asset."""
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
     log, record = instance.event_log_storage, Recorder.record
     store_one = log.store_event

@@ -46,7 +46,7 @@ def storage(database: str) -> Iterator[PooledPostgresEventLogStorage]:
 
 @pytest.fixture(scope="module")
 def pair(database: str) -> Iterator[tuple[PooledPostgresEventLogStorage, PostgresEventLogStorage]]:
-    """Ours and Dagster's own class, each on a database of its own."""
+    """Ours and Dagster's class, each on its own database."""
     engine = create_engine(database, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for name in ("ours", "stock"):
@@ -62,7 +62,7 @@ def pair(database: str) -> Iterator[tuple[PooledPostgresEventLogStorage, Postgre
 def both(
     pair: tuple[PooledPostgresEventLogStorage, PostgresEventLogStorage],
 ) -> tuple[PooledPostgresEventLogStorage, PostgresEventLogStorage]:
-    """The two, without events; their numbers begin anew."""
+    """The two, without events; their ids begin at 1 again."""
     for storage in pair:
         storage.wipe()
         with storage.index_connection() as connection:
@@ -221,7 +221,7 @@ def test_count_of_each_asset_goes_on_after_a_batch_of_both(
 
 
 def test_statements_do_not_grow_with_the_batch(storage: PooledPostgresEventLogStorage) -> None:
-    """One to queue, one for the events, one for their tags, one an asset."""
+    """There is one statement for the queue, one for the events, one for their tags, and one for each asset."""
     storage.store_event_batch([materialized("CN", asset) for asset in ASSETS])
     statements: list[str] = []
     on.listen(storage._engine, "before_cursor_execute", lambda _, __, sql, *___: statements.append(sql))  # noqa: SLF001
@@ -232,7 +232,7 @@ def test_statements_do_not_grow_with_the_batch(storage: PooledPostgresEventLogSt
 
 
 def test_batch_that_cannot_be_stored_leaves_nothing(storage: PooledPostgresEventLogStorage) -> None:
-    """Not even its events: Dagster stores them once more, one by one, and would have them twice."""
+    """Its events are not stored either, because Dagster stores them again one by one and would have them twice."""
     unstorable = entry(Type.ASSET_MATERIALIZATION, materialization("FR", version="no\0text"))
 
     with pytest.raises(ValueError, match="NUL"):
@@ -247,7 +247,7 @@ def test_batch_that_cannot_be_stored_leaves_nothing(storage: PooledPostgresEvent
 def test_no_reader_gets_ahead_of_a_batch_on_its_way(
     database: str, storage: PooledPostgresEventLogStorage, late: dg.EventLogEntry
 ) -> None:
-    """Ids of another worker's events are not seen before lower ones: who counts from the latest would miss those."""
+    """A reader never sees an id before a lower one of another worker, because it would skip the lower one."""
     storage.store_event_batch([planned(code, asset) for code in CODES for asset in ASSETS])
     latest = storage.get_maximum_record_id()
     other = PooledPostgresEventLogStorage(database)
@@ -255,7 +255,7 @@ def test_no_reader_gets_ahead_of_a_batch_on_its_way(
     seen_meanwhile: list[int | None] = []
 
     def hold_back(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        """Let the other worker come when this batch's events have their ids and nobody sees them yet."""
+        """Let the other worker write when this batch's events have ids and are not committed yet."""
         if statement.startswith("INSERT INTO asset_event_tags") and not stored:
             stored.append(worker.submit(other.store_event, late))
             wait_for("the other worker to queue", lambda: n_waiting(database) == 1, timeout_s=10)
@@ -272,7 +272,7 @@ def test_no_reader_gets_ahead_of_a_batch_on_its_way(
 
 
 def test_either_class_reads_what_the_other_wrote(database: str, storage: PooledPostgresEventLogStorage) -> None:
-    """The event, its partition and its tags."""
+    """Both read the event, its partition and its tags."""
     stock = PostgresEventLogStorage(database)
 
     storage.store_event(materialized("CN"))
@@ -288,7 +288,7 @@ def test_either_class_reads_what_the_other_wrote(database: str, storage: PooledP
 
 
 def test_many_events_share_few_connections(storage: PooledPostgresEventLogStorage) -> None:
-    """Dagster's class opens three an event."""
+    """Dagster's class opens three connections for each event."""
     opened: list[object] = []
     on.listen(storage._engine, "connect", lambda connection, _: opened.append(connection))  # noqa: SLF001
 
@@ -299,7 +299,7 @@ def test_many_events_share_few_connections(storage: PooledPostgresEventLogStorag
 
 
 def test_event_is_stored_although_the_server_dropped_the_connections(storage: PooledPostgresEventLogStorage) -> None:
-    """As a restart of the database or a firewall would."""
+    """A restart of the database or a firewall drops connections."""
     storage.store_event(materialized("CN"))
     with storage.index_connection() as connection:
         others = (

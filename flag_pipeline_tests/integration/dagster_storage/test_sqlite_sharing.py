@@ -1,4 +1,4 @@
-"""The embedded event log is shared: by threads, processes, forked children, and whoever deletes its files."""
+"""Threads, processes and forked children share the embedded event log, and its files may be deleted."""
 
 import gc
 import itertools
@@ -243,7 +243,7 @@ def test_reading_does_not_wait_for_a_writer(log: EmbeddedEventLogStorage) -> Non
 
 
 def test_threads_do_not_claim_the_same_slot(log: EmbeddedEventLogStorage) -> None:
-    """Of threads that claim at once, as many get a slot as there are slots."""
+    """As many threads get a slot as there are slots, although more claim one at once."""
     log.set_concurrency_slots("sources", 3)
     at_once = threading.Barrier(8)
 
@@ -264,7 +264,7 @@ def delete_files(home: Path, name: str) -> None:
 
 
 def test_a_run_deleted_by_another_process_starts_anew(log: EmbeddedEventLogStorage, home: Path) -> None:
-    """When a run's files are gone, the run is empty, and what is stored then is there for everyone."""
+    """When a run's files are gone, the run is empty, and all processes see what is stored next."""
     log.store_event(materialized("run-1", "CN"))
     subprocess.run([sys.executable, "-c", REMOVE, str(home)], check=True, timeout=TIMEOUT_S)
 
@@ -290,7 +290,7 @@ def test_a_run_replaced_by_stock_is_read_anew(log: EmbeddedEventLogStorage, home
 
 
 def test_a_lost_index_is_made_anew(log: EmbeddedEventLogStorage, home: Path) -> None:
-    """When somebody deletes the index too, storing goes on with a new one of the same schema."""
+    """After the index was deleted too, events are stored in a new one with the same schema."""
     log.store_event(materialized("run-1", "CN"))
     stamp = log.alembic_version()
     delete_files(home, "index")
@@ -320,7 +320,7 @@ def test_open_files_are_bounded(log: EmbeddedEventLogStorage, home: Path) -> Non
 
 @needs_proc
 def test_a_deleted_file_is_let_go(log: EmbeddedEventLogStorage, home: Path) -> None:
-    """A run that was deleted and stored anew many times does not hold on to its deleted files."""
+    """A run that was deleted and stored again many times keeps no deleted file open."""
     for n in range(20):
         log.store_event(materialized("run-1", str(n)))
         delete_files(home, "run-1")
@@ -331,7 +331,7 @@ def test_a_deleted_file_is_let_go(log: EmbeddedEventLogStorage, home: Path) -> N
 
 @needs_proc
 def test_a_forgotten_log_closes_itself(home: Path) -> None:
-    """A log that nobody disposed of closes its files when it is collected."""
+    """A log that was not disposed of closes its files when it is garbage-collected."""
     log = EmbeddedEventLogStorage(str(home))
     log.store_event(materialized("run-1", "CN"))
     n_open = len(open_files(home))
@@ -408,7 +408,7 @@ def checkpointed() -> None:
 
 
 def test_a_run_that_has_ended_is_in_its_file(log: EmbeddedEventLogStorage, home: Path, tmp_path: Path) -> None:
-    """Nobody has to close the log for that, and until then others go on reading and writing."""
+    """The log need not be closed for that, and other processes can read and write meanwhile."""
     for code in ("CN", "IN"):
         log.store_event(materialized("run-1", code))
     log.store_event(entry(Kind.RUN_SUCCESS))
@@ -428,7 +428,7 @@ def test_a_run_that_has_ended_is_in_its_file(log: EmbeddedEventLogStorage, home:
 
 
 def test_settling_makes_no_file_and_puts_up_with_damage(home: Path) -> None:
-    """That of a run which was deleted meanwhile does not come back; a damaged one is for its readers to find."""
+    """A checkpoint makes no file for a deleted run, and ignores a damaged file, which readers report."""
     home.mkdir()
     (home / "damaged.db").write_bytes(b"no database" * 100)
     pool = ConnectionPool(home, synchronous="NORMAL")
@@ -442,7 +442,7 @@ def test_settling_makes_no_file_and_puts_up_with_damage(home: Path) -> None:
 def test_an_end_is_stored_where_no_thread_is_to_be_had(
     log: EmbeddedEventLogStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As at the end of a process: what is stored is stored, and the caller hears of no error."""
+    """No thread can be started at the end of a process; the event is stored then, without an error."""
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread at interpreter shutdown")

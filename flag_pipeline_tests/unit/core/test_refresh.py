@@ -79,7 +79,7 @@ async def test_unchanged_country_is_not_downloaded_again(source: FakeSource, sin
 
 
 async def test_unchanged_large_flag_is_shown_as_small_as_before(source: FakeSource, sink: FileSink) -> None:
-    """From the stored file: the thumbnail is in the events of each run, and kept nowhere else."""
+    """The thumbnail is drawn from the stored file, because only the events of runs keep it."""
     source.files["cn/cn.gif"] = picture("GIF", size=(1200, 800), frames=3)
     saved = await refresher(source, sink).refresh("CN")
 
@@ -269,7 +269,7 @@ async def test_thumbnail_of_a_large_flag_is_made_once(source: FakeSource, sink: 
 
 
 async def test_renamed_country_moves_its_flag(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
-    """Without downloading it again."""
+    """The flag is not downloaded again."""
     await refresher(source, sink).refresh("CN")
     source.files["cn/metadata.json"] = document("Zhongguo")
 
@@ -293,7 +293,7 @@ async def test_new_validators_alone_change_no_content(source: FakeSource, sink: 
 
 
 async def test_strays_of_a_killed_run_go(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
-    """Also when nothing else is to be saved."""
+    """They are deleted although nothing else is saved."""
     await refresher(source, sink).refresh("CN")
     (tmp_path / "flags/CN-Cathay.gif").write_bytes(gif())
 
@@ -313,7 +313,7 @@ async def test_image_alone_still_needs_a_name(source: FakeSource, sink: FileSink
 
 
 async def test_metadata_alone_fetches_no_image(source: FakeSource, sink: FileSink) -> None:
-    """And shows none."""
+    """The outcome has no thumbnail either."""
     outcome = await refresher(source, sink, image=False).refresh("CN")
 
     assert isinstance(outcome, FlagSaved)
@@ -395,7 +395,7 @@ async def test_metadata_is_stored_although_the_flag_is_lost(source: FakeSource, 
 async def test_sources_errors_are_outcomes(
     source: FakeSource, sink: FileSink, error: Exception, outcome_type: Any, kind: ErrorKind
 ) -> None:
-    """With kind, reason, address and attempts."""
+    """The outcome has the error's kind, reason, URL and attempts."""
     source.files["cn/metadata.json"] = error
 
     outcome: Any = await refresher(source, sink).refresh("CN")
@@ -413,7 +413,7 @@ async def test_bug_is_raised(source: FakeSource, sink: FileSink) -> None:
 
 
 async def test_cancellation_is_no_outcome(source: FakeSource, sink: FileSink) -> None:
-    """It passes."""
+    """CancelledError is raised to the caller."""
     source.files["cn/cn.gif"] = asyncio.CancelledError()
 
     with pytest.raises(asyncio.CancelledError):
@@ -423,7 +423,7 @@ async def test_cancellation_is_no_outcome(source: FakeSource, sink: FileSink) ->
 async def test_store_that_refuses_is_an_outcome_too(
     source: FakeSource, sink: FileSink, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Kind `sink`; that not even the miss can be noted is logged."""
+    """Its kind is `sink`; if the failure cannot be recorded, that is logged."""
     shutil.rmtree(tmp_path / "records")
 
     outcome = await refresher(source, sink).refresh("CN")
@@ -488,7 +488,7 @@ async def test_a_refetch_asks_for_everything_in_full(source: FakeSource, sink: F
 
 
 async def test_a_date_is_stored_with_the_time_of_its_answer(source: FakeSource, sink: FileSink) -> None:
-    """And it is sent again after that."""
+    """The stored date is sent with the next request."""
     seen: list[Validators] = []
 
     async def fetch(

@@ -81,7 +81,7 @@ async def test_each_code_has_exactly_one_outcome() -> None:
 
 
 async def test_nothing_to_do_is_done() -> None:
-    """No code, no outcome."""
+    """A run without codes has no outcome."""
     recorded = Recorded()
 
     assert (await run(OUTCOMES[0], recorded, codes=[])).requested == 0  # type: ignore[arg-type]
@@ -126,7 +126,7 @@ async def test_what_is_not_done_in_time_has_timed_out() -> None:
 
 
 async def test_what_is_not_done_in_time_is_remembered() -> None:
-    """As what the store makes of it: a row that says the same already need not be built again."""
+    """The recorded outcome is the store's, because an unchanged row need not be built again."""
     recorded, refresher = Recorded(), FakeRefresher(never)
 
     summary = await sweep(CODES, refresher, recorded.record, max_requests=10, timeout_s=0.05)

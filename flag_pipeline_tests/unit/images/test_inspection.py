@@ -195,7 +195,7 @@ def test_pillow_makes_no_room_for_what_is_too_large(content: bytes) -> None:
 
 @pytest.mark.parametrize("n_pixels", [1, 2, 3, 120_000])
 def test_image_of_exactly_the_cap_is_accepted(n_pixels: int) -> None:
-    """Without a warning from Pillow, which would be an error here."""
+    """Pillow gives no warning, which would be an error here."""
     content = picture("GIF", size=(n_pixels, 1) if n_pixels < 9 else (400, 300))
 
     assert inspect(content, max_pixels=n_pixels).format == "gif"

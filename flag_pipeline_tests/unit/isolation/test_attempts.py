@@ -73,7 +73,7 @@ async def test_an_exception_is_the_failure_of_its_partition(
 
 
 async def test_the_traceback_is_kept_of_what_was_not_meant() -> None:
-    """A `dg.Failure` says all by itself."""
+    """A `dg.Failure` needs no traceback."""
     unexpected, meant = await run(raising(ValueError("x"))), await run(raising(dg.Failure("x")))
 
     assert isinstance(unexpected, Missed)
