@@ -68,7 +68,9 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, signal: str, summary: Summary) -> None:
         n_ended = len(summary.outcomes)
-        super().__init__(f"interrupted by {signal or 'a signal'}: {n_ended} of {summary.requested} partitions had ended")
+        super().__init__(
+            f"interrupted by {signal or 'a signal'}: {n_ended} of {summary.requested} partitions had ended"
+        )
         self.signal = signal
         self.summary = summary
 
