@@ -16,6 +16,7 @@ import typer
 from flag_pipeline.cli.catalog_commands import below_current_folder, commands
 from flag_pipeline.cli.environment import read_env_file
 from flag_pipeline.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of, own_stderr
+from flag_pipeline.cli.prune_command import commands as prune_commands
 from flag_pipeline.errors import ConfigurationError, SinkError
 
 # Commands import what they use, so that `--help` and wrong arguments do not wait 0.7 s for Dagster.
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 
 app.add_typer(commands)
+app.add_typer(prune_commands)
 
 Codes = Annotated[
     list[str] | None,

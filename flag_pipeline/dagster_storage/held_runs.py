@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 
 import dagster as dg
-from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import SqlEventLogStorage
@@ -23,7 +22,6 @@ _EVENTS = SqlEventLogStorageTable.c
 _CHECKS = AssetCheckExecutionsTable.c
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION.value
 _WITH_DATA_VERSION = [_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION.value]
-_RECORDED = [event_type.value for event_type in ASSET_EVENTS | ASSET_CHECK_EVENTS]
 # A tag of a materialization: the latest event of an upstream asset that it was made from.
 _POINTER = re.compile(r'"dagster/input_event_pointer/((?:[^"\\]|\\.)*)": "(\d+)"')
 _IDS_A_QUERY = 500  # old versions of SQLite take 999 values per statement
@@ -35,9 +33,10 @@ def held_by_events(log: SqlEventLogStorage) -> set[str]:
     Their materializations, observations, failures, plans and check evaluations decide statuses and colours. The data
     version of an upstream event decides whether a partition is stale.
     """
+    # In the order of an index that has these columns; SQLite would take another one for a condition on the type.
     latest = (
         select(func.max(_EVENTS.id))
-        .where(_EVENTS.asset_key.is_not(None), _EVENTS.dagster_event_type.in_(_RECORDED))
+        .where(_EVENTS.asset_key.is_not(None))
         .group_by(_EVENTS.asset_key, _EVENTS.dagster_event_type, _EVENTS.partition)
     )
     # SQLite would give the id of a deleted last event to the next one, which the cursors of sensors would then miss.

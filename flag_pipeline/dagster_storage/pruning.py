@@ -13,7 +13,7 @@ from uuid import UUID
 
 import dagster as dg
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
@@ -92,10 +92,10 @@ def plan_pruning(instance: dg.DagsterInstance, before: datetime) -> PrunePlan:
     )
 
 
-def prune(instance: dg.DagsterInstance, plan: PrunePlan) -> PruneReport:
+def prune(instance: dg.DagsterInstance, plan: PrunePlan, *, own_run_id: str = "") -> PruneReport:
     """Delete what is in the plan, each run's row last: after a kill, another plan has the rest.
 
-    Raises UnsupportedStorageError.
+    *own_run_id* is the run that does it, if any. Raises UnsupportedStorageError.
     """
     runs, log = _storages(instance)
     databases = _databases(instance, log, runs)
@@ -111,7 +111,9 @@ def prune(instance: dg.DagsterInstance, plan: PrunePlan) -> PruneReport:
     for run_id in plan.orphaned:
         freed_bytes += _delete_files(log, run_id)
     n_backfills = _delete_backfills(runs, plan.before)
-    not_freed = {path: reason for path in databases if (reason := reclaim(path))}
+    under_way = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES), limit=2)
+    is_busy = any(run.run_id != own_run_id for run in under_way)
+    not_freed = {path: reason for path in databases if (reason := reclaim(path, is_busy=is_busy))}
     return PruneReport(
         n_runs=len(plan.run_ids),
         n_events=n_events,

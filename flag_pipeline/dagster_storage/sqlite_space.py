@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,9 @@ __all__ = ["disk_bytes", "reclaim"]
 
 # Fewer free pages are used again soon.
 _MIN_FREE_SHARE = 0.1
+# About 10 s: 40 MB a second were measured. Dagster's own storages wait 30 s for a lock.
+_MAX_BYTES_WHILE_BUSY = 400_000_000
+_RETRY_S = 0.1
 
 
 def disk_bytes(databases: Iterable[Path]) -> int:
@@ -20,30 +24,35 @@ def disk_bytes(databases: Iterable[Path]) -> int:
     return sum(file.stat().st_size for file in files if file.exists())
 
 
-def reclaim(path: Path) -> str:
-    """Shrink the file to its content, if it is worth it; return why it could not be done, else nothing.
+def reclaim(path: Path, *, is_busy: bool) -> str:
+    """Shrink the file to its content, if it is worth it; return why it was not done, else nothing.
 
-    Others can read all the time, and write again when the copy is made. A kill leaves the file as it was. SQLite needs
-    space for two copies: one in its folder for temporary files, one in the write-ahead log.
+    Other processes can read all the time, and write again when the copy is made. A kill leaves the file as it was.
+    *is_busy* says that runs are under way, whose writing must not wait too long. SQLite needs space for two copies: in
+    its folder for temporary files, and in the write-ahead log.
     Source: https://www.sqlite.org/lang_vacuum.html, read 2026-11-26.
     """
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
-            return _vacuum(connection, path)
+            return _vacuum(connection, path, is_busy=is_busy)
     except sqlite3.Error as exc:
         return str(exc)
 
 
-def _vacuum(connection: sqlite3.Connection, path: Path) -> str:
+def _vacuum(connection: sqlite3.Connection, path: Path, *, is_busy: bool) -> str:
     pages, free_pages, page_bytes = (
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )
     if free_pages < pages * _MIN_FREE_SHARE:
         return ""
-    needed = 2 * (pages - free_pages) * page_bytes
-    if shutil.disk_usage(path.parent).free < needed:
-        return f"it needs {needed / 1e6:.0f} MB of free disk space"
+    kept_bytes = (pages - free_pages) * page_bytes
+    if is_busy and kept_bytes > _MAX_BYTES_WHILE_BUSY:
+        return f"copying {kept_bytes / 1e6:.0f} MB would stop the runs that are under way"
+    if shutil.disk_usage(path.parent).free < 2 * kept_bytes:
+        return f"it needs {2 * kept_bytes / 1e6:.0f} MB of free disk space"
     connection.execute("VACUUM")
-    # Readers of an older state are waited for: the file shrinks when its log is written back.
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    # The file shrinks when the log is written back. SQLite waits for readers, but not for another checkpoint.
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_S
+    while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] and time.monotonic() < give_up_at:
+        time.sleep(_RETRY_S)
     return ""
