@@ -17,6 +17,7 @@ from flag_pipeline.cli.arguments import AsJson, Codes, Source, Store, examples
 from flag_pipeline.cli.catalog_commands import commands
 from flag_pipeline.cli.environment import read_env_file
 from flag_pipeline.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of, own_stderr
+from flag_pipeline.cli.prune_command import commands as prune_commands
 from flag_pipeline.errors import ConfigurationError, SinkError
 
 # Commands import what they use, so that `--help` and wrong arguments do not wait 0.7 s for Dagster.
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 
 app.add_typer(commands)
+app.add_typer(prune_commands)
 
 MaxRequests = Annotated[
     int | None,
