@@ -1,11 +1,10 @@
 """The commands `run`, `retry`, `status`, `mirror` and `ui`: options, output and exit codes. Add a command here."""
 
-import gc
 import importlib.metadata
 import json
 import os
 import sys
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,11 +15,12 @@ import typer
 from flag_pipeline.cli.catalog_commands import below_current_folder, commands
 from flag_pipeline.cli.environment import read_env_file
 from flag_pipeline.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of, own_stderr
+from flag_pipeline.cli.release_commands import commands as release_commands
 from flag_pipeline.errors import ConfigurationError, SinkError
 
 # Commands import what they use, so that `--help` and wrong arguments do not wait 0.7 s for Dagster.
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
     from typing import TextIO
 
@@ -43,6 +43,7 @@ app = typer.Typer(
 )
 
 app.add_typer(commands)
+app.add_typer(release_commands)
 
 Codes = Annotated[
     list[str] | None,
@@ -110,14 +111,14 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Fetch countries in one Dagster run, then rebuild the catalog."""
-    from flag_pipeline.cli.instance import prepare
+    from flag_pipeline.cli.instance import open_instance, prepare
     from flag_pipeline.core.countries import select_codes
     from flag_pipeline.settings import dagster_home, load_settings, partition_codes
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
     wanted = select_codes(codes or [], partition_codes(settings))[:limit]
     prepare(dagster_home(), settings.store, is_verbose=verbose)
-    with _open_instance() as instance:
+    with open_instance() as instance:
         from flag_pipeline.cli.runs import FetchRequest
 
         request = FetchRequest(settings, wanted, refetch=refetch)
@@ -138,13 +139,13 @@ def retry(
     Each country is fetched from the source that it was asked for at last. Countries that an interrupted run did not
     ask for count as missing.
     """
-    from flag_pipeline.cli.instance import prepare
+    from flag_pipeline.cli.instance import open_instance, prepare
     from flag_pipeline.core.countries import select_codes
     from flag_pipeline.settings import dagster_home, load_settings, partition_codes
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
     prepare(dagster_home(), settings.store, is_verbose=verbose)
-    with _open_instance() as instance:
+    with open_instance() as instance:
         from flag_pipeline.cli.retrying import codes_by_source
         from flag_pipeline.cli.runs import FetchRequest
 
@@ -164,14 +165,14 @@ def status(store: Store = None, as_json: AsJson = False) -> None:
 
     The status is the latest recorded outcome, compared with what is in the store.
     """
-    from flag_pipeline.cli.instance import is_new, say_that_there_is_none
+    from flag_pipeline.cli.instance import is_new, open_instance, say_that_there_is_none
     from flag_pipeline.settings import dagster_home, load_settings
 
     settings = load_settings(store=store)
     home = dagster_home(make=False)
     if not (exists := not is_new(home)):
         say_that_there_is_none(home)
-    with _open_instance(is_persistent=exists) as instance:
+    with open_instance(is_persistent=exists) as instance:
         from flag_pipeline.cli.retrying import read_statuses
 
         statuses = read_statuses(instance, settings, _list_store(settings))
@@ -304,21 +305,6 @@ def _list_store(settings: "Settings") -> "StoreListing | None":
         return None
 
 
-@contextmanager
-def _open_instance(*, is_persistent: bool = True) -> "Iterator[DagsterInstance]":
-    """Import Dagster and open its instance, with the garbage collector off: the million new objects all stay."""
-    with ExitStack() as opened:
-        gc.disable()
-        try:
-            from flag_pipeline.cli.runs import open_instance, open_no_instance
-
-            instance = opened.enter_context(open_instance() if is_persistent else open_no_instance())
-            gc.freeze()
-        finally:
-            gc.enable()
-        yield instance
-
-
 def _progress(
     total: int, terminal: "TextIO", *, shown: bool
 ) -> "AbstractContextManager[Callable[[RecordedOutcome], None]]":
@@ -327,7 +313,7 @@ def _progress(
         return nullcontext(lambda _country: None)
     from flag_pipeline.cli.rendering import progress_bar
 
-    return progress_bar(total, terminal)
+    return progress_bar("Fetching flags", total, terminal)
 
 
 def _say_wait(terminal: "TextIO", run_ids: "Collection[str]") -> None:

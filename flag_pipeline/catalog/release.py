@@ -1,0 +1,190 @@
+"""Makes a release: one zip file with the flags, their renditions, the catalog, a style sheet and a manifest.
+
+Equal contents give equal bytes, and no second release.
+"""
+
+import hashlib
+import mmap
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import date
+from itertools import islice
+from typing import IO, Annotated
+
+from pydantic import StringConstraints, TypeAdapter
+
+from flag_pipeline import bounds
+from flag_pipeline.catalog.manifest import MANIFEST, ManifestFile, render_manifest
+from flag_pipeline.catalog.rows import CATALOG_SCHEMA, CatalogRow
+from flag_pipeline.catalog.stylesheet import render_stylesheet
+from flag_pipeline.catalog.tables import render_table
+from flag_pipeline.core.layout import CATALOG, RELEASES, release_path
+from flag_pipeline.core.records import dump_json
+from flag_pipeline.core.renditions import RenditionRecord
+from flag_pipeline.core.sink import FileSink, intact
+from flag_pipeline.errors import ReleaseError
+
+# Raise it when the same flags give another zip file.
+RELEASE_VERSION = 1
+LATEST_PATH = release_path("latest.json")
+STYLESHEET_PATH = release_path("flags.css")
+
+# Zip files have no time zone, and begin in 1980.
+_TIME = (1980, 1, 1, 0, 0, 0)
+_NAME = re.compile(r"flags-(\d{4}-\d\d-\d\d)(?:-(\d+))?\.zip")
+# Files in memory at once.
+_READ_AT_ONCE = 64
+NAMED_CODES = 10
+_REMEDY = "run flag-pipeline run, and flag-pipeline render if it is a rendition"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release.
+
+    Attributes:
+        file: `release/flags-2026-11-26.zip`, relative to the store's root.
+        content_sha256: of the names, flags and renditions; two releases with the same one are the same.
+    """
+
+    file: Annotated[str, StringConstraints(pattern=rf"^{RELEASES}/{_NAME.pattern}$")]
+    content_sha256: bounds.Sha256
+    sha256: bounds.Sha256
+    size_bytes: bounds.SizeBytes
+    n_flags: bounds.Count
+    n_files: bounds.Count
+
+
+_RELEASE = TypeAdapter(Release)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a release is made of: the catalog's rows, and the renditions by code."""
+
+    rows: Sequence[CatalogRow]
+    renditions: Mapping[str, RenditionRecord]
+
+    @classmethod
+    def of(cls, rows: Sequence[CatalogRow], renditions: Mapping[str, RenditionRecord] | None) -> "Contents":
+        """Return the contents; *renditions* is None if a release has none.
+
+        Raises ReleaseError if a flag has no rendition, or only one of an older flag.
+        """
+        if renditions is None:
+            return cls(rows, {})
+        flags = {row.code: row.sha256 for row in rows if row.file}
+        made = {code: record for code, record in renditions.items() if flags.get(code) == record.flag_sha256}
+        if outdated := sorted(flags.keys() - made.keys()):
+            raise ReleaseError(f"no rendition of the latest flag of {_some(outdated)}; first run flag-pipeline render")
+        return cls(rows, made)
+
+    @property
+    def sha256(self) -> str:
+        """The release's `content_sha256`."""
+        names = [[row.code, row.name, row.official_name, row.tld, row.file, row.sha256] for row in self.rows]
+        files = [[file.file, file.sha256] for record in self.renditions.values() for file in record.files]
+        return hashlib.sha256(dump_json([RELEASE_VERSION, names, files])).hexdigest()
+
+    def stored_files(self) -> dict[str, str]:
+        """Return the SHA-256 of each stored file by path, sorted."""
+        flags = {row.file: row.sha256 for row in self.rows if row.file}
+        renditions = {file.file: file.sha256 for record in self.renditions.values() for file in record.files}
+        return dict(sorted((flags | renditions).items()))
+
+
+async def publish_release(sink: FileSink, contents: Contents, *, keep: int, today: date) -> tuple[Release, bool]:
+    """Store a release of *contents* and delete all but the latest *keep*; return it, and whether it is new.
+
+    Raises ReleaseError if a stored file is missing or differs from its record.
+    """
+    latest = await latest_release(sink)
+    if latest is not None and latest.content_sha256 == contents.sha256 and await sink.all_exist([latest.file]):
+        return latest, False
+    names = [name for name in await sink.names(RELEASES) if _NAME.fullmatch(name)]
+    file = release_path(_next_name(names, today))
+    with tempfile.TemporaryFile(prefix="flag-pipeline-") as archive:
+        n_files = await _write_archive(archive, sink, contents)
+        archive.flush()
+        with mmap.mmap(archive.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as content:
+            release = Release(
+                file,
+                contents.sha256,
+                hashlib.sha256(content).hexdigest(),
+                len(content),
+                sum(bool(row.file) for row in contents.rows),
+                n_files,
+            )
+            await sink.write(file, content)
+    await sink.write(STYLESHEET_PATH, render_stylesheet(contents.rows, contents.renditions))
+    await sink.write(LATEST_PATH, dump_json(asdict(release)))
+    old = sorted([*names, file.rpartition("/")[2]], key=_age)[:-keep]
+    await sink.delete_files(release_path(name) for name in old)
+    return release, True
+
+
+async def latest_release(sink: FileSink) -> Release | None:
+    """Return the latest release, None if there is none."""
+    with suppress(ValueError):
+        return _RELEASE.validate_json(await sink.read_hint(LATEST_PATH) or b"")
+    return None
+
+
+async def _write_archive(archive: IO[bytes], sink: FileSink, contents: Contents) -> int:
+    """Write the zip file and return its number of files."""
+    made = {
+        **render_table(CATALOG_SCHEMA, CATALOG, contents.rows),
+        STYLESHEET_PATH: render_stylesheet(contents.rows, contents.renditions),
+    }
+    files = list[ManifestFile]()
+    # Stored, because images are compressed, and because compressed bytes depend on the version of zlib.
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
+        for path, content in sorted(made.items()):
+            files.append(_add(zipped, path, content))
+        expected = contents.stored_files()
+        for paths in _batches(expected):
+            stored = await sink.read_files(paths)
+            for path in paths:
+                whole = intact(stored.get(path), expected[path])
+                if whole is None:
+                    raise ReleaseError(f"{path} is missing, damaged or newer than the catalog; {_REMEDY}")
+                files.append(_add(zipped, path, whole))
+        _add(zipped, MANIFEST, render_manifest(files))
+    return len(files)
+
+
+def _add(zipped: zipfile.ZipFile, path: str, content: bytes) -> ManifestFile:
+    entry = zipfile.ZipInfo(path, _TIME)
+    entry.external_attr = 0o644 << 16
+    entry.create_system = 3  # Unix, on every system
+    zipped.writestr(entry, content)
+    return ManifestFile(path, len(content), hashlib.sha256(content).hexdigest())
+
+
+def _batches(paths: Iterable[str]) -> Iterator[list[str]]:
+    left = iter(paths)
+    while batch := list(islice(left, _READ_AT_ONCE)):
+        yield batch
+
+
+def _next_name(names: Iterable[str], today: date) -> str:
+    numbers = [number for day, number in map(_age, names) if day == today.isoformat()]
+    number = max(numbers, default=0) + 1
+    return f"flags-{today.isoformat()}.zip" if number == 1 else f"flags-{today.isoformat()}-{number}.zip"
+
+
+def _age(name: str) -> tuple[str, int]:
+    """Return the date and number in a release's name; releases sort by them."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise ValueError(f"{name} is not a release")
+    return found[1], int(found[2] or 1)
+
+
+def _some(codes: Sequence[str]) -> str:
+    more = f" and {len(codes) - NAMED_CODES} more" if len(codes) > NAMED_CODES else ""
+    return f"{', '.join(codes[:NAMED_CODES])}{more}"
