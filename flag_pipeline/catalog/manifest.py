@@ -4,6 +4,7 @@ import hashlib
 import os
 import stat
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from pydantic import Field, TypeAdapter
 
 from flag_pipeline import bounds
 from flag_pipeline.core.records import dump_json
-from flag_pipeline.errors import ConfigurationError, ReleaseError, SinkError
+from flag_pipeline.errors import ConfigurationError, ReleaseError, SinkError, printable
 from flag_pipeline.stores.store import split_path
 
 MANIFEST = "MANIFEST.json"
@@ -23,6 +24,8 @@ SCHEMA = 1
 
 _MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
+# What zipfile raises for damaged, encrypted or unusually compressed files.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def verify_release(path: Path) -> tuple[int, list[str]]:
             return len(manifest.files), sorted(_problems(manifest.files, names, open_file))
         except OSError as exc:
             raise ConfigurationError(f"cannot read {path}: {exc.strerror or exc}") from exc
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as exc:
+        except _UNREADABLE as exc:
             raise ReleaseError(f"{path} is not a release: {exc}") from exc
 
 
@@ -105,8 +108,8 @@ def _read_manifest(open_file: Open) -> _Manifest:
 
 def _problems(files: Iterable[ManifestFile], names: Counter[str], open_file: Open) -> Iterator[str]:
     listed = Counter(file.path for file in files)
-    yield from (f"{name}: not in the manifest" for name in names.keys() - listed.keys() - {MANIFEST})
-    yield from (f"{name}: more than once" for name, number in (names | listed).items() if number > 1)
+    yield from (f"{printable(name)}: not in the manifest" for name in names.keys() - listed.keys() - {MANIFEST})
+    yield from (f"{printable(name)}: more than once" for name, number in (names | listed).items() if number > 1)
     for file in files:
         try:
             with open_file(file.path) as content:
@@ -114,6 +117,8 @@ def _problems(files: Iterable[ManifestFile], names: Counter[str], open_file: Ope
                     yield f"{file.path}: differs from the manifest"
         except KeyError:
             yield f"{file.path}: missing"
+        except _UNREADABLE as exc:
+            yield f"{file.path}: cannot be read: {printable(str(exc))}"
 
 
 def _digest(content: IO[bytes], size_bytes: int) -> str:

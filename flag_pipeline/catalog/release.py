@@ -3,17 +3,18 @@
 Equal contents give equal bytes, and no second release.
 """
 
+import asyncio
 import hashlib
 import mmap
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import islice
-from typing import IO, Annotated
+from typing import Annotated, Self
 
 from pydantic import StringConstraints, TypeAdapter
 
@@ -90,6 +91,11 @@ class Contents:
         files = [[file.file, file.sha256] for record in self.renditions.values() for file in record.files]
         return hashlib.sha256(dump_json([RELEASE_VERSION, names, files])).hexdigest()
 
+    @property
+    def n_flags(self) -> int:
+        """How many countries have a flag."""
+        return sum(bool(row.file) for row in self.rows)
+
     def stored_files(self) -> dict[str, str]:
         """Return the SHA-256 of each stored file by path, sorted."""
         flags = {row.file: row.sha256 for row in self.rows if row.file}
@@ -107,19 +113,17 @@ async def publish_release(sink: FileSink, contents: Contents, *, keep: int, toda
         return latest, False
     names = [name for name in await sink.names(RELEASES) if _NAME.fullmatch(name)]
     file = release_path(_next_name(names, today))
-    with tempfile.TemporaryFile(prefix="flag-pipeline-") as archive:
-        n_files = await _write_archive(archive, sink, contents)
-        archive.flush()
-        with mmap.mmap(archive.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as content:
-            release = Release(
-                file,
-                contents.sha256,
-                hashlib.sha256(content).hexdigest(),
-                len(content),
-                sum(bool(row.file) for row in contents.rows),
-                n_files,
-            )
+    loop = asyncio.get_running_loop()
+
+    def read(paths: Iterable[str]) -> Mapping[str, bytes]:
+        return asyncio.run_coroutine_threadsafe(sink.read_files(paths), loop).result()
+
+    with await asyncio.to_thread(_pack, contents, read) as archive:
+        with memoryview(archive.content) as content:
             await sink.write(file, content)
+        release = Release(
+            file, contents.sha256, archive.sha256, archive.size_bytes, contents.n_flags, n_files=archive.n_files
+        )
     await sink.write(STYLESHEET_PATH, render_stylesheet(contents.rows, contents.renditions))
     await sink.write(LATEST_PATH, dump_json(asdict(release)))
     old = sorted([*names, file.rpartition("/")[2]], key=_age)[:-keep]
@@ -134,27 +138,46 @@ async def latest_release(sink: FileSink) -> Release | None:
     return None
 
 
-async def _write_archive(archive: IO[bytes], sink: FileSink, contents: Contents) -> int:
-    """Write the zip file and return its number of files."""
-    made = {
-        **render_table(CATALOG_SCHEMA, CATALOG, contents.rows),
-        STYLESHEET_PATH: render_stylesheet(contents.rows, contents.renditions),
-    }
-    files = list[ManifestFile]()
-    # Stored, because images are compressed, and because compressed bytes depend on the version of zlib.
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
-        for path, content in sorted(made.items()):
-            files.append(_add(zipped, path, content))
-        expected = contents.stored_files()
-        for paths in _batches(expected):
-            stored = await sink.read_files(paths)
-            for path in paths:
-                whole = intact(stored.get(path), expected[path])
-                if whole is None:
-                    raise ReleaseError(f"{path} is missing, damaged or newer than the catalog; {_REMEDY}")
-                files.append(_add(zipped, path, whole))
-        _add(zipped, MANIFEST, render_manifest(files))
-    return len(files)
+@dataclass(frozen=True, slots=True)
+class _Archive:
+    """A zip file in a temporary file, which is mapped into memory, because it can be larger."""
+
+    content: mmap.mmap
+    sha256: str
+    size_bytes: int
+    n_files: int
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self.content.close()
+
+
+def _pack(contents: Contents, read: Callable[[Iterable[str]], Mapping[str, bytes]]) -> _Archive:
+    """Return the zip file of *contents*. Blocks."""
+    with tempfile.TemporaryFile(prefix="flag-pipeline-") as file:
+        # Stored, because images are compressed, and because compressed bytes depend on the version of zlib.
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as zipped:
+            files = [_add(zipped, path, content) for path, content in _contents(contents, read)]
+            _add(zipped, MANIFEST, render_manifest(files))
+        file.flush()
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return _Archive(content, hashlib.sha256(content).hexdigest(), len(content), len(files))
+
+
+def _contents(contents: Contents, read: Callable[[Iterable[str]], Mapping[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of a release, a few in memory at a time."""
+    yield from sorted(render_table(CATALOG_SCHEMA, CATALOG, contents.rows).items())
+    yield STYLESHEET_PATH, render_stylesheet(contents.rows, contents.renditions)
+    expected = contents.stored_files()
+    for paths in _batches(expected):
+        stored = read(paths)
+        for path in paths:
+            content = intact(stored.get(path), expected[path])
+            if content is None:
+                raise ReleaseError(f"{path} is missing, damaged or newer than the catalog; {_REMEDY}")
+            yield path, content
 
 
 def _add(zipped: zipfile.ZipFile, path: str, content: bytes) -> ManifestFile:
