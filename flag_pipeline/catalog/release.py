@@ -202,10 +202,8 @@ def _next_name(names: Iterable[str], today: date) -> str:
 
 def _age(name: str) -> tuple[str, int]:
     """Return the date and number in a release's name; releases sort by them."""
-    found = _NAME.fullmatch(name)
-    if found is None:
-        raise ValueError(f"{name} is not a release")
-    return found[1], int(found[2] or 1)
+    year, month, day, *number = name.removeprefix("flags-").removesuffix(".zip").split("-")
+    return f"{year}-{month}-{day}", int(number[0]) if number else 1
 
 
 def _some(codes: Sequence[str]) -> str:

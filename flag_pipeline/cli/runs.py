@@ -39,7 +39,7 @@ from flag_pipeline.defs.keys import FETCHED_ASSETS, FLAG_CATALOG, FLAG_RELEASE, 
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
 from flag_pipeline.defs.source_guard import SOURCE_GIVEN_TAG
 from flag_pipeline.errors import ReleaseError
-from flag_pipeline.isolation import DEFAULT_TAGS, EventTags, RecordedOutcome, plan_partitions, read_outcome
+from flag_pipeline.isolation import EventTags, RecordedOutcome, plan_partitions, read_outcome
 from flag_pipeline.settings import Settings, StoreSettings, dagster_home, partition_codes
 
 LOCATION = "flag_pipeline"
@@ -125,7 +125,7 @@ def render(
         config["ops"] = {FLAG_RENDITION.to_python_identifier(): {"config": {"partition_keys": listed}}}
     with _launched(instance, settings, render_flags.name, tags=tags, run_config=config) as (job, run):
         report = RunReport(run_id=run.run_id, requested=len(codes))
-        _listen(instance, report, on_country, DEFAULT_TAGS)
+        _listen(instance, report, on_country, EventTags())
         with collecting_warnings(report.warnings):
             result = execute_run(InMemoryJob(job), run, instance)
     return _finished(instance, run, result, report, started_at)

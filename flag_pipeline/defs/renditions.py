@@ -19,17 +19,6 @@ from flag_pipeline.isolation import Absent, Failed, PartitionsConfig, Unchanged,
 # Pillow releases the GIL, so each processor draws one country while another is read or written.
 CONCURRENT = 2 * (os.cpu_count() or 1)
 
-# A changed flag, or one that has no renditions yet. Without `since`, a change during a run is lost.
-FLAG_CHANGED = (
-    (
-        dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed())
-        | dg.AutomationCondition.missing().newly_true()
-    ).since_last_handled()
-    & ~dg.AutomationCondition.any_deps_missing()
-    & ~dg.AutomationCondition.any_deps_in_progress()
-    & ~dg.AutomationCondition.in_progress()
-)
-
 FILE_COLUMNS = ("rendition", "file", "width_px", "height_px", "size_bytes")
 
 
@@ -40,17 +29,23 @@ def rendition_assets(
     if not wanted:
         return []
 
-    @dg.asset(
-        key=FLAG_RENDITION,
-        deps=[FLAG_IMAGE],
+    # `dg.asset` would warn that its backfill policy is in beta.
+    @dg.multi_asset(
+        specs=[
+            dg.AssetSpec(
+                FLAG_RENDITION,
+                deps=[FLAG_IMAGE],
+                automation_condition=ANY_COUNTRY_CHANGED,
+                code_version=CODE_VERSION,
+                owners=OWNERS,
+                kinds={image_format.value},
+                description="Each flag in the sizes and shapes of `FLAG_RENDITIONS`: `renditions/w160/CN.png`.",
+                skippable=True,
+            )
+        ],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        automation_condition=FLAG_CHANGED,
-        code_version=CODE_VERSION,
         group_name="flags",
-        owners=OWNERS,
-        kinds={image_format.value},
-        description="Each flag in the sizes and shapes of `FLAG_RENDITIONS`: `renditions/w160/CN.png`.",
     )
     @per_partition(max_concurrent=CONCURRENT)
     async def flag_rendition(  # type: ignore[no-untyped-def] # noqa: ANN202 - Dagster would take it for the output's type

@@ -35,7 +35,7 @@ def render(picture: Image.Image, rendition: Rendition) -> Image.Image:
             return _square(picture, rendition.px)
         case Shape.CIRCLE:
             return _cut_circle(_square(picture, rendition.px))
-        case Shape.PAD:
+        case _:
             return _padded(picture, rendition.px)
 
 

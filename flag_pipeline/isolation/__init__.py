@@ -25,7 +25,7 @@ runs only the failed ones. See `docs/isolation.md`.
 
 from flag_pipeline.isolation.concurrency import Limits
 from flag_pipeline.isolation.dagster_private import plan_partitions
-from flag_pipeline.isolation.event_tags import DEFAULT_TAGS, EventTags, RecordedOutcome, read_outcome
+from flag_pipeline.isolation.event_tags import EventTags, RecordedOutcome, read_outcome
 from flag_pipeline.isolation.healing import HealingPlan, HealingPolicy, healing_sensor, plan_healing
 from flag_pipeline.isolation.hooks import Hooks, Verdict
 from flag_pipeline.isolation.outcomes import Absent, Failed, Missed, Outcome, Unchanged
@@ -41,7 +41,6 @@ from flag_pipeline.isolation.status import (
 from flag_pipeline.isolation.summary import Reporting, Summary, failure
 
 __all__ = [
-    "DEFAULT_TAGS",
     "Absent",
     "EventTags",
     "Failed",
