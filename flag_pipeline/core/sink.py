@@ -154,6 +154,14 @@ class FileSink:
         """Write the file atomically, unless it is the same."""
         await self._run(self._files.write, path, content)
 
+    async def write_all(self, files: Mapping[str, bytes]) -> None:
+        """Write each file like `write`."""
+        await self._map(lambda path: self._files.write(path, files[path]), list(files))
+
+    async def names(self, folder: str) -> list[str]:
+        """Return the names of the files in *folder*."""
+        return await self._run(self._files.names, folder)
+
     async def save(
         self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None, lost: bool = False
     ) -> None:
