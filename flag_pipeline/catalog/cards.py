@@ -1,6 +1,6 @@
 """Renders a flag's card on the gallery's page: a link to the file, with what search and filters need.
 
-Cards are short, because there can be thousands. Their codes and hashes have only letters and digits, and need no quotes.
+Cards are short, because there can be thousands. Codes and hashes need no quotes: they have only letters and digits.
 """
 
 import re
