@@ -21,7 +21,7 @@ from flag_pipeline.settings import Settings, load_settings, partition_codes
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Return the assets, jobs, schedules, sensors and resources for *settings*."""
     codes, max_per_run = partition_codes(settings), settings.max_partitions_per_run
-    flags = flag_assets(country_partitions(settings), max_per_run=max_per_run)
+    flags = flag_assets(country_partitions(settings), max_per_run=max_per_run, source=settings.source)
     return dg.Definitions(
         assets=[
             flags,

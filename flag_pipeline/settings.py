@@ -169,8 +169,8 @@ def workspace_file() -> Path:
     return in_project if in_project.is_file() else Path(__file__).with_name("workspace.yaml")
 
 
-def dagster_home(*, make: bool = True) -> Path:
-    """Return the folder of the persistent instance, and set `DAGSTER_HOME` to it.
+def use_dagster_home(*, make: bool = True) -> Path:
+    """Set `DAGSTER_HOME` to the folder of the persistent instance, and return it.
 
     The folder is made unless *make* is False. Partition events are stored in batches unless the environment says
     otherwise, because one by one they would cost as much as the fetching.

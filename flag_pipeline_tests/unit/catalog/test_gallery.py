@@ -236,7 +236,7 @@ def test_any_name_survives_the_page(name: str) -> None:
 
 
 def test_a_reason_is_text_too() -> None:
-    """What a server said is shown as it is."""
+    """The text of a server's answer is shown unchanged."""
     record = record_of("CN", FLAG, last_failure=LastFailure(ErrorKind.CONTRACT, HOSTILE))
 
     gallery = gallery_of({"CN": record})
