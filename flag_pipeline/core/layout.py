@@ -2,19 +2,21 @@
 
 import re
 
-from flag_pipeline.images.formats import FORMATS
+from flag_pipeline.images.formats import FORMATS, THUMBNAIL_VERSION
 
 FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "catalog", "history"
+THUMBNAILS = f"{CATALOG}/thumbnails/v{THUMBNAIL_VERSION}"
 RENDITIONS, RELEASES = "renditions", "release"
 # The folders of every store; the others are made when they are used.
-FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY)
+FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY, THUMBNAILS)
 
 # The names of the sources that filled the store.
 SOURCES_PATH = f"{RECORDS}/.sources"
 # Only a local folder has this file.
 LOCK_PATH = f"{RECORDS}/.lock"
 GALLERY_PATH = f"{CATALOG}/index.html"
-CONTACT_SHEET_PATH = f"{CATALOG}/contact_sheet.png"
+PAGE_DETAILS = f"{CATALOG}/details"
+CONTACT_SHEET_PATH, MOSAIC_PATH = f"{CATALOG}/contact_sheet.png", f"{CATALOG}/mosaic.webp"
 
 # File systems allow 255; code, extension and temporary suffix need the rest.
 MAX_NAME_BYTES = 200
@@ -58,6 +60,11 @@ def history_folder(code: str) -> str:
 def history_path(code: str, sha256: str, image_format: str) -> str:
     """Return `history/CN/<sha256>.gif` for CN; equal images share a file."""
     return f"{history_folder(code)}/{sha256}.{FORMATS[image_format].extension}"
+
+
+def thumbnail_path(sha256: str) -> str:
+    """Return `catalog/thumbnails/v1/<sha256>.webp` for the flag with the SHA-256."""
+    return f"{THUMBNAILS}/{sha256}.webp"
 
 
 def table_path(folder: str, table: str, extension: str = "json") -> str:

@@ -157,7 +157,7 @@ class FileSink:
 
     async def write_files(self, files: Mapping[str, bytes]) -> None:
         """Write each file atomically, unless it is the same; *files* are by path."""
-        await self._run(self._write_files, files)
+        await self._map(lambda path: self._files.write(path, files[path]), list(files))
 
     async def delete_files(self, paths: Iterable[str]) -> None:
         """Delete the files that exist."""
@@ -213,10 +213,6 @@ class FileSink:
                 flags_of.setdefault(code_of(name), set()).add(f"{FLAGS}/{name}")
             self._recorded.update(code_of(name) for name in self._store.names(RECORDS))
         return flags_of
-
-    def _write_files(self, files: Mapping[str, bytes]) -> None:
-        for path, content in files.items():
-            self._files.write(path, content)
 
     def _delete_files(self, paths: Iterable[str]) -> None:
         for path in paths:

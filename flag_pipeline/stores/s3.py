@@ -31,6 +31,22 @@ ROLE = "AWS_EC2_METADATA_DISABLED"
 # Only the client retries.
 _RETRY: "RetryConfig" = {"max_retries": 4, "retry_timeout": timedelta(seconds=20)}
 
+# Without it, browsers save the page instead of showing it, and refuse its script.
+_CONTENT_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "csv": "text/csv; charset=utf-8",
+    "gif": "image/gif",
+    "html": "text/html; charset=utf-8",
+    "jpg": "image/jpeg",
+    "js": "text/javascript; charset=utf-8",
+    "json": "application/json",
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "webp": "image/webp",
+    "zip": "application/zip",
+}
+_UNKNOWN_TYPE = "application/octet-stream"
+
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGES = {
     "NoSuchBucket": "there is no bucket {bucket}",
@@ -120,8 +136,9 @@ class Bucket:
         """See `Store`."""
         import obstore
 
+        attributes = {"Content-Type": _CONTENT_TYPES.get(path.rpartition(".")[2], _UNKNOWN_TYPE)}
         with self._raising_sink_error(path):
-            obstore.put(self._client, "/".join(split_path(path)), content, use_multipart=False)
+            obstore.put(self._client, "/".join(split_path(path)), content, attributes=attributes, use_multipart=False)
 
     def sync(self, folder: str) -> None:
         """Do nothing."""
