@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flag_pipeline.cli.catalog_commands import below_current_folder, commands
+from flag_pipeline.cli.arguments import AsJson, Codes, Source, Store, examples
+from flag_pipeline.cli.catalog_commands import commands
 from flag_pipeline.cli.environment import read_env_file
 from flag_pipeline.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of, own_stderr
+from flag_pipeline.cli.prune_command import commands as prune_commands
 from flag_pipeline.errors import ConfigurationError, SinkError
 
 # Commands import what they use, so that `--help` and wrong arguments do not wait 0.7 s for Dagster.
@@ -37,38 +39,18 @@ app = typer.Typer(
     help="Fetch every country's flag in one Dagster run in which each country succeeds or fails on its own.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 app.add_typer(commands)
+app.add_typer(prune_commands)
 
-Codes = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="CODE",
-        help="Codes such as CN, CHN or 156, a letter for all that start with it, or POP20. None means all.",
-    ),
-]
-Source = Annotated[
-    str | None,
-    typer.Option(
-        "--source",
-        metavar="SOURCE",
-        help="A preset (embedded, fluentpython, flagcdn) or a base URL. [env: FLAG_SOURCE]",
-    ),
-]
-Store = Annotated[
-    str | None,
-    typer.Option("--store", callback=below_current_folder, help="A folder or a URL to store to. [env: FLAG_STORE]"),
-]
 MaxRequests = Annotated[
     int | None,
     typer.Option("--max-requests", "-m", min=1, metavar="N", help="Requests at once. [env: FLAG_MAX_REQUESTS]"),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the run's log instead of a progress bar.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 def main() -> None:
@@ -96,7 +78,9 @@ def _options(
 ) -> None: ...
 
 
-@app.command(epilog="Examples: flag-pipeline run; flag-pipeline run FR,DE; flag-pipeline run POP20 --store flags")
+@app.command(
+    epilog=examples("run", "run FR,DE", "run POP20 --store flags", "run --source flagcdn --refetch", takes_codes=True)
+)
 def run(
     codes: Codes = None,
     source: Source = None,
@@ -124,7 +108,7 @@ def run(
         _fetch(instance, [request], settings, verbose=verbose, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=examples("retry", "retry FR", takes_codes=True))
 def retry(
     codes: Codes = None,
     source: Source = None,
@@ -158,7 +142,7 @@ def retry(
         _fetch(instance, requests, settings, verbose=verbose, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=examples("status", "status --store flags --json"))
 def status(store: Store = None, as_json: AsJson = False) -> None:
     """Show the status of the countries, and why they failed.
 
@@ -185,16 +169,22 @@ def status(store: Store = None, as_json: AsJson = False) -> None:
         print_statuses(statuses, settings)
 
 
-@app.command()
+@app.command(epilog=examples("mirror", "mirror --delay 0.2 --error-rate 0.1 --seed 1"))
 def mirror(
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 means any free port.")] = 8765,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="0 means any free port.")
+    ] = 8765,
     directory: Annotated[
         Path | None,
-        typer.Option("--directory", exists=True, file_okay=False, help="A folder with fr/fr.gif and so on."),
+        typer.Option(
+            "--directory", exists=True, file_okay=False, metavar="FOLDER", help="A folder with fr/fr.gif and so on."
+        ),
     ] = None,
-    delay: Annotated[float, typer.Option("--delay", min=0, help="Seconds before each answer.")] = 0.0,
-    error_rate: Annotated[float, typer.Option("--error-rate", min=0, max=1, help="Share of 503 answers.")] = 0.0,
-    seed: Annotated[int | None, typer.Option("--seed", help="Makes the errors repeatable.")] = None,
+    delay: Annotated[float, typer.Option("--delay", min=0, metavar="SECONDS", help="Wait before each answer.")] = 0.0,
+    error_rate: Annotated[
+        float, typer.Option("--error-rate", min=0, max=1, metavar="SHARE", help="Answer so many with 503.")
+    ] = 0.0,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Make the errors repeatable.")] = None,
 ) -> None:
     """Serve flags on 127.0.0.1, with delays and errors.
 
@@ -216,9 +206,9 @@ def mirror(
     asyncio.run(serve())
 
 
-@app.command()
+@app.command(epilog=examples("ui", "ui --port 3001"))
 def ui(
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the web UI.")] = 3000,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, metavar="PORT", help="Port of the web UI.")] = 3000,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what webserver and daemon do.")] = False,
 ) -> None:
     """Start the Dagster UI and daemon on 127.0.0.1."""

@@ -26,7 +26,7 @@ from flag_pipeline.isolation.recording import EventWriter, Recorder
 from flag_pipeline.isolation.reexecution import delivered_before, record_again, recorded_by_this_run
 from flag_pipeline.isolation.requested import requested_keys
 from flag_pipeline.isolation.step import Step
-from flag_pipeline.isolation.summary import Reporting, Summary
+from flag_pipeline.isolation.summary import Interrupted, Reporting, Summary
 
 Function = Callable[[str], Any]
 _DEFAULT_LIMITS = Limits()
@@ -46,7 +46,7 @@ def run_partitions(
 
     It is for generator assets that prepare something once per step, or take *limits* from a resource: `yield from
     run_partitions(context, ...)`. *partition_keys* lists the partitions of a run that has none. Raises `dg.Failure`
-    after the last partition if any failed.
+    after the last partition if any failed, and `Interrupted` for Ctrl-C or a termination.
     """
     step = Step(context)
     keys = requested_keys(step, partition_keys)
@@ -59,9 +59,12 @@ def run_partitions(
     partitions = _Partitions(step, function, writer, summary)
     try:
         _run_on_loop(step, lambda: partitions.run(todo, limits, hooks))
-    except (dg.Failure, KeyboardInterrupt):  # `hooks.prepare` or the user ended it
+    except dg.Failure:  # `hooks.prepare` ended it
         record_again(writer, carried)
         raise
+    except KeyboardInterrupt as exc:
+        record_again(writer, carried)
+        raise Interrupted(str(exc), summary) from None
     summary.blocked = writer.checks.blocking()
     _log(step, summary, reporting.tags, n_skipped=len(keys) - len(todo))
     yield from _end(writer, summary, reporting, carried)
