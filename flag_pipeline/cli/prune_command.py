@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.settings import dagster_home, load_settings
+from flag_pipeline.settings import load_settings, use_dagster_home
 
 # `--help` does not wait for Dagster.
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def prune(
     settings = load_settings(prune_older_than=older_than)
     if as_json and not (yes or dry_run):
         raise ConfigurationError("--json cannot ask before it deletes; add --yes or --dry-run")
-    home = dagster_home(make=False)
+    home = use_dagster_home(make=False)
     if is_new(home):
         say_that_there_is_none(home)
         return
