@@ -5,10 +5,11 @@ Only a local folder's lock file is elsewhere, in stores/local_folder.py.
 
 import re
 
-from flag_pipeline.images.formats import FORMATS
+from flag_pipeline.images.formats import FORMATS, THUMBNAIL_VERSION
 
 FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "catalog", "history"
-FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY)
+THUMBNAILS = f"{CATALOG}/thumbnails/v{THUMBNAIL_VERSION}"
+FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY, THUMBNAILS)
 
 # The names of the sources that filled the store.
 SOURCES_PATH = f"{RECORDS}/.sources"
@@ -57,6 +58,11 @@ def history_folder(code: str) -> str:
 def history_path(code: str, sha256: str, image_format: str) -> str:
     """Return `history/CN/<sha256>.gif` for CN; equal images share a file."""
     return f"{history_folder(code)}/{sha256}.{FORMATS[image_format].extension}"
+
+
+def thumbnail_path(sha256: str) -> str:
+    """Return `catalog/thumbnails/v1/<sha256>.webp` for the flag with the SHA-256."""
+    return f"{THUMBNAILS}/{sha256}.webp"
 
 
 def table_path(folder: str, table: str, extension: str = "json") -> str:

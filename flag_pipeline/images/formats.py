@@ -13,6 +13,9 @@ from flag_pipeline.images.png import read_png
 from flag_pipeline.images.structure import Structure
 from flag_pipeline.images.webp import read_webp
 
+# Raised when `thumbnails.draw_thumbnail` draws other files.
+THUMBNAIL_VERSION = 1
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFormat:

@@ -39,7 +39,7 @@ class LocalFolder:
         """Open *folders* and the lock file; delete old temporaries."""
         make_root(self.root)
         for folder in folders:
-            with self._open_folder((folder,), make=True) as opened:
+            with self._open_folder(split_path(folder), make=True) as opened:
                 self._folders[folder] = os.dup(opened)
                 self._closing.callback(os.close, self._folders[folder])
             delete_stale_temporaries(self.root / folder)
@@ -100,7 +100,7 @@ class LocalFolder:
 
     def sync(self, folder: str) -> None:
         """See `Store`."""
-        with self._open_folder((folder,)) as opened:
+        with self._open_folder(split_path(folder)) as opened:
             os.fsync(opened)
             (getattr(self._batch, "written", None) or set()).discard(opened)
 
@@ -132,14 +132,14 @@ class LocalFolder:
     @contextmanager
     def _open_folder(self, names: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
         with ExitStack() as opened:
-            descriptor = self._folders.get(names[0]) if names else None
-            if descriptor is None:
+            n_kept = next((n for n in range(len(names), 0, -1) if "/".join(names[:n]) in self._folders), 0)
+            if n_kept:
+                descriptor = self._folders["/".join(names[:n_kept])]
+            else:
                 # The root may be a symbolic link.
                 descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
                 opened.callback(os.close, descriptor)
-            else:
-                names = names[1:]
-            for name in names:
+            for name in names[n_kept:]:
                 descriptor = open_folder(name, descriptor, make=make)
                 opened.callback(os.close, descriptor)
             yield descriptor
