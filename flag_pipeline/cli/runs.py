@@ -27,6 +27,8 @@ from dagster._core.storage.tags import (
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.utils import make_new_run_id
 
+from flag_pipeline.catalog.built import note_build
+from flag_pipeline.cli.current_catalog import catalog_inputs, find_current_catalog
 from flag_pipeline.cli.reports import CatalogReport, RunReport
 from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, fail_orphaned_runs, run_lock, unfinished_run
 from flag_pipeline.cli.run_warnings import collecting_warnings
@@ -122,7 +124,12 @@ def fetch(
 
 
 def rebuild(instance: DagsterInstance, settings: Settings) -> CatalogReport:
-    """Rebuild the catalog in a second run."""
+    """Rebuild the catalog in a second run, unless it is current."""
+    inputs = catalog_inputs(settings)
+    current = find_current_catalog(instance, settings, inputs)
+    if current is not None:
+        current.report_age(instance, settings)
+        return CatalogReport(n_rows=current.n_rows, is_current=True)
     config = _run_config(settings, QUIET)
     with _launched(instance, settings, rebuild_catalog.name, tags={}, run_config=config) as (job, run):
         result = execute_run(InMemoryJob(job), run, instance)
@@ -133,6 +140,7 @@ def rebuild(instance: DagsterInstance, settings: Settings) -> CatalogReport:
     materialized = next(
         event for event in result.all_events if event.is_step_materialization and event.asset_key == FLAG_CATALOG
     )
+    note_build(settings.store, inputs)
     row_count: Any = materialized.step_materialization_data.materialization.metadata["dagster/row_count"].value
     return CatalogReport(n_rows=int(row_count))
 

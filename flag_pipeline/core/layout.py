@@ -13,6 +13,8 @@ FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY, THUMBNAILS)
 
 # The names of the sources that filled the store.
 SOURCES_PATH = f"{RECORDS}/.sources"
+# What the derived files were built from.
+BUILT_PATH = f"{CATALOG}/.built"
 GALLERY_PATH = f"{CATALOG}/index.html"
 CONTACT_SHEET_PATH = f"{CATALOG}/contact_sheet.png"
 
