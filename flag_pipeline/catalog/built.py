@@ -4,12 +4,12 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 
-from flag_pipeline.core.layout import BUILT_PATH, CATALOG, FLAGS, HISTORY, RECORDS, THUMBNAILS
+from flag_pipeline.core.layout import BUILT_PATH, CATALOG, FLAGS, HISTORY, PAGE_DETAILS, RECORDS, THUMBNAILS
 from flag_pipeline.errors import SinkError
 from flag_pipeline.stores.open_store import open_store
 from flag_pipeline.stores.store import Store, raising_sink_error
 
-_INPUTS, _OUTPUTS = (RECORDS, FLAGS), (CATALOG, HISTORY, THUMBNAILS)
+_INPUTS, _OUTPUTS = (RECORDS, FLAGS), (CATALOG, PAGE_DETAILS, THUMBNAILS, HISTORY)
 
 
 def describe_inputs(root: str, versions: Iterable[object]) -> str:

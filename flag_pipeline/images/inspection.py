@@ -1,12 +1,11 @@
 """Checks an image, decodes every pixel, and derives features and thumbnails from the same decoding."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from PIL import Image
 
-from flag_pipeline.errors import ImageError, SourceContractError
+from flag_pipeline.errors import ImageError
 from flag_pipeline.images.decoding import as_shown, opened
 from flag_pipeline.images.features import FEATURES_VERSION, features_of_picture
 from flag_pipeline.images.formats import THUMBNAIL_VERSION, check_end, read_structure
@@ -18,45 +17,35 @@ from flag_pipeline.images.thumbnails import THUMBNAIL_BOX, encode_thumbnail, eve
 DERIVED_VERSION = f"{FEATURES_VERSION}.{THUMBNAIL_VERSION}"
 
 
-def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str], limits: Limits) -> FlagImage:
+def inspect_image(content: bytes, *, formats: Iterable[str], limits: Limits) -> FlagImage:
     """Decode *content* completely. Blocks.
 
-    Raises SourceContractError if it is not in *formats*, is damaged or exceeds *limits*.
+    Raises ImageError if it is not in *formats*, is damaged or exceeds *limits*.
     """
-    with _contract(code=code, url=url):
-        structure = read_structure(content)
-        if structure.format not in formats:
-            raise ImageError(f"not a whole image ({', '.join(sorted(formats))}): it is a {structure.format}")
-        check_end(content, structure)
-        structure.check(limits)
-        return _derive(content, structure, sha256=hashlib.sha256(content).hexdigest())
+    structure = read_structure(content)
+    if structure.format not in formats:
+        raise ImageError(f"not a whole image ({', '.join(sorted(formats))}): it is a {structure.format}")
+    check_end(content, structure)
+    structure.check(limits)
+    return _derive(content, structure, sha256=hashlib.sha256(content).hexdigest())
 
 
-def recall_image(content: bytes, known: StoredDescription, *, code: str, url: str, limits: Limits) -> FlagImage:
+def recall_image(content: bytes, known: StoredDescription, *, limits: Limits) -> FlagImage:
     """Return the stored image *content*, whose hash was checked, as its record describes it.
 
-    Decodes (and blocks) only if another version described it; then raises SourceContractError if the image is damaged
-    or exceeds *limits*.
+    Decodes (and blocks) only if another version described it; then raises ImageError if the image is damaged or exceeds
+    *limits*.
     """
     if is_described(known) and known.derived is not None:
         return FlagImage(content, known.format, known.width_px, known.height_px, known.sha256, known.derived)
-    with _contract(code=code, url=url):
-        structure = read_structure(content)
-        structure.check(limits)
-        return _derive(content, structure, sha256=known.sha256)
+    structure = read_structure(content)
+    structure.check(limits)
+    return _derive(content, structure, sha256=known.sha256)
 
 
 def is_described(known: StoredDescription) -> bool:
     """Whether `recall_image` need not decode the image."""
     return known.derived is not None and known.derived.version == DERIVED_VERSION
-
-
-@contextmanager
-def _contract(*, code: str, url: str) -> Iterator[None]:
-    try:
-        yield
-    except ImageError as exc:
-        raise SourceContractError(str(exc), code=code, url=url) from exc
 
 
 def _derive(content: bytes, structure: Structure, *, sha256: str) -> FlagImage:

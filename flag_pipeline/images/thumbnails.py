@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from flag_pipeline.errors import ImageError
 from flag_pipeline.images.decoding import first_frame
-from flag_pipeline.images.formats import FORMATS, format_of_file
+from flag_pipeline.images.formats import FORMATS
 
 Size = tuple[int, int]
 
@@ -66,6 +66,12 @@ def _encode_webp(picture: Image.Image, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def thumbnail_size(width_px: int, height_px: int) -> Size:
+    """Return the size of the thumbnail of a flag, give or take a pixel."""
+    scale = min(1, THUMBNAIL_BOX[0] / width_px, THUMBNAIL_BOX[1] / height_px)
+    return max(1, round(width_px * scale)), max(1, round(height_px * scale))
+
+
 def enlarge(picture: Image.Image, box: Size) -> Image.Image:
     """Return *picture* enlarged by a whole factor."""
     factor = max(1, min(box[0] // picture.width, box[1] // picture.height))
@@ -84,13 +90,6 @@ def encode_small_png(picture: Image.Image, *, max_bytes: int) -> bytes:
     while len(png := encode_png(picture)) > max_bytes and min(picture.size) > 1:
         picture.thumbnail((picture.width * 3 // 4, picture.height * 3 // 4))
     return png
-
-
-def thumbnail_uri(content: bytes, file: str, *, box: Size, max_bytes: int, n_frames: int | None = 1) -> str:
-    """Return a `data:` URI: the image, or a thumbnail if it is large or animated."""
-    if len(content) <= max_bytes and n_frames == 1:
-        return data_uri(content, format_of_file(file).name)
-    return data_uri(encode_small_png(fit(content, box), max_bytes=max_bytes), "png")
 
 
 def data_uri(content: bytes, format_name: str) -> str:
