@@ -29,9 +29,9 @@ IMPORTS = {
     "dagster_storage": set(),
     "settings": {"core", "fetching", *LEAVES},
     "ui": {"settings", "addresses", "errors"},
-    "defs": {"isolation", "catalog", "core", "settings", *TOOLS},
+    "defs": {"isolation", "dagster_storage", "catalog", "core", "settings", *TOOLS},
     "definitions": {"defs", "settings", "errors"},
-    "cli": {"definitions", "defs", "isolation", "catalog", "core", "settings", "ui", *TOOLS},
+    "cli": {"definitions", "defs", "isolation", "dagster_storage", "catalog", "core", "settings", "ui", *TOOLS},
     "__main__": {"cli"},
     "__init__": set(),
     # Paths that existing dagster.yaml files name.

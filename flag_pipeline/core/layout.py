@@ -6,6 +6,8 @@ from flag_pipeline.images.formats import FORMATS, THUMBNAIL_VERSION
 
 FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "catalog", "history"
 THUMBNAILS = f"{CATALOG}/thumbnails/v{THUMBNAIL_VERSION}"
+RENDITIONS, RELEASES = "renditions", "release"
+# The folders of every store; the others are made when they are used.
 FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY, THUMBNAILS)
 
 # The names of the sources that filled the store.
@@ -73,6 +75,21 @@ def table_path(folder: str, table: str, extension: str = "json") -> str:
 def schema_path(folder: str) -> str:
     """Return, for example, `catalog/schema.json`."""
     return f"{folder}/schema.json"
+
+
+def rendition_path(rendition: str, code: str, image_format: str) -> str:
+    """Return, for example, `renditions/w160/CN.png`."""
+    return f"{RENDITIONS}/{rendition}/{code}.{image_format}"
+
+
+def rendition_record_path(code: str) -> str:
+    """Return `renditions/records/CN.json` for CN."""
+    return f"{RENDITIONS}/records/{code}.json"
+
+
+def release_path(name: str) -> str:
+    """Return, for example, `release/flags-2026-11-26.zip`."""
+    return f"{RELEASES}/{name}"
 
 
 CATALOG_PATH = table_path(CATALOG, "catalog")

@@ -103,7 +103,7 @@ async def draw_thumbnails(sink: FileSink, files: Mapping[str, str]) -> set[str]:
         return draw_thumbnail(content)
 
     drawn = await sink.examine({sha256: (files[sha256], sha256) for sha256 in files.keys() - found}, draw)
-    await sink.write_all({thumbnail_path(sha256): thumbnail for sha256, thumbnail in drawn.items()})
+    await sink.write_files({thumbnail_path(sha256): thumbnail for sha256, thumbnail in drawn.items()})
     return found | drawn.keys()
 
 

@@ -18,7 +18,7 @@ from flag_pipeline.stores.atomic_files import (
     read_file,
     replace_file,
 )
-from flag_pipeline.stores.store import MAX_FILE_BYTES, split_path
+from flag_pipeline.stores.store import MAX_FILE_BYTES, Content, split_path
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class LocalFolder:
         with self._open_parent(path) as (name, folder):
             return read_file(name, folder, max_bytes=max_bytes)
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: Content) -> None:
         """Replace the file atomically, unless it has this content."""
         with self._open_parent(path, make=True) as (name, folder):
             if has_content(name, folder, content):

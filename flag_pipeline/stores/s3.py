@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from flag_pipeline.addresses import aws_variable_with_secret
 from flag_pipeline.errors import SinkError
-from flag_pipeline.stores.store import MAX_FILE_BYTES, split_path, too_large
+from flag_pipeline.stores.store import MAX_FILE_BYTES, Content, split_path, too_large
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Store
@@ -132,7 +132,7 @@ class Bucket:
                 raise too_large(path, max_bytes=max_bytes)
             return bytes(found.bytes())
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: Content) -> None:
         """See `Store`."""
         import obstore
 

@@ -167,7 +167,7 @@ def test_limits_hold_for_run_configuration_too(settings: Settings) -> None:
 def test_materialize_keeps_the_environments_fields(settings: Settings, opened: dict[str, Any]) -> None:
     """A user's test with `dg.materialize` gets the environment's values."""
     result = dg.materialize(
-        [flag_assets(country_partitions(settings), max_per_run=None)],
+        [flag_assets(country_partitions(settings), max_per_run=None, source=settings.source)],
         partition_key="CN",
         resources=build_definitions(settings).resources,
         run_config={**QUIET, "resources": {"flag_source": {"config": {"attempts": 3}}}},
