@@ -4,8 +4,6 @@ import dataclasses
 import io
 import json
 import re
-from importlib.metadata import distribution
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +21,7 @@ from flag_pipeline.core.sink import intact
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.thumbnails import before_and_after, fit, thumbnail_uri
 from flag_pipeline_tests.records import change_of, features_by_sha256, record_of, striped
+from flag_pipeline_tests.samples import gif
 
 FLAG = striped("#de2910", "#ffde00")
 HOSTILE = '</script><script>alert("1")</script><img src=x onerror=alert(2)>&amp;\u2028'
@@ -135,9 +134,7 @@ def test_everything_is_built_the_same_twice_and_small() -> None:
 
 def packaged_flags() -> dict[str, bytes]:
     """The embedded source's flags, as PNG: what test records say they are."""
-    found = distribution("django-countries").files or []
-    paths = {file.stem.upper(): Path(str(file.locate())) for file in found if file.match("static/flags/*.gif")}
-    return {code: as_png(paths[code].read_bytes()) for code in iso_codes()}
+    return {code: as_png(gif(code)) for code in iso_codes()}
 
 
 def as_png(content: bytes) -> bytes:
