@@ -101,6 +101,7 @@ def render_page(gallery: Gallery) -> bytes:
         "plot_ratios": render_bars("Flags by aspect ratio", ratio_bars(gallery.rows)),
         "plot_sizes": render_bars("Flags by file size", size_bars(gallery.rows)),
         "n_rows": len(gallery.rows),
+        "attributions": _attributions(gallery),
     }
     # The parts that grow with the countries are encoded piece by piece, to save memory.
     large = {"cards": _cards, "data": _details}
@@ -134,6 +135,13 @@ def _summary(gallery: Gallery) -> str:
     newest = max((row.changed_at for row in gallery.rows if row.changed_at), default=None)
     when = f" Newest flag: {newest:%d %B %Y}." if newest else ""
     return escape(f"{len(gallery.rows)} countries: {', '.join(parts) or 'none'}.{when}")
+
+
+def _attributions(gallery: Gallery) -> str:
+    sources = {f"{row.attribution}: {row.licence}" for row in gallery.rows if row.licence}
+    drawn = any(row.file and not row.aspect_ratio for row in gallery.rows)
+    notes = ["The drawings are simplified, and nearly all in one ratio."] if drawn else []
+    return escape(" ".join([f"Flags from {'; '.join(sorted(sources))}."] * bool(sources) + notes))
 
 
 def _options(counts: Counter[str]) -> str:

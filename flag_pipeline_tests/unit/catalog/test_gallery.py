@@ -103,6 +103,26 @@ def test_page_loads_nothing() -> None:
     assert "unsafe-inline" not in page
 
 
+def test_footer_names_the_licences_of_the_flags() -> None:
+    """Each source once, with its licence, and whether its flags are simplified; nothing of a source without one."""
+    mine = record_of("CN", FLAG)
+    assert mine.image is not None
+    drawings = {
+        code: dataclasses.replace(
+            record_of(code, FLAG),
+            image=dataclasses.replace(mine.image, file=f"flags/{code}-x.png", source_url=f"embedded:/{cc}/{cc}.gif"),
+        )
+        for code, cc in (("FR", "fr"), ("IT", "it"))
+    }
+
+    page = render_page(gallery_of({"CN": mine, **drawings})).decode()
+
+    assert page.count("CC BY-SA 4.0") == 1
+    assert "OpenMoji" in page
+    assert "simplified" in page
+    assert "simplified" not in render_page(gallery_of({"CN": mine})).decode()
+
+
 def test_history_comes_with_its_pictures() -> None:
     """A change whose old flag is kept is shown with it, one whose flag is lost without."""
     record = record_of("CN", FLAG)
