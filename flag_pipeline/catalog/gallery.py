@@ -29,6 +29,7 @@ from flag_pipeline.catalog.plots import (
 from flag_pipeline.catalog.rows import CatalogRow
 from flag_pipeline.catalog.tables import write_moment
 from flag_pipeline.core.models import FlagChange, RowStatus
+from flag_pipeline.core.names import other_names
 from flag_pipeline.images.colours import ColourFamily
 from flag_pipeline.images.thumbnails import thumbnail_uri
 
@@ -191,6 +192,7 @@ def _detail(row: CatalogRow, history: list[dict[str, object]]) -> dict[str, obje
     return {
         "name": row.name,
         "official": row.official_name,
+        "aliases": "\n".join(other_names(row.code)),
         "alpha3": row.alpha_3,
         "numeric": row.numeric,
         "tld": row.tld,

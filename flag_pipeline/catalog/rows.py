@@ -37,7 +37,7 @@ CATALOG_SCHEMA = TableSchema(
         Column("format", TEXT, "`gif`, `png`, `jpeg` or `webp`, by the file's bytes"),
         Column("width_px", INTEGER, "width in pixels, as shown: EXIF orientation is applied"),
         Column("height_px", INTEGER, "height in pixels, as shown"),
-        Column("aspect_ratio", TEXT, "width to height as a reduced fraction, `3:2`; empty for a drawing in a ratio that is not its flag's"),
+        Column("aspect_ratio", TEXT, "width to height as a reduced fraction, `3:2`; empty for simplified drawings"),
         Column("aspect_decimal", DECIMAL, "width divided by height, four decimals; null where `aspect_ratio` is empty"),
         Column("mode", TEXT, "how a pixel is stored, in Pillow's words: `P`, `RGB`, `RGBA` ..."),
         Column("n_frames", INTEGER, "frames; more than 1 is an animation"),

@@ -48,7 +48,7 @@ Codes = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="CODE",
-        help="Codes such as CN, CHN or 156, a letter for all that start with it, or POP20. None means all.",
+        help="Names, codes such as CN, CHN or 156, a letter for all that start with it, or POP20. None means all.",
     ),
 ]
 Source = Annotated[
@@ -111,7 +111,7 @@ def run(
 ) -> None:
     """Fetch countries in one Dagster run, then rebuild the catalog."""
     from flag_pipeline.cli.instance import prepare
-    from flag_pipeline.core.countries import select_codes
+    from flag_pipeline.core.selection import select_codes
     from flag_pipeline.settings import dagster_home, load_settings, partition_codes
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
@@ -139,7 +139,7 @@ def retry(
     ask for count as missing.
     """
     from flag_pipeline.cli.instance import prepare
-    from flag_pipeline.core.countries import select_codes
+    from flag_pipeline.core.selection import select_codes
     from flag_pipeline.settings import dagster_home, load_settings, partition_codes
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)

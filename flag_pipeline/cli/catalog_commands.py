@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import webbrowser
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +21,7 @@ Codes = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="CODE",
-        help="Codes such as CN, CHN or 156, a letter for all that start with it, or POP20. None means all.",
+        help="Names, codes such as CN, CHN or 156, a letter for all that start with it, or POP20. None means all.",
     ),
 ]
 
@@ -44,16 +45,28 @@ EXIT_FAILED = 1
 
 
 @commands.command()
-def catalog(codes: Codes = None, store: Store = None, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+def catalog(
+    codes: Codes = None,
+    store: Store = None,
+    language: Annotated[
+        str | None, typer.Option("--language", help="Print names in this language: fr, pt-BR. Needs Babel.")
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
     """Print the catalog's rows."""
     # `--help` does not need Pillow and the tables of ISO 3166-1.
     from flag_pipeline.catalog.published import read_catalog
     from flag_pipeline.catalog.rows import CATALOG_SCHEMA
     from flag_pipeline.cli.rendering_catalog import print_catalog, print_table
-    from flag_pipeline.core.countries import select_codes
+    from flag_pipeline.core.names import names_in
+    from flag_pipeline.core.selection import select_codes
 
     rows = {row.code: row for row in read_catalog(load_settings(store=store).store)}
     wanted = [rows[code] for code in select_codes(codes or [], rows)]
+    if language is not None:
+        names = names_in(language)
+        wanted = [replace(row, name=names.get(row.code, row.name)) for row in wanted]
     if as_json or as_csv:
         print_table(CATALOG_SCHEMA, wanted, _format(as_json=as_json, as_csv=as_csv))
     else:

@@ -9,9 +9,9 @@ import dagster as dg
 from pydantic import Field
 
 from flag_pipeline.core.absence import AbsenceJudge
-from flag_pipeline.core.countries import select_codes
 from flag_pipeline.core.listing import list_store
 from flag_pipeline.core.refresh import Refresher
+from flag_pipeline.core.selection import select_codes
 from flag_pipeline.defs.countries import Countries
 from flag_pipeline.defs.events import EVENT_TAGS
 from flag_pipeline.defs.keys import CODE_VERSION, COUNTRY_METADATA, FLAG_IMAGE, OWNERS

@@ -10,7 +10,7 @@
   // "aland" finds Åland: marks are taken off the letters on both sides.
   const fold = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
   const haystacks = new Map(
-    Object.entries(countries).map(([code, one]) => [code, fold([code, one.alpha3, one.name, one.official].join("\n"))]),
+    Object.entries(countries).map(([code, one]) => [code, fold([code, one.alpha3, one.numeric, one.tld, one.name, one.official, one.aliases].join("\n"))]),
   );
   const alphabet = new Intl.Collator("en");
   const byName = (a, b) => alphabet.compare(countries[a].name, countries[b].name);
