@@ -5,10 +5,10 @@ from urllib.parse import urlsplit
 
 from flag_pipeline.addresses import may_hold_secret
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.images.formats import FORMATS
+from flag_pipeline.images.formats import FORMATS, GIF
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-GIF = frozenset({"gif"})
+ONLY_GIF = frozenset({GIF})
 ANY_FORMAT = frozenset(FORMATS)
 
 
@@ -58,7 +58,7 @@ class SourcePreset:
 EMBEDDED = SourcePreset(
     name="embedded",
     base_url="embedded:",
-    formats=GIF,
+    formats=ONLY_GIF,
     licence="CC BY-SA 4.0",
     attribution="OpenMoji 17.0, https://openmoji.org, drawn without frame and margin",
     has_ratios=False,
@@ -68,7 +68,7 @@ EMBEDDED = SourcePreset(
 FLUENTPYTHON = SourcePreset(
     name="fluentpython",
     base_url="https://www.fluentpython.com/data/flags",
-    formats=GIF,
+    formats=ONLY_GIF,
     is_public=True,
     licence="public domain",
     attribution="CIA World Factbook, by https://www.fluentpython.com",
