@@ -121,9 +121,10 @@ def print_statuses(statuses: "Mapping[str, CountryStatuses]", flags: "StoredFlag
 
 def _describe_stored(flags: "StoredFlags") -> str:
     ages = [_age(time.time() - flags.fetched_at[code]) for code in (flags.newest, flags.oldest)]
-    lines = [f"{len(flags.fetched_at)} flags, fetched {ages[0]} ago"]
+    n_flags = f"{len(flags.fetched_at)} flag{'' if len(flags.fetched_at) == 1 else 's'}"
+    lines = [f"{n_flags}, fetched {ages[0]} ago"]
     if ages[0] != ages[1]:
-        lines = [f"{len(flags.fetched_at)} flags, fetched {ages[0]} to {ages[1]} ago; the oldest is {flags.oldest}"]
+        lines = [f"{n_flags}, fetched {ages[0]} to {ages[1]} ago; the oldest is {flags.oldest}"]
     if flags.sources:
         lines.append(f"They came from {describe_sources(flags.sources)}")
     return "\n".join(lines)
