@@ -5,10 +5,10 @@ from urllib.parse import urlsplit
 
 from flag_pipeline.addresses import may_hold_secret
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.images.formats import FORMATS
+from flag_pipeline.images.formats import FORMATS, GIF
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-GIF = frozenset({"gif"})
+ONLY_GIF = frozenset({GIF})
 ANY_FORMAT = frozenset(FORMATS)
 
 
@@ -49,13 +49,13 @@ class SourcePreset:
 
 
 # No real URL, because the mirror's port varies.
-EMBEDDED = SourcePreset(name="embedded", base_url="embedded:", formats=GIF)
+EMBEDDED = SourcePreset(name="embedded", base_url="embedded:", formats=ONLY_GIF)
 
 # The site has the 194 flags of country_codes.txt ("Fluent Python", example code, chapter 20).
 FLUENTPYTHON = SourcePreset(
     name="fluentpython",
     base_url="https://www.fluentpython.com/data/flags",
-    formats=GIF,
+    formats=ONLY_GIF,
     is_public=True,
     lacks=frozenset(
         "AI AQ AS AW AX BL BM BQ BV CC CK CW CX DO EH FK FO GF GG GI GL GP GS GU HK HM IM IO JE KY MF "

@@ -4,10 +4,10 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -94,8 +94,9 @@ class _Partitions:
                     async def finish(key: str, returned: Any, attempt: int) -> Ended:
                         return await self._finish(storing, key, returned, attempt)
 
-                    runner = PartitionRunner(self._call(threads), finish, limits)
-                    self.summary.problem = await for_each(keys, runner.run, settle, limits, hooks)
+                    runner = PartitionRunner(self._call(threads), finish, limits, hooks.note_failure)
+                    contained = replace(hooks, note_failure=runner.noted)
+                    self.summary.problem = await for_each(keys, runner.run, settle, limits, contained)
         finally:
             threads.shutdown(wait=True, cancel_futures=True)
             storing.shutdown(wait=True, cancel_futures=True)
@@ -105,8 +106,10 @@ class _Partitions:
             return self.function
 
         async def call_on_thread(key: str) -> Any:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(threads, copy_context().run, _call, self.function, key)
+            future = threads.submit(copy_context().run, _call, self.function, key)
+            with suppress(TimeoutError):  # Python 3.11 raises a copy without the traceback
+                await asyncio.wrap_future(future)
+            return future.result()
 
         return call_on_thread
 
@@ -160,8 +163,7 @@ def _is_loop_running() -> bool:
 
 def _run_on_thread(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
     started = list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]]()
-    result: Future[None] = Future()
-    is_interrupted = threading.Event()
+    is_interrupted, is_done = threading.Event(), threading.Event()
 
     async def run_cancellable() -> None:
         task = asyncio.current_task()
@@ -172,22 +174,21 @@ def _run_on_thread(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
     def work() -> None:
         try:
-            result.set_result(asyncio.run(run_cancellable()))
-        except BaseException as exc:  # noqa: BLE001 - the step's thread raises it
-            result.set_exception(exc)
+            asyncio.run(run_cancellable())
+        finally:
+            is_done.set()
 
-    # No executor, because an interrupted one does not wait for a thread that it starts.
-    thread = threading.Thread(target=copy_context().run, args=(work,), name="partitions-loop")
+    executor = ThreadPoolExecutor(1, thread_name_prefix="partitions-loop")
     try:
-        thread.start()
-        result.result()
+        executor.submit(copy_context().run, work).result()
     finally:  # an interrupt may come before the loop runs
         is_interrupted.set()
         for loop, task in started:
             if not task.done():
                 loop.call_soon_threadsafe(task.cancel)
-        if thread.ident is not None:
-            wait([result])
+        if started:  # `shutdown` would not wait for a thread whose start was interrupted
+            is_done.wait()
+        executor.shutdown(wait=False)
 
 
 def _log(step: Step, summary: Summary, tags: EventTags, *, n_skipped: int) -> None:

@@ -27,7 +27,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A home and a store of their own."""
+    """A new home and a new store."""
     folder = tmp_path_factory.mktemp("terminal")
     settings = {"DAGSTER_HOME": str(folder / "home"), "FLAG_STORE": str(folder / "store"), "FLAG_ATTEMPTS": "1"}
     return {**os.environ, **settings, "TERM": "xterm-256color"}

@@ -40,7 +40,7 @@ from flag_pipeline_tests.samples import gif
 CODES = ["AD", "AE", "AF", "BR", "CN", "FR"]
 FLAGS = [gif("CN"), gif("BR")]
 SEED = 4
-# From time to time a run is killed that is the first on its store.
+# Some of the killed runs are the first on their store.
 FRESH_EVERY = 20
 
 
@@ -144,7 +144,7 @@ def count_events(world: World) -> int:
     ],
 )
 def test_killed_runs_lose_nothing(world: World, n_points: int) -> None:
-    """At each of the points: nothing torn, nothing recorded that is absent, and the next run completes."""
+    """After a kill at any point no file is torn, every recorded file exists, and the next run completes."""
     points = random.Random(SEED)  # noqa: S311 - repeatable, not secret
     n_events = count_events(world)
     plan = [("event", points.randint(1, n_events)) for _ in range(n_points // 2)]

@@ -49,7 +49,7 @@ def test_unchanged_refresh_of_the_world_rewrites_nothing(shell: Shell, flag_serv
 
 
 def unused_port() -> int:
-    """A port of loopback on which nobody listens."""
+    """A loopback port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -322,7 +322,7 @@ def test_ctrl_c_cancels_a_run_wherever_it_is(
     assert [*runs_by_job(where[0]).values()] == [status]
     is_catalog_canceled = where[0] == "rebuild_catalog" and number == signal.SIGINT
     assert ("The catalog was not rebuilt: it was interrupted" in said) == is_catalog_canceled
-    # Interrupted just before a step, Dagster lets go of its coroutine; what is ignored here must be collected here.
+    # Dagster drops a step's coroutine if it is interrupted just before; what is ignored here must be collected here.
     gc.collect()
 
 

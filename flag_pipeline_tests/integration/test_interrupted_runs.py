@@ -171,7 +171,7 @@ def test_status_makes_no_store(shell: Shell) -> None:
 
 
 def test_a_store_that_cannot_be_listed_is_said(shell: Shell) -> None:
-    """A file stands in its place: one line on stderr, and what Dagster has is shown all the same."""
+    """A file stands in its place: one line on stderr, and what Dagster has is still shown."""
     shell.store.write_bytes(b"")
 
     said = shell("status")

@@ -182,7 +182,7 @@ def test_norway_needs_no_quotes_in_yaml(instance: dg.DagsterInstance, settings: 
 @pytest.mark.parametrize(
     ("request_of", "message"),
     [
-        ({"tags": ranged("AD", "AE"), "ops": listed("CN")}, "one of the two"),
+        ({"tags": ranged("AD", "AE"), "ops": listed("CN")}, "either partitions or a list"),
         # 012 is Algeria, and ten in YAML.
         ({"ops": listed("CN", 10)}, "write 10 in quotes"),
         ({"ops": listed(True)}, "write True in quotes"),
@@ -262,7 +262,7 @@ def test_embedded_source_has_every_country(instance: dg.DagsterInstance, tmp_pat
 def test_what_comes_while_events_are_stored_is_stored_together(
     instance: dg.DagsterInstance, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first country's events are held up until all others have come: those are then one transaction an asset."""
+    """The first country's events wait until all others have come, which are then one transaction for each asset."""
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
     log, record = instance.event_log_storage, Recorder.record
     store_one = log.store_event

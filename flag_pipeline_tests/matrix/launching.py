@@ -39,7 +39,7 @@ class Request:
         codes: what is asked for, in order.
         environment: settings of the process, `DAGSTER_HOME` among them.
         options: of the command line.
-        folder: where the process runs; what it reads from files lies there.
+        folder: where the process runs, with the files that it reads.
     """
 
     way: Way
@@ -123,7 +123,7 @@ def launch(request: Request, source: Source) -> Launched:
 
 
 def _forget_definitions() -> None:
-    """Have Dagster load the definitions anew, as a new process does: it keeps those of the latest launch."""
+    """Have Dagster reload the definitions, as a new process does: it keeps those of the latest launch."""
     ReconstructableJob.get_definition.cache_clear()
     ReconstructableJob.get_repository_definition.cache_clear()
 
