@@ -59,7 +59,8 @@ def print_report(report: "RunReport", catalog: "CatalogReport", settings: Settin
     if catalog.n_rows:
         store = escape(settings.store)
         console.print(f"Flags are in {store}/flags", soft_wrap=True)
-        console.print(f"The catalog is {store}/catalog/catalog.csv, {catalog.n_rows} rows", soft_wrap=True)
+        unchanged = ", unchanged" if catalog.is_current else ""
+        console.print(f"The catalog is {store}/catalog/catalog.csv, {catalog.n_rows} rows{unchanged}", soft_wrap=True)
 
 
 def _print_failures(console: Console, failed: "Mapping[str, tuple[str, str]]") -> None:

@@ -90,10 +90,12 @@ class CatalogReport:
     """The result of rebuilding the catalog.
 
     Attributes:
-        n_rows: 0 if it was not rebuilt.
-        error: why it was not rebuilt, else empty.
+        n_rows: 0 if it could not be rebuilt.
+        is_current: it was not rebuilt, because nothing had changed.
+        error: why it could not be rebuilt, else empty.
     """
 
     n_rows: int = 0
+    is_current: bool = False
     is_canceled: bool = False
     error: str = ""

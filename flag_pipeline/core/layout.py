@@ -12,6 +12,8 @@ FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY, THUMBNAILS)
 
 # The names of the sources that filled the store.
 SOURCES_PATH = f"{RECORDS}/.sources"
+# What the derived files were built from.
+BUILT_PATH = f"{CATALOG}/.built"
 # Only a local folder has this file.
 LOCK_PATH = f"{RECORDS}/.lock"
 GALLERY_PATH = f"{CATALOG}/index.html"

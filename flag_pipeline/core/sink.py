@@ -16,7 +16,16 @@ from operator import call
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flag_pipeline.core.countries import EXTRA_CODE
-from flag_pipeline.core.layout import FLAGS, FOLDERS, LOCK_PATH, RECORDS, code_of, metadata_path, record_path
+from flag_pipeline.core.layout import (
+    FLAGS,
+    FOLDERS,
+    LOCK_PATH,
+    RECORDS,
+    code_of,
+    metadata_path,
+    record_path,
+    thumbnail_path,
+)
 from flag_pipeline.core.models import Country, FlagRecord, LastFailure
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.errors import ImageError, SinkError, UnusableFileError
@@ -177,13 +186,19 @@ class FileSink:
         return {path: content for path, content in contents if content is not None}
 
     async def save(
-        self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None, lost: bool = False
+        self,
+        record: FlagRecord,
+        *,
+        image: FlagImage | None = None,
+        country: Country | None = None,
+        thumbnail: bytes = b"",
+        lost: bool = False,
     ) -> None:
-        """Write the image and metadata, then the record, then delete orphaned images.
+        """Write the image, metadata and page *thumbnail*, then the record, then delete orphaned images.
 
         Without *image*, the record's image has to exist, unless it is *lost*.
         """
-        await self._saves.do(partial(self._save, record, image, country, lost=lost))
+        await self._saves.do(partial(self._save, record, image, country, thumbnail, lost=lost))
 
     async def record_failure(self, code: str, failure: LastFailure) -> bool:
         """Write *failure* into the record; return False if it is there."""
@@ -234,11 +249,15 @@ class FileSink:
         with self._locks.setdefault(code, threading.Lock()), self._files.lock(code, record_path(code)):
             yield
 
-    def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None, *, lost: bool) -> None:
+    def _save(
+        self, record: FlagRecord, image: FlagImage | None, country: Country | None, thumbnail: bytes, *, lost: bool
+    ) -> None:
         with self._locked(record.code):
             file = self._write_flag(record, image, lost=lost)
             if country is not None:
                 self._files.write(metadata_path(record.code), dump_country(country))
+            if thumbnail and record.image is not None:
+                self._files.write(thumbnail_path(record.image.sha256), thumbnail)
             if file is not None:
                 # After a power cut, the record needs its flag.
                 self._files.sync(FLAGS)

@@ -38,6 +38,9 @@ class Store(Protocol):
     def names(self, folder: str) -> list[str]:
         """Return the visible file names; none if *folder* is missing."""
 
+    def fingerprint(self, folder: str) -> str:
+        """Return a text that changes with the visible files of *folder*, without reading them; empty if unknown."""
+
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         """Return the content. Raises FileNotFoundError or `too_large`."""
 

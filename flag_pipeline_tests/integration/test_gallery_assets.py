@@ -7,9 +7,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from PIL import ImageFile
 
+from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.keys import FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
+from flag_pipeline.images.features import describe_features
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path
 from flag_pipeline_tests.records import striped
@@ -107,6 +110,31 @@ def test_everything_is_derived_the_same_twice(instance: dg.DagsterInstance, sett
         "mosaic.webp",
     }
     assert derived_files(store) == first
+
+
+@pytest.mark.parametrize("thumbnail", ["", "data:image/webp;base64,A", "data:image/webp;base64,AAAA"])
+def test_catalog_decodes_no_flag_that_its_record_describes(
+    instance: dg.DagsterInstance, settings: Settings, store: Path, monkeypatch: pytest.MonkeyPatch, thumbnail: str
+) -> None:
+    """Features come from the record, and the mosaic from the event's thumbnail, unless that is damaged."""
+    refresh(instance, settings)
+    path = store / "records/FR.json"
+    if thumbnail:
+        document = json.loads(path.read_bytes())
+        document["image"]["derived"]["thumbnail"] = thumbnail
+        path.write_text(json.dumps(document))
+    decoded: list[str | None] = []
+    load = ImageFile.ImageFile.load
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(image.format) or load(image))  # type: ignore[func-returns-value]
+
+    job = build_definitions(settings).resolve_job_def("rebuild_catalog")
+    assert job.execute_in_process(instance=instance, run_config=QUIET, asset_selection=[FLAG_CATALOG]).success
+
+    assert ("GIF" in decoded) == bool(thumbnail)
+    rows = {row.code: row for row in load_rows((store / "catalog/catalog.json").read_bytes())}
+    for code in ("CN", "FR", "US"):
+        [file] = (store / "flags").glob(f"{code}-*")
+        assert (rows[code].phash, rows[code].n_frames) == (describe_features(file.read_bytes()).phash, 1)
 
 
 def derived_files(store: Path) -> dict[str, bytes]:
