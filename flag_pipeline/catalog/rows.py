@@ -16,7 +16,7 @@ from flag_pipeline.catalog.tables import Column, ColumnType, TableSchema
 from flag_pipeline.core.bounds import FlagFileOrEmpty, ImageFormatOrEmpty
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.models import FlagRecord, LastFailure, RowStatus, StoredImage
-from flag_pipeline.core.presets import PRESETS, SourcePreset, source_of
+from flag_pipeline.core.presets import SourcePreset, find_preset, source_of
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.models import ColourShare, ImageFeatures
 
@@ -184,7 +184,8 @@ def _image_cells(code: str, image: StoredImage, features: ImageFeatures | None) 
 
 
 def _source_cells(code: str, image: StoredImage) -> dict[str, Any]:
-    preset = PRESETS.get(source_of(image.source_url, code), _NO_PRESET)
+    source = source_of(image.source_url, code)
+    preset = find_preset(source) if source else _NO_PRESET
     divisor = math.gcd(image.width_px, image.height_px)
     return {
         "licence": preset.licence,

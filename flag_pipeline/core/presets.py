@@ -104,7 +104,8 @@ def find_preset(source: str) -> SourcePreset:
         return preset
     layout, _, address = source.partition("@")
     if layout in PRESETS and (base_url := _base_url(address)):
-        return replace(PRESETS[layout], name=f"{layout}@{base_url}", base_url=base_url, is_public=False)
+        elsewhere = replace(PRESETS[layout], name=f"{layout}@{base_url}", base_url=base_url, is_public=False)
+        return replace(elsewhere, licence="", attribution="")
     if base_url := _base_url(source):
         return SourcePreset(name=base_url, base_url=base_url)
     choices = (

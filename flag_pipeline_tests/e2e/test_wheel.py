@@ -103,20 +103,36 @@ def test_run_in_an_empty_folder(installed: Installed) -> None:
     assert {path.name for path in installed.folder.iterdir()} == {"dagster_home", "data"}
 
 
-def test_source_distribution_has_what_is_drawn(tmp_path: Path) -> None:
-    """The wheel that is built from it has the files that a checkout draws."""
+def test_flags_are_drawn_once_and_are_in_both_distributions(tmp_path: Path) -> None:
+    """A checkout without them draws the same flags again, and the wheel made of its source distribution has them."""
+    checkout, made = tmp_path / "checkout", tmp_path / "made"
+    without_flags = shutil.ignore_patterns(DRAWN_FLAGS.name, "__pycache__")
+    shutil.copytree(project_root() / "flag_pipeline", checkout / "flag_pipeline", ignore=without_flags)
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(project_root() / name, checkout)
+    drawn = checkout / DRAWN_FLAGS.relative_to(project_root())
+
+    build("--sdist", source=checkout, made=made)
+    times = {path.name: path.stat().st_mtime_ns for path in drawn.iterdir()}
+    build("--sdist", source=checkout, made=made)
+    [distribution] = made.glob("*.tar.gz")
+    build("--wheel", source=distribution, made=made)
+
+    flags = {path.name: path.read_bytes() for path in DRAWN_FLAGS.iterdir()}
+    assert len(flags) == 2 * 259 + 1
+    assert {path.name: path.read_bytes() for path in drawn.iterdir()} == flags
+    assert {path.name: path.stat().st_mtime_ns for path in drawn.iterdir()} == times
+    [wheel] = made.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {Path(name).name: archive.read(name) for name in archive.namelist() if "/core/embedded/" in name}
+    assert packed == flags
+
+
+def build(kind: str, *, source: Path, made: Path) -> None:
+    """Build a distribution of that kind."""
     uv = shutil.which("uv")
     assert uv is not None, "uv builds the packages: pip install uv"
-    subprocess.run([uv, "build", "--quiet", "--sdist", "--out-dir", tmp_path], cwd=project_root(), check=True)
-    (source,) = tmp_path.glob("*.tar.gz")
-    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path, source], cwd=tmp_path, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-
-    with zipfile.ZipFile(wheel) as archive:
-        drawn = {Path(name).name: archive.read(name) for name in archive.namelist() if "/core/embedded/" in name}
-
-    assert drawn == {path.name: path.read_bytes() for path in DRAWN_FLAGS.iterdir()}
-    assert len(drawn) == 2 * 259 + 1
+    subprocess.run([uv, "build", "--quiet", kind, "--out-dir", made, source], cwd=source.parent, check=True)
 
 
 def test_two_runs_at_once_keep_to_the_limit(installed: Installed, flag_server: FlagServer) -> None:
