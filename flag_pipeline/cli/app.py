@@ -94,7 +94,7 @@ def run(
 ) -> None:
     """Fetch countries in one Dagster run, then rebuild the catalog."""
     from flag_pipeline.cli.instance import open_instance, prepare
-    from flag_pipeline.core.countries import select_codes
+    from flag_pipeline.core.selection import select_codes
     from flag_pipeline.settings import load_settings, partition_codes, use_dagster_home
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
@@ -122,7 +122,7 @@ def retry(
     ask for count as missing.
     """
     from flag_pipeline.cli.instance import open_instance, prepare
-    from flag_pipeline.core.countries import select_codes
+    from flag_pipeline.core.selection import select_codes
     from flag_pipeline.settings import load_settings, partition_codes, use_dagster_home
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import urllib.request
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from flag_pipeline.cli.instance import SETTINGS
+from flag_pipeline.core.mirror import DRAWN_FLAGS
 from flag_pipeline.settings import project_root
 from flag_pipeline_tests.e2e.deployment import free_port
 from flag_pipeline_tests.e2e.test_command_line import until
@@ -99,6 +101,22 @@ def test_run_in_an_empty_folder(installed: Installed) -> None:
     assert (home / "dagster.yaml").read_bytes() == SETTINGS.read_bytes()
     assert storages.split() == ["False", "EmbeddedEventLogStorage", "EmbeddedRunStorage", "EmbeddedScheduleStorage"]
     assert {path.name for path in installed.folder.iterdir()} == {"dagster_home", "data"}
+
+
+def test_source_distribution_has_what_is_drawn(tmp_path: Path) -> None:
+    """The wheel that is built from it has the files that a checkout draws."""
+    uv = shutil.which("uv")
+    assert uv is not None, "uv builds the packages: pip install uv"
+    subprocess.run([uv, "build", "--quiet", "--sdist", "--out-dir", tmp_path], cwd=project_root(), check=True)
+    (source,) = tmp_path.glob("*.tar.gz")
+    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path, source], cwd=tmp_path, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+
+    with zipfile.ZipFile(wheel) as archive:
+        drawn = {Path(name).name: archive.read(name) for name in archive.namelist() if "/core/embedded/" in name}
+
+    assert drawn == {path.name: path.read_bytes() for path in DRAWN_FLAGS.iterdir()}
+    assert len(drawn) == 2 * 259 + 1
 
 
 def test_two_runs_at_once_keep_to_the_limit(installed: Installed, flag_server: FlagServer) -> None:

@@ -110,7 +110,22 @@ async def test_renamed_country_keeps_one_flag(sink: FileSink, beside: Store) -> 
 
     await sink.save(record(name="Middle Kingdom"), image=flag())
 
-    assert await files_of(beside, FLAGS) == {"flags/CN-Middle Kingdom.gif"}
+    assert await files_of(beside, FLAGS) == {"flags/CN-Middle_Kingdom.gif"}
+
+
+async def test_flag_of_the_version_before_is_renamed(sink: FileSink, place: str, beside: Store) -> None:
+    """Version 0.1.0 wrote spaces: the file gets its new name when it is saved again, and the record names it."""
+    known = record(name="Middle Kingdom")
+    assert known.image is not None
+    spaced = replace(known, image=replace(known.image, file="flags/CN-Middle Kingdom.gif"))
+    await sink.save(spaced, image=flag(), country=known.country)
+    async with FileSink(place) as later:
+        assert (await later.load("CN")).flag == gif()
+
+        await later.save(known, image=flag())
+
+        assert (await later.load("CN")).record == known
+    assert await files_of(beside, FLAGS) == {"flags/CN-Middle_Kingdom.gif"}
 
 
 async def test_new_file_is_seen_at_once(sink: FileSink, place: str, beside: Store) -> None:

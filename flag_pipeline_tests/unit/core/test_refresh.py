@@ -27,7 +27,7 @@ from flag_pipeline.images.features import describe_features, distance_bits
 from flag_pipeline.images.models import FlagImage
 from flag_pipeline_tests.fakes import FakeSource
 from flag_pipeline_tests.pictures import encoded, exif, scans
-from flag_pipeline_tests.samples import flag, gif, picture
+from flag_pipeline_tests.samples import flag, gif, large_gif, picture
 
 
 @pytest.fixture
@@ -303,6 +303,24 @@ async def test_renamed_country_moves_its_flag(source: FakeSource, sink: FileSink
     assert isinstance(outcome, FlagSaved)
     assert [path.name for path in (tmp_path / "flags").iterdir()] == ["CN-Zhongguo.gif"]
     assert source.n_unchanged == 1
+
+
+async def test_file_of_the_version_before_gets_its_new_name(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
+    """Version 0.1.0 kept spaces in names. Nothing is downloaded, and the history has no change."""
+    source.files["cn/metadata.json"] = document("Middle Kingdom")
+    first = await refresher(source, sink).refresh("CN")
+    assert isinstance(first, FlagSaved)
+    assert first.record.image is not None
+    old = replace(first.record, image=replace(first.record.image, file="flags/CN-Middle Kingdom.gif"))
+    await sink.save(old, image=flag())
+
+    outcome = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(outcome, FlagSaved)
+    assert (outcome.record, outcome.only_row_changed) == (first.record, True)
+    assert source.n_unchanged == 2
+    assert [path.name for path in (tmp_path / "flags").iterdir()] == ["CN-Middle_Kingdom.gif"]
+    assert not (tmp_path / "history/CN").exists()
 
 
 async def test_new_validators_alone_change_no_content(source: FakeSource, sink: FileSink) -> None:
