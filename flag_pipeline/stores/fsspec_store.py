@@ -57,9 +57,6 @@ class FsspecStore:
         """Write the file in one call."""
         self._target(path).write_bytes(bytes(content))
 
-    def sync(self, folder: str) -> None:
-        """Do nothing."""
-
     def exists(self, path: str) -> bool:
         """See `Store`."""
         return self._target(path).exists()

@@ -152,9 +152,6 @@ class Bucket:
         with self._raising_sink_error(path):
             obstore.put(self._client, "/".join(split_path(path)), content, attributes=attributes, use_multipart=False)
 
-    def sync(self, folder: str) -> None:
-        """Do nothing."""
-
     def exists(self, path: str) -> bool:
         """See `Store`."""
         import obstore

@@ -1,5 +1,6 @@
 """The catalog and its pictures through Dagster: what the UI shows, what follows what, and the same bytes twice."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from PIL import ImageFile
 
 from flag_pipeline.catalog.rows import load_rows
+from flag_pipeline.core.layout import thumbnail_path
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.keys import FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
 from flag_pipeline.images.features import describe_features
@@ -143,15 +145,22 @@ def derived_files(store: Path) -> dict[str, bytes]:
     return {str(path.relative_to(store)): path.read_bytes() for path in paths}
 
 
-def test_a_flag_overwritten_by_somebody_is_left_out(
-    instance: dg.DagsterInstance, settings: Settings, store: Path
+@pytest.mark.parametrize("n_shown", [3, 2], ids=["thumbnail kept", "thumbnail lost"])
+def test_a_flag_overwritten_by_somebody_is_not_shown(
+    instance: dg.DagsterInstance, settings: Settings, store: Path, n_shown: int
 ) -> None:
-    """The page is built without what is no longer the checked flag."""
+    """The page shows the thumbnail of the checked flag, or none."""
     refresh(instance, settings)
-    next((store / "flags").glob("FR-*")).write_bytes(b"tampered")
+    file = next((store / "flags").glob("FR-*"))
+    thumbnail = store / thumbnail_path(hashlib.sha256(file.read_bytes()).hexdigest())
+    before = thumbnail.read_bytes()
+    file.write_bytes(b"tampered")
+    if n_shown == 2:
+        thumbnail.unlink()
     rebuild(instance, settings)
 
-    assert metadata_of(instance, FLAG_GALLERY)["n_flags"].value == 2
+    assert metadata_of(instance, FLAG_GALLERY)["n_flags"].value == n_shown
+    assert (thumbnail.read_bytes() if thumbnail.exists() else before) == before
 
 
 def test_only_new_flags_are_drawn(

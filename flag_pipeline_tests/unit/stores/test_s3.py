@@ -108,10 +108,9 @@ def test_fingerprint_tells_of_each_change(bucket: Bucket) -> None:
 
 
 def test_each_object_of_a_batch_is_there_at_once(bucket: Bucket) -> None:
-    """Each PUT is durable, so `sync` does nothing."""
+    """Each PUT is durable."""
     with bucket.batch(), bucket.lock("CN"):
         bucket.write("flags/CN-China.gif", b"GIF")
-        bucket.sync("flags")
 
         assert bucket.read("flags/CN-China.gif") == b"GIF"
 
