@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flag_pipeline.cli.arguments import examples
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.settings import load_settings, use_dagster_home
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 
-@commands.command(epilog="Examples: flag-pipeline prune --older-than 30d --dry-run; flag-pipeline prune --yes")
+@commands.command(epilog=examples("prune --older-than 30d --dry-run", "prune --yes"))
 def prune(
     older_than: Annotated[
         str | None,
