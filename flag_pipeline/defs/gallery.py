@@ -13,6 +13,7 @@ from flag_pipeline.catalog import contact_sheet
 from flag_pipeline.catalog.gallery import render_page
 from flag_pipeline.catalog.gallery_content import Gallery, credits_of, pictured_files
 from flag_pipeline.catalog.history import load_changes
+from flag_pipeline.catalog.renditions import rendition_downloads
 from flag_pipeline.catalog.rows import CatalogRow, load_rows
 from flag_pipeline.core.layout import (
     CATALOG_PATH,
@@ -25,8 +26,9 @@ from flag_pipeline.core.layout import (
     thumbnail_path,
 )
 from flag_pipeline.core.models import FlagChange
+from flag_pipeline.core.renditions import rendition_records
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.defs.keys import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS
+from flag_pipeline.defs.keys import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS, RENDITION_CATALOG
 from flag_pipeline.defs.publishing import publish
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.errors import ImageError
@@ -43,41 +45,48 @@ TABLES_CHANGED = (
 )
 
 
-@dg.asset(
-    key=FLAG_GALLERY,
-    deps=[FLAG_CATALOG, FLAG_CHANGES],
-    automation_condition=TABLES_CHANGED,
-    code_version=CODE_VERSION,
-    group_name="flags",
-    owners=OWNERS,
-    kinds={"html", "png"},
-    description="The catalog to look at: `catalog/index.html` and `catalog/contact_sheet.png`.",
-)
-async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None]:
-    """Draw the catalog from its tables and the flags that they name."""
-    started_at = time.monotonic()
-    sink = file_sink.sink
-    rows, changes = await read_tables(sink)
-    shown = pictured_files(rows, changes)
-    pictured = await draw_thumbnails(sink, shown)
-    # In sequence, because concurrent threads do not share freed memory.
-    pictures = await draw_pictures(sink, rows, pictured)
-    page = await asyncio.to_thread(render_page, Gallery(rows, changes, pictured, credits=credits_of(rows)))
-    version = await publish(sink, {**page, **pictures})
-    await sink.keep_only(PAGE_DETAILS, page.keys())
-    await sink.keep_only(THUMBNAILS, set(map(thumbnail_path, shown)))
-    return dg.MaterializeResult(
-        data_version=version,
-        metadata={
-            "page": dg.MetadataValue.path(f"{file_sink.store}/{GALLERY_PATH}"),
-            "contact_sheet": dg.MetadataValue.path(f"{file_sink.store}/{CONTACT_SHEET_PATH}"),
-            "preview": dg.MetadataValue.md(f"![all flags]({data_uri(pictures[MOSAIC_PATH], 'webp')})"),
-            "n_flags": sum(row.sha256 in pictured for row in rows),
-            "page_bytes": len(page[GALLERY_PATH]),
-            "contact_sheet_bytes": len(pictures[CONTACT_SHEET_PATH]),
-            "seconds": round(time.monotonic() - started_at, 3),
-        },
+def gallery_asset(*, with_renditions: bool) -> dg.AssetsDefinition:
+    """Return the asset `flag_gallery`, whose page offers the renditions too if there are any."""
+
+    @dg.asset(
+        key=FLAG_GALLERY,
+        deps=[FLAG_CATALOG, FLAG_CHANGES, *([RENDITION_CATALOG] if with_renditions else [])],
+        automation_condition=TABLES_CHANGED,
+        code_version=CODE_VERSION,
+        group_name="flags",
+        owners=OWNERS,
+        kinds={"html", "png"},
+        description="The catalog to look at: `catalog/index.html` and `catalog/contact_sheet.png`.",
     )
+    async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None]:
+        """Draw the catalog from its tables and the flags that they name."""
+        started_at = time.monotonic()
+        sink = file_sink.sink
+        rows, changes = await read_tables(sink)
+        shown = pictured_files(rows, changes)
+        pictured = await draw_thumbnails(sink, shown)
+        # In sequence, because concurrent threads do not share freed memory.
+        pictures = await draw_pictures(sink, rows, pictured)
+        downloads = rendition_downloads(await rendition_records(sink)) if with_renditions else {}
+        content = Gallery(rows, changes, pictured, downloads, credits_of(rows))
+        page = await asyncio.to_thread(render_page, content)
+        version = await publish(sink, {**page, **pictures})
+        await sink.keep_only(PAGE_DETAILS, page.keys())
+        await sink.keep_only(THUMBNAILS, set(map(thumbnail_path, shown)))
+        return dg.MaterializeResult(
+            data_version=version,
+            metadata={
+                "page": dg.MetadataValue.path(f"{file_sink.store}/{GALLERY_PATH}"),
+                "contact_sheet": dg.MetadataValue.path(f"{file_sink.store}/{CONTACT_SHEET_PATH}"),
+                "preview": dg.MetadataValue.md(f"![all flags]({data_uri(pictures[MOSAIC_PATH], 'webp')})"),
+                "n_flags": sum(row.sha256 in pictured for row in rows),
+                "page_bytes": len(page[GALLERY_PATH]),
+                "contact_sheet_bytes": len(pictures[CONTACT_SHEET_PATH]),
+                "seconds": round(time.monotonic() - started_at, 3),
+            },
+        )
+
+    return flag_gallery
 
 
 async def read_tables(sink: FileSink) -> tuple[list[CatalogRow], list[FlagChange]]:
