@@ -14,7 +14,7 @@ from flag_pipeline.defs.keys import (
     RENDITION_CATALOG,
 )
 
-# Of a rebuild that has not failed.
+# The statuses of a rebuild that has not failed.
 FOLLOWING = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
