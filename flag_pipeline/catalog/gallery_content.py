@@ -6,18 +6,11 @@ from urllib.parse import quote
 
 from flag_pipeline.catalog.rows import CatalogRow
 from flag_pipeline.core.layout import CATALOG, thumbnail_path
-from flag_pipeline.core.models import FlagChange, RowStatus
+from flag_pipeline.core.models import FlagChange
 
 MAX_HISTORY_PICTURES = 100
 # Narrower images are enlarged without smoothing.
 TINY_PX = 64
-
-STATUS_LABELS = {
-    RowStatus.OK: "ok",
-    RowStatus.STALE: "failed",
-    RowStatus.NOT_FOUND: "not found",
-    RowStatus.MISSING: "missing",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +28,6 @@ class Gallery:
     pictured: Collection[str] = ()
     downloads: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     credits: Sequence[str] = ()
-
-
-def status_label(row: CatalogRow) -> str:
-    """Return the status that the page shows and filters by."""
-    return "failed" if row.has_failed else STATUS_LABELS[row.status]
 
 
 def credits_of(rows: Sequence[CatalogRow]) -> list[str]:
