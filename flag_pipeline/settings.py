@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flag_pipeline.addresses import aws_variable_with_secret, split_host, store_may_hold_secret
-from flag_pipeline.core.config import ExtraCode, Source, SourceSettings
+from flag_pipeline.core.config import DerivedSettings, ExtraCode, Source, SourceSettings
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.fetching.config import CommaSeparated
 from flag_pipeline.fetching.secret_headers import HEADERS_VARIABLE, read_headers
@@ -80,7 +80,7 @@ class StoreSettings(BaseModel):
     sink_threads: int = Field(4, ge=1, le=64, description="Threads that read and write files.")
 
 
-class Settings(SourceSettings, StoreSettings, BaseSettings):
+class Settings(SourceSettings, StoreSettings, DerivedSettings, BaseSettings):
     """All settings. Use `load_settings`, which translates pydantic's errors."""
 
     model_config = SettingsConfigDict(
@@ -195,8 +195,8 @@ def workspace_file() -> Path:
     return in_project if in_project.is_file() else Path(__file__).with_name("workspace.yaml")
 
 
-def dagster_home(*, make: bool = True) -> Path:
-    """Return the folder of the persistent instance, and set `DAGSTER_HOME` to it.
+def use_dagster_home(*, make: bool = True) -> Path:
+    """Set `DAGSTER_HOME` to the folder of the persistent instance, and return it.
 
     The folder is made unless *make* is False. Partition events are stored in batches unless the environment says
     otherwise, because one by one they would cost as much as the fetching.

@@ -54,7 +54,10 @@ def start(
 
 
 NEW_FLAG = picture("GIF", size=(300, 200))
-OLD, NEW = record(name="Old"), record(name="New", image=flag(NEW_FLAG))
+OLD, NEW = record(name="Old"), record(name="New one", image=flag(NEW_FLAG))
+assert OLD.image is not None
+# As version 0.1.0 wrote it, with a space in its name.
+OLD = replace(OLD, image=replace(OLD.image, file="flags/CN-Old one.gif"))
 
 
 async def save_old(root: str) -> None:
@@ -67,7 +70,7 @@ async def save_new(root: str) -> None:
     """Save it under another name and with another flag, of which the replaced one is kept."""
     async with FileSink(root) as sink:
         await sink.write("history/CN/old.gif", gif("CN"))
-        await sink.save(NEW, image=flag(NEW_FLAG), country=replace(iso_country("CN"), name="New"))
+        await sink.save(NEW, image=flag(NEW_FLAG), country=replace(iso_country("CN"), name="New one"))
 
 
 def start_save(root: str, *, die_at: int = 0, seen: Any = None) -> BaseProcess:

@@ -1,19 +1,24 @@
-"""Every path of the store, relative to its root.
-
-Only a local folder's lock file is elsewhere, in stores/local_folder.py.
-"""
+"""Every path of the store, relative to its root."""
 
 import re
 
-from flag_pipeline.images.formats import FORMATS
+from flag_pipeline.images.formats import FORMATS, THUMBNAIL_VERSION
 
 FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "catalog", "history"
-FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY)
+THUMBNAILS = f"{CATALOG}/thumbnails/v{THUMBNAIL_VERSION}"
+RENDITIONS, RELEASES = "renditions", "release"
+# The folders of every store; the others are made when they are used.
+FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY, THUMBNAILS)
 
 # The names of the sources that filled the store.
 SOURCES_PATH = f"{RECORDS}/.sources"
+# What the derived files were built from.
+BUILT_PATH = f"{CATALOG}/.built"
+# Only a local folder has this file.
+LOCK_PATH = f"{RECORDS}/.lock"
 GALLERY_PATH = f"{CATALOG}/index.html"
-CONTACT_SHEET_PATH = f"{CATALOG}/contact_sheet.png"
+PAGE_DETAILS = f"{CATALOG}/details"
+CONTACT_SHEET_PATH, MOSAIC_PATH = f"{CATALOG}/contact_sheet.png", f"{CATALOG}/mosaic.webp"
 
 # File systems allow 255; code, extension and temporary suffix need the rest.
 MAX_NAME_BYTES = 200
@@ -23,9 +28,12 @@ FORBIDDEN_PATTERN = r'<>:"/\\|?*\x00-\x1f\x7f'
 
 
 def flag_path(code: str, name: str, image_format: str) -> str:
-    """Return `flags/CN-China.gif` for China, valid on all common file systems."""
-    safe_name = re.sub(f"[{FORBIDDEN_PATTERN}]", "_", name)
-    cut_name = safe_name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip(". ")
+    """Return `flags/AE-United_Arab_Emirates.gif`, valid on all common file systems.
+
+    Spaces are underscores, as in "Fluent Python". Version 0.1.0 kept them: a save under this path deletes the former.
+    """
+    safe_name = re.sub(f"[ {FORBIDDEN_PATTERN}]", "_", name.rstrip(". "))
+    cut_name = safe_name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip(".")
     return f"{flag_prefix(code)}{cut_name}.{FORMATS[image_format].extension}"
 
 
@@ -59,6 +67,11 @@ def history_path(code: str, sha256: str, image_format: str) -> str:
     return f"{history_folder(code)}/{sha256}.{FORMATS[image_format].extension}"
 
 
+def thumbnail_path(sha256: str) -> str:
+    """Return `catalog/thumbnails/v1/<sha256>.webp` for the flag with the SHA-256."""
+    return f"{THUMBNAILS}/{sha256}.webp"
+
+
 def table_path(folder: str, table: str, extension: str = "json") -> str:
     """Return, for example, `catalog/catalog.json`."""
     return f"{folder}/{table}.{extension}"
@@ -67,6 +80,21 @@ def table_path(folder: str, table: str, extension: str = "json") -> str:
 def schema_path(folder: str) -> str:
     """Return, for example, `catalog/schema.json`."""
     return f"{folder}/schema.json"
+
+
+def rendition_path(rendition: str, code: str, image_format: str) -> str:
+    """Return, for example, `renditions/w160/CN.png`."""
+    return f"{RENDITIONS}/{rendition}/{code}.{image_format}"
+
+
+def rendition_record_path(code: str) -> str:
+    """Return `renditions/records/CN.json` for CN."""
+    return f"{RENDITIONS}/records/{code}.json"
+
+
+def release_path(name: str) -> str:
+    """Return, for example, `release/flags-2026-11-26.zip`."""
+    return f"{RELEASES}/{name}"
 
 
 CATALOG_PATH = table_path(CATALOG, "catalog")

@@ -1,4 +1,4 @@
-"""Refreshes one country: fetch, check, save. A failure is an outcome, never an exception."""
+"""Refreshes one country: fetch, check, save. A failure is an outcome; any other exception is a bug."""
 
 import asyncio
 import logging
@@ -31,14 +31,14 @@ from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.shared_metadata import SharedMetadata
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.core.undo import restore
-from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, ImageError, SourceError, printable
+from flag_pipeline.errors import FlagNotFoundError, FlagPipelineError, ImageError, SourceContractError, SourceError
 from flag_pipeline.fetching.client import Answer, FetchCounter
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.decoder import Decoder
-from flag_pipeline.images.features import distance_bits
+from flag_pipeline.images.features import describe_features, distance_bits
 from flag_pipeline.images.formats import read_structure
-from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image, is_own_thumbnail, recall_image
-from flag_pipeline.images.models import FlagImage
+from flag_pipeline.images.inspection import inspect_image, is_described, recall_image
+from flag_pipeline.images.models import FlagImage, ImageFeatures
 from flag_pipeline.images.structure import Limits
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # Smaller files are parsed on the event loop, because a thread takes longer.
-SMALL_BYTES = MAX_THUMBNAIL_BYTES
+SMALL_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,12 @@ class Refresher:
     async def refresh(self, code: str) -> Outcome:
         """Bring the country's stored files up to date."""
         counter = FetchCounter()
-        outcome = await _contained(self._fetch_and_save(code, counter), code, counter)
+        outcome = await _as_outcome(self._fetch_and_save(code, counter), code, counter)
         return outcome if isinstance(outcome, Fetched) else await self.record_failure(outcome)
 
-    async def quiet(self) -> None:
+    async def wait_for_late_answers(self) -> None:
         """Wait until bytes that were sent without a request would have been received."""
-        await self.source.connections.quiet()
+        await self.source.connections.wait_for_late_answers()
 
     async def take_back(self) -> set[str]:
         """Undo saves whose responses may be mismatched, and return the affected codes."""
@@ -94,7 +94,7 @@ class Refresher:
         return codes
 
     async def _undo(self, code: str) -> None:
-        self._forget_undone(code, await _contained(restore(self.sink, self._before[code]), code, FetchCounter()))
+        self._forget_undone(code, await _as_outcome(restore(self.sink, self._before[code]), code, FetchCounter()))
 
     def _forget_undone(self, code: str, problem: Missed | None) -> None:
         if problem is None:
@@ -106,7 +106,7 @@ class Refresher:
         """Write the failure, and return it with `only_row_changed` set; a failed write is only logged."""
         # Longer reasons could not be read back.
         failure = LastFailure(missed.kind, missed.reason[:MAX_REASON_CHARS])
-        is_new = await _contained(self.sink.record_failure(missed.code, failure), missed.code, FetchCounter())
+        is_new = await _as_outcome(self.sink.record_failure(missed.code, failure), missed.code, FetchCounter())
         if isinstance(is_new, bool):
             return replace(missed, only_row_changed=is_new)
         logger.warning("%s: the catalog will not show that it failed: %s", missed.code, is_new.reason)
@@ -137,11 +137,17 @@ class Refresher:
         if record != before or new_country or new_image or self.sink.has_orphaned_files(record):
             self._before.setdefault(code, before)
             # If the flag disappears from now on, another run renamed it, and the save fails.
-            await self.sink.save(record, image=new_image, country=new_country, lost=stored.flag is None)
+            await self.sink.save(
+                record,
+                image=new_image,
+                country=new_country,
+                thumbnail=image.page_thumbnail if image else b"",
+                lost=stored.flag is None,
+            )
         if record.changes != before.changes:
             await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
         outcome = FlagSaved if new_country or new_image else FlagUnchanged
-        thumbnail = image.thumbnail if image else ""
+        thumbnail = image.derived.thumbnail if image else ""
         return outcome(code, record, thumbnail, counter.statistics(), _only_row_changed(before, record))
 
     async def _refresh_metadata(
@@ -168,9 +174,10 @@ class Refresher:
         stored = record.image if stored_content is not None else None
         answer = await self._fetch(url, record.code, stored, counter)
         content = stored_content if answer.content is None else answer.content
-        image = await self._inspect(
-            content or b"", stored if content == stored_content else None, code=record.code, url=url
-        )
+        try:
+            image = await self._inspect(content or b"", stored if content == stored_content else None)
+        except ImageError as exc:
+            raise SourceContractError(str(exc), code=record.code, url=url) from exc
         if record.country is None:  # pragma: no cover - for the type checker
             raise SourceError("there is no name to save the flag under", code=record.code, url=url)
         file = flag_path(record.code, record.country.name, image.format)
@@ -207,19 +214,11 @@ class Refresher:
             return answer
         return replace(answer, validators=replace(answer.validators, received_at=_now()))
 
-    async def _inspect(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
+    async def _inspect(self, content: bytes, stored: StoredImage | None) -> FlagImage:
         if stored is not None:
-            recall = partial(recall_image, content, stored, code=code, url=url, limits=self._limits)
-            is_quick = is_own_thumbnail(content) or (stored.format == "gif" and stored.thumbnail)
-            return recall() if is_quick else await self.decoder.run(recall)
-        inspect = partial(
-            inspect_image,
-            content,
-            code=code,
-            url=url,
-            formats=self.source.preset.formats,
-            limits=self._limits,
-        )
+            recall = partial(recall_image, content, stored, limits=self._limits)
+            return recall() if is_described(stored) else await self.decoder.run(recall)
+        inspect = partial(inspect_image, content, formats=self.source.preset.formats, limits=self._limits)
         return await self.decoder.run(inspect)
 
     async def _keep_replaced(
@@ -227,7 +226,7 @@ class Refresher:
     ) -> FlagRecord:
         """Write the replaced flag to the history, unless it exceeds the limits, because each catalog decodes it."""
         old, new = contents
-        distance = None if old is None else await self.decoder.run(partial(self._distance_bits, old, new))
+        distance = None if old is None else await self.decoder.run(partial(self._distance_bits, (old, new), images))
         change = describe_change(record.code, *images, distance_bits=distance)
         changes = latest_changes((*record.changes, change), keep=self.history_keep)
         if old is not None and change.old_file and changes:
@@ -238,15 +237,19 @@ class Refresher:
     def _limits(self) -> Limits:
         return self.source.settings.image_limits
 
-    def _distance_bits(self, old: bytes, new: bytes) -> int | None:
+    def _distance_bits(self, contents: tuple[bytes, bytes], images: tuple[StoredImage, StoredImage]) -> int | None:
         try:
-            read_structure(old).check(self._limits)
-            return distance_bits(old, new)
+            read_structure(contents[0]).check(self._limits)
+            return distance_bits(*map(_features, contents, images))
         except ImageError:
             return None
 
 
-async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
+def _features(content: bytes, stored: StoredImage) -> ImageFeatures:
+    return stored.derived.features if stored.derived and is_described(stored) else describe_features(content)
+
+
+async def _as_outcome(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
     try:
         return await work
     except FlagNotFoundError as exc:
@@ -254,9 +257,6 @@ async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T 
     except FlagPipelineError as exc:
         url, attempts = (exc.url, exc.attempts) if isinstance(exc, SourceError) else ("", 1)
         return FlagFailed(code, exc.kind, str(exc), url, attempts, counter.statistics())
-    except Exception as exc:  # The boundary of a partition: a bug in one country must not fail the others
-        logger.exception("unexpected error for %s", code)
-        return FlagFailed(code, ErrorKind.UNEXPECTED, printable(repr(exc)), "", 1, counter.statistics())
 
 
 def _only_row_changed(before: FlagRecord, after: FlagRecord) -> bool:
@@ -268,8 +268,8 @@ def _content(record: FlagRecord) -> tuple[object, ...]:
 
 
 def _row(record: FlagRecord) -> tuple[object, ...]:
-    # The catalog shows neither.
-    image = record.image and replace(record.image, validators=Validators(), thumbnail="")
+    # The catalog does not show validators, and features depend on the content.
+    image = record.image and replace(record.image, validators=Validators(), derived=None)
     return record.country, image, record.last_failure
 
 

@@ -1,10 +1,18 @@
-"""The sensors that rebuild the catalog."""
+"""The sensors that rebuild what is derived from the flags."""
 
 import dagster as dg
 
 from flag_pipeline.defs.events import ONLY_ROW_CHANGED_TAG, read_event
 from flag_pipeline.defs.jobs import rebuild_catalog
-from flag_pipeline.defs.keys import FETCHED_ASSETS, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
+from flag_pipeline.defs.keys import (
+    FETCHED_ASSETS,
+    FLAG_CATALOG,
+    FLAG_CHANGES,
+    FLAG_GALLERY,
+    FLAG_RELEASE,
+    FLAG_RENDITION,
+    RENDITION_CATALOG,
+)
 
 ASSET_EVENTS = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
 
@@ -16,11 +24,27 @@ catalog_automation = dg.AutomationConditionSensorDefinition(
     description="Rebuilds the catalog, the history and the pictures when a flag or a name has changed.",
 )
 
+rendition_automation = dg.AutomationConditionSensorDefinition(
+    "rendition_automation",
+    target=dg.AssetSelection.assets(FLAG_RENDITION, RENDITION_CATALOG),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=10,
+    description="Makes the renditions of flags that have changed, and lists them.",
+)
+
+release_automation = dg.AutomationConditionSensorDefinition(
+    "release_automation",
+    target=dg.AssetSelection.assets(FLAG_RELEASE),
+    minimum_interval_seconds=60,
+    description="Makes a release when the catalog or a rendition has changed. Off until you start it.",
+)
+
 
 def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
     """Rebuild the catalog after runs that ended with *status* and changed its rows, but no data version.
 
-    Examples: a country's failure, and its recovery with the same flag.
+    Examples: a country's failure, and its recovery with the same flag. Also after runs that were to build it and did
+    not, because a country failed: it would stay red.
     """
 
     @dg.run_status_sensor(
@@ -34,6 +58,8 @@ def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
     )
     def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
         run_id = context.dagster_run.run_id
+        if has_skipped_catalog(context.instance, run_id):
+            return dg.RunRequest(run_key=run_id)
         entries = context.instance.all_logs(run_id, of_type=ASSET_EVENTS)
         recorded = [read_event(entry.dagster_event) for entry in entries if entry.dagster_event]
         if not any(country and ONLY_ROW_CHANGED_TAG in country.tags for country in recorded):
@@ -43,6 +69,16 @@ def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
         return dg.RunRequest(run_key=run_id)
 
     return sensor
+
+
+def has_skipped_catalog(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the run asked for countries and for what is derived from them, and did not build all of the latter."""
+    read = instance.event_log_storage.get_asset_event_summary_records
+    planned = {event.asset_key for event in read(dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, run_id=run_id)}
+    derived = planned & {FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY}
+    if not derived or planned.isdisjoint(FETCHED_ASSETS):
+        return False
+    return bool(derived - {event.asset_key for event in read(dg.DagsterEventType.ASSET_MATERIALIZATION, run_id=run_id)})
 
 
 def has_new_content(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -8,12 +8,14 @@ from pkgutil import resolve_name
 from PIL import Image, ImageMath
 
 from flag_pipeline.errors import ImageError, LocalError
-from flag_pipeline.images.formats import FORMATS, read_structure
+from flag_pipeline.images.formats import FORMATS, GIF, read_structure
 from flag_pipeline.images.structure import Structure
 
 COARSE_PX = (1280, 960)
 
 # `Image.open` would try other formats. Without these imports, Pillow imports all its plugins when it saves a WebP.
+# `preinit` imports the plugins that saving looks up, because a process may later be out of open files.
+Image.preinit()
 _PILLOW_CLASSES = {name: resolve_name(f"PIL.{image_format.pillow_class}") for name, image_format in FORMATS.items()}
 
 _TURNS = {
@@ -38,7 +40,7 @@ def opened(structure: Structure) -> Iterator[Image.Image]:
             yield image
     except MemoryError as exc:
         raise LocalError("there is no memory left to decode an image") from exc
-    # The decoder boundary: damaged bytes raise almost any exception in Pillow.
+    # The boundary of the decoder: damaged bytes raise almost any exception in Pillow.
     except Exception as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise LocalError(f"cannot decode an image: {exc.strerror}") from exc
@@ -61,15 +63,24 @@ def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
 
     Scaling comes first, because converting copies the image.
     """
+    return _shown(image, structure, COARSE_PX)
+
+
+def shown_in_full(image: Image.Image, structure: Structure) -> Image.Image:
+    """Return the current frame like `as_shown`, in its full size."""
+    return _shown(image, structure, image.size)
+
+
+def _shown(image: Image.Image, structure: Structure, max_size: tuple[int, int]) -> Image.Image:
     if getattr(image, "default_image", False):
         # Browsers show the first animation frame instead.
         with suppress(EOFError):
             image.seek(1)
     full_width = image.width
-    image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
+    image.thumbnail(max_size, Image.Resampling.NEAREST)
     picture = _with_alpha(image, structure.bits)
     box = tuple(round(edge * image.width / full_width) for edge in structure.box)
-    if structure.format == "gif" and box != (0, 0, *picture.size):
+    if structure.format == GIF and box != (0, 0, *picture.size):
         picture = _clear_outside(picture, box)
     return picture.transpose(_TURNS[structure.orientation]) if structure.orientation in _TURNS else picture
 

@@ -13,6 +13,9 @@ from flag_pipeline.images.png import read_png
 from flag_pipeline.images.structure import Structure
 from flag_pipeline.images.webp import read_webp
 
+# Raised when `thumbnails.draw_thumbnail` draws other files.
+THUMBNAIL_VERSION = 1
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFormat:
@@ -33,18 +36,14 @@ class ImageFormat:
     pillow_class: str
 
 
+GIF = "gif"
 _ALL = (
-    ImageFormat("gif", "gif", "image/gif", rb"GIF8[79]a", read_gif, "GifImagePlugin:GifImageFile"),
+    ImageFormat(GIF, "gif", "image/gif", rb"GIF8[79]a", read_gif, "GifImagePlugin:GifImageFile"),
     ImageFormat("png", "png", "image/png", rb"\x89PNG\r\n\x1a\n", read_png, "PngImagePlugin:PngImageFile"),
     ImageFormat("jpeg", "jpg", "image/jpeg", rb"\xff\xd8\xff", read_jpeg, "JpegImagePlugin:JpegImageFile"),
     ImageFormat("webp", "webp", "image/webp", rb"RIFF....WEBP", read_webp, "WebPImagePlugin:WebPImageFile"),
 )
 FORMATS = {one.name: one for one in _ALL}
-
-
-def format_of_file(path: str) -> ImageFormat:
-    """Return the format by extension. Raises KeyError if there is none."""
-    return {one.extension: one for one in _ALL}[path.rpartition(".")[2]]
 
 
 def read_structure(content: bytes) -> Structure:

@@ -8,9 +8,15 @@ from PIL import Image, ImageDraw
 
 from flag_pipeline.errors import ImageError
 from flag_pipeline.images.decoding import first_frame
-from flag_pipeline.images.formats import FORMATS, format_of_file
+from flag_pipeline.images.formats import FORMATS
 
 Size = tuple[int, int]
+
+# Twice the pixels of an 80 px wide card, or all of a large one's. Smaller pictures keep every pixel.
+THUMBNAIL_BOX = (160, 120)
+_LOSSLESS_PX = 64
+
+EVENT_BOX, MAX_EVENT_CHARS = (64, 48), 1024
 
 _PAIR_BOX, _ARROW_PX, _INK = (132, 88), 40, "#767676"
 
@@ -23,8 +29,47 @@ def fit(content: bytes, box: Size) -> Image.Image:
 def reduce(content: bytes, box: Size) -> Image.Image:
     """Return the first frame, scaled down to *box*."""
     picture = first_frame(content)
-    picture.thumbnail(box, Image.Resampling.LANCZOS)
+    shrink(picture, box)
     return picture
+
+
+def shrink(picture: Image.Image, box: Size) -> None:
+    """Scale *picture* down to *box*."""
+    # Averaging whole pixels first halves the time.
+    picture.thumbnail(box, Image.Resampling.BICUBIC, reducing_gap=1.0)
+
+
+def draw_thumbnail(content: bytes) -> bytes:
+    """Return the first frame as a WebP, scaled down to `THUMBNAIL_BOX`; an equal flag gives equal bytes."""
+    return encode_thumbnail(reduce(content, THUMBNAIL_BOX))
+
+
+def encode_thumbnail(picture: Image.Image) -> bytes:
+    """Return *picture*, which `reduce` made, as a WebP of a few kilobytes."""
+    if max(picture.size) <= _LOSSLESS_PX:
+        return _encode_webp(picture, lossless=True)
+    # A third larger than with method 4, in half the time (4.7 kB GIFs of 400x268 px).
+    return _encode_webp(picture, quality=75, method=2)
+
+
+def event_thumbnail(picture: Image.Image) -> str:
+    """Scale *picture* down to `EVENT_BOX`, and return a `data:` URI of at most `MAX_EVENT_CHARS`."""
+    shrink(picture, EVENT_BOX)
+    while len(uri := data_uri(_encode_webp(picture, quality=50, method=2), "webp")) > MAX_EVENT_CHARS:
+        picture.thumbnail((picture.width * 3 // 4, picture.height * 3 // 4))
+    return uri
+
+
+def _encode_webp(picture: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", **options)
+    return buffer.getvalue()
+
+
+def thumbnail_size(width_px: int, height_px: int) -> Size:
+    """Return the size of the thumbnail of a flag, give or take a pixel."""
+    scale = min(1, THUMBNAIL_BOX[0] / width_px, THUMBNAIL_BOX[1] / height_px)
+    return max(1, round(width_px * scale)), max(1, round(height_px * scale))
 
 
 def enlarge(picture: Image.Image, box: Size) -> Image.Image:
@@ -47,16 +92,17 @@ def encode_small_png(picture: Image.Image, *, max_bytes: int) -> bytes:
     return png
 
 
-def thumbnail_uri(content: bytes, file: str, *, box: Size, max_bytes: int, n_frames: int | None = 1) -> str:
-    """Return a `data:` URI: the image, or a thumbnail if it is large or animated."""
-    if len(content) <= max_bytes and n_frames == 1:
-        return data_uri(content, format_of_file(file).name)
-    return data_uri(encode_small_png(fit(content, box), max_bytes=max_bytes), "png")
-
-
 def data_uri(content: bytes, format_name: str) -> str:
     """Return *content* as a `data:` URI."""
     return f"data:{FORMATS[format_name].media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def read_data_uri(uri: str) -> bytes:
+    """Return the content of a `data:` URI. Raises ImageError if it is damaged."""
+    try:
+        return base64.b64decode(uri.partition(",")[2])
+    except ValueError as exc:
+        raise ImageError("the thumbnail is damaged") from exc
 
 
 def before_and_after(old: bytes | None, new: bytes | None) -> bytes:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from flag_pipeline.errors import SinkError
-from flag_pipeline.stores.store import MAX_FILE_BYTES, split_path, too_large
+from flag_pipeline.stores.store import MAX_FILE_BYTES, Content, split_path, too_large
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -41,6 +41,10 @@ class FsspecStore:
         target = self._target(folder)
         return [entry.name for entry in target.iterdir() if not entry.name.startswith(".")] if target.exists() else []
 
+    def fingerprint(self, folder: str) -> str:  # noqa: ARG002 - part of `Store`
+        """Return an empty text, because file systems describe files in different ways."""
+        return ""
+
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         """See `Store`."""
         with self._target(path).open("rb") as file:
@@ -49,12 +53,9 @@ class FsspecStore:
             raise too_large(path, max_bytes=max_bytes)
         return content
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: Content) -> None:
         """Write the file in one call."""
-        self._target(path).write_bytes(content)
-
-    def sync(self, folder: str) -> None:
-        """Do nothing."""
+        self._target(path).write_bytes(bytes(content))
 
     def exists(self, path: str) -> bool:
         """See `Store`."""

@@ -1,5 +1,6 @@
 """A store in a local folder, which processes may share. It follows no symbolic link."""
 
+import hashlib
 import logging
 import os
 import stat
@@ -18,18 +19,17 @@ from flag_pipeline.stores.atomic_files import (
     read_file,
     replace_file,
 )
-from flag_pipeline.stores.store import MAX_FILE_BYTES, split_path
+from flag_pipeline.stores.store import MAX_FILE_BYTES, Content, split_path
 
 logger = logging.getLogger(__name__)
 
-_LOCK_FILE = "records/.lock"
-
 
 class LocalFolder:
-    """Files below a local folder. `Store` describes the methods."""
+    """Files below a local folder, in which *lock_path* is the lock file. `Store` describes the methods."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, lock_path: str = ".lock") -> None:
         self.root = root
+        self._lock_path = lock_path
         self._closing = ExitStack()
         self._folders: dict[str, int] = {}
         self._lock_file = -1
@@ -39,11 +39,11 @@ class LocalFolder:
         """Open *folders* and the lock file; delete old temporaries."""
         make_root(self.root)
         for folder in folders:
-            with self._open_folder((folder,), make=True) as opened:
+            with self._open_folder(split_path(folder), make=True) as opened:
                 self._folders[folder] = os.dup(opened)
                 self._closing.callback(os.close, self._folders[folder])
             delete_stale_temporaries(self.root / folder)
-        with self._open_parent(_LOCK_FILE) as (name, opened):
+        with self._open_parent(self._lock_path) as (name, opened):
             self._lock_file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644, dir_fd=opened)
         self._closing.callback(os.close, self._lock_file)
 
@@ -59,7 +59,7 @@ class LocalFolder:
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Sync each folder once for this thread's writes."""
+        """Sync each folder once for this thread's writes and deletions."""
         self._batch.written = written = set[int]()
         try:
             yield
@@ -68,12 +68,12 @@ class LocalFolder:
             for folder in written:
                 os.fsync(folder)
 
-    def _sync_after_write(self, folder: int) -> None:
+    def _is_synced_by_batch(self, folder: int) -> bool:
         written = getattr(self._batch, "written", None)
-        if written is not None and folder in self._folders.values():
-            written.add(folder)
-        else:
-            os.fsync(folder)
+        if written is None or folder not in self._folders.values():
+            return False
+        written.add(folder)
+        return True
 
     def names(self, folder: str) -> list[str]:
         """See `Store`."""
@@ -81,12 +81,22 @@ class LocalFolder:
             return [name for name in os.listdir(opened) if not name.startswith(".")]  # noqa: PTH208 - a descriptor
         return []
 
+    def fingerprint(self, folder: str) -> str:
+        """See `Store`. A file is known by its size, inode and time, because each write makes a new inode."""
+        digest = hashlib.sha256()
+        with suppress(FileNotFoundError), self._open_folder(split_path(folder)) as opened, os.scandir(opened) as found:
+            for entry in sorted(found, key=lambda entry: entry.name):
+                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+                    stated = entry.stat(follow_symlinks=False)
+                    digest.update(f"{entry.name}/{stated.st_size} {stated.st_ino} {stated.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         """Return the content. A symbolic link counts as missing."""
         with self._open_parent(path) as (name, folder):
             return read_file(name, folder, max_bytes=max_bytes)
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: Content) -> None:
         """Replace the file atomically, unless it has this content."""
         with self._open_parent(path, make=True) as (name, folder):
             if has_content(name, folder, content):
@@ -96,13 +106,8 @@ class LocalFolder:
             except IsADirectoryError:
                 logger.warning("%s was a folder; it is %s now", path, move_aside(name, folder))
                 replace_file(name, folder, content)
-            self._sync_after_write(folder)
-
-    def sync(self, folder: str) -> None:
-        """See `Store`."""
-        with self._open_folder((folder,)) as opened:
-            os.fsync(opened)
-            (getattr(self._batch, "written", None) or set()).discard(opened)
+            if not self._is_synced_by_batch(folder):
+                os.fsync(folder)
 
     def exists(self, path: str) -> bool:
         """See `Store`."""
@@ -117,6 +122,8 @@ class LocalFolder:
         if other is None or not os.path.samestat(found, other):
             with suppress(FileNotFoundError), self._open_parent(path) as (name, folder):
                 os.unlink(name, dir_fd=folder)
+                # Alone, a deletion need not be durable.
+                self._is_synced_by_batch(folder)
 
     def _stat(self, path: str) -> os.stat_result | None:
         with suppress(FileNotFoundError), self._open_parent(path) as (name, folder):
@@ -131,15 +138,18 @@ class LocalFolder:
 
     @contextmanager
     def _open_folder(self, names: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
+        if (kept := self._folders.get("/".join(names))) is not None:
+            yield kept
+            return
         with ExitStack() as opened:
-            descriptor = self._folders.get(names[0]) if names else None
-            if descriptor is None:
+            n_kept = next((n for n in range(len(names) - 1, 0, -1) if "/".join(names[:n]) in self._folders), 0)
+            if n_kept:
+                descriptor = self._folders["/".join(names[:n_kept])]
+            else:
                 # The root may be a symbolic link.
                 descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
                 opened.callback(os.close, descriptor)
-            else:
-                names = names[1:]
-            for name in names:
+            for name in names[n_kept:]:
                 descriptor = open_folder(name, descriptor, make=make)
                 opened.callback(os.close, descriptor)
             yield descriptor

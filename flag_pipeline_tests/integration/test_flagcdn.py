@@ -48,7 +48,7 @@ def test_flags_and_names_come_from_the_documented_layout(
     assert sorted(path.name for path in (tmp_path / "flags").iterdir()) == [
         "CN-China.png",
         "FR-France.png",
-        "GB-United Kingdom.png",
+        "GB-United_Kingdom.png",
     ]
     assert flag_server.requests.count(NAMES) == 1
     assert len(flag_server.requests) == 4
@@ -118,7 +118,7 @@ def test_a_name_that_could_do_harm_fails_its_country(
 def test_list_may_begin_with_a_byte_order_mark(
     instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
 ) -> None:
-    """As any metadata document may."""
+    """Any metadata document may begin with one."""
     names = json.dumps({"cn": "China", "fr": "France", "gb": "United Kingdom"})
     flag_server.script(NAMES, [answer(200, names.encode("utf-8-sig"))])
 

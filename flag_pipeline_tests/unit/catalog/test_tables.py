@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from flag_pipeline.catalog.history import CHANGES_SCHEMA
+from flag_pipeline.catalog.renditions import RENDITIONS_SCHEMA, RenditionRow
 from flag_pipeline.catalog.rows import CATALOG_SCHEMA, CatalogRow, catalog_rows, features_of, load_rows
 from flag_pipeline.catalog.tables import VERSION_KEY, TableSchema, render_dictionary, render_table
 from flag_pipeline.core.layout import CATALOG
@@ -175,7 +176,10 @@ def test_cell_out_of_bounds_is_refused(files: dict[str, bytes], column: str, val
         load_rows(json.dumps(rows).encode())
 
 
-@pytest.mark.parametrize(("schema", "row_type"), [(CATALOG_SCHEMA, CatalogRow), (CHANGES_SCHEMA, FlagChange)])
+@pytest.mark.parametrize(
+    ("schema", "row_type"),
+    [(CATALOG_SCHEMA, CatalogRow), (CHANGES_SCHEMA, FlagChange), (RENDITIONS_SCHEMA, RenditionRow)],
+)
 def test_data_dictionary_has_every_column(schema: TableSchema, row_type: type) -> None:
     """The documentation, the schema and the rows name the same columns; names are unique."""
     names = [column.name for column in schema.columns]
@@ -187,7 +191,7 @@ def test_data_dictionary_has_every_column(schema: TableSchema, row_type: type) -
 
 
 def test_schema_file_describes_the_table(files: dict[str, bytes]) -> None:
-    """Beside the table lies what its columns mean."""
+    """The schema beside the table describes its columns."""
     document = json.loads(files["catalog/schema.json"])
 
     assert document["schema_version"] == CATALOG_SCHEMA.version
@@ -195,7 +199,7 @@ def test_schema_file_describes_the_table(files: dict[str, bytes]) -> None:
 
 
 def test_features_are_taken_from_the_catalog_before(files: dict[str, bytes]) -> None:
-    """By the bytes' hash: of what nobody has looked at, nothing is known."""
+    """The features of equal bytes are taken over, and other bytes have none yet."""
     assert features_of(load_rows(files["catalog/catalog.json"])) == FEATURES
 
 
@@ -207,12 +211,14 @@ def test_records_with_a_history_come_back(records: dict[str, FlagRecord]) -> Non
 
 
 def test_records_of_earlier_versions_are_still_read(records: dict[str, FlagRecord]) -> None:
-    """A record without the newer fields, and with one that is no longer kept, loads."""
+    """A record without the newer fields, and with two that are no longer kept, loads."""
     document = json.loads(dump_record(records["CN"]))
     del document["changes"]
-    for name in ("first_seen_at", "n_changes", "thumbnail"):
+    for name in ("first_seen_at", "n_changes", "derived"):
         del document["image"][name]
     document["image"]["look"] = {"mode": "RGB", "n_frames": 1, "colours": [], "phash": "0" * 16}
+
+    document["image"]["thumbnail"] = "data:image/png;base64,AAAA"
 
     record = load_record(json.dumps(document).encode())
 

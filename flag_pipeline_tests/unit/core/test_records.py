@@ -25,7 +25,7 @@ from flag_pipeline_tests.samples import record
     ],
 )
 def test_record_is_read_back_as_it_was(before: FlagRecord) -> None:
-    """Whatever parts it has."""
+    """Each part of a record may be missing."""
     assert load_record(dump_record(before)) == before
 
 
@@ -119,7 +119,15 @@ DAMAGE: list[tuple[tuple[str | int, ...], list[Any]]] = [
     (("image", "first_seen_at"), NOT_A_MOMENT),
     (("image", "validators", "etag"), ['"a"\r\nX-Other: b', "é", "a" * 2000]),
     (("image", "validators", "last_modified"), ["yesterday\n", "\x7f"]),
-    (("image", "thumbnail"), ["x", "javascript:x()", 'data:image/png;base64,"><script>', "data:text/html;base64,A"]),
+    (("image", "derived"), [{}, "x", 1]),
+    (("image", "derived", "version"), ["", "x", 1, "1", "1.1\n"]),
+    (("image", "derived", "thumbnail"), ["x", "javascript:x()", 'data:image/png;base64,"><script>']),
+    (("image", "derived", "thumbnail"), ["data:text/html;base64,A", "data:image/webp;base64," + "A" * 10_000]),
+    (("image", "derived", "features", "mode"), ["P\n", "x" * 17, None]),
+    (("image", "derived", "features", "n_frames"), [-1, *NOT_AN_INTEGER]),
+    (("image", "derived", "features", "colours"), ["x", [{"hex": "red", "share": 1.0}]]),
+    (("image", "derived", "features", "colours"), [[{"hex": "#ff0000", "share": 2}], [1]]),
+    (("image", "derived", "features", "phash"), ["x", "A" * 16, 1, None]),
     (("metadata", "sha256"), NOT_A_HASH),
     (("metadata", "source_url"), NOT_A_LINE),
     (("metadata", "validators", "etag"), ["a\r\nb"]),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from flag_pipeline.core.layout import MAX_NAME_BYTES, flag_path, record_path
+from flag_pipeline.core.layout import MAX_NAME_BYTES, THUMBNAILS, flag_path, record_path, thumbnail_path
 from flag_pipeline.core.models import Country, FlagRecord, LastFailure
 from flag_pipeline.core.records import dump_record
 from flag_pipeline.core.sink import FileSink, StoredCountry
@@ -48,7 +48,7 @@ def known_country(known: FlagRecord) -> Country:
     ("name", "file"),
     [
         ("China", "flags/CN-China.gif"),
-        ("Côte d'Ivoire", "flags/CN-Côte d'Ivoire.gif"),
+        ("Côte d'Ivoire", "flags/CN-Côte_d'Ivoire.gif"),
         ('a<b>c:d"e|f?g*h', "flags/CN-a_b_c_d_e_f_g_h.gif"),
         ("../../x", "flags/CN-.._.._x.gif"),
         ("a\\b\x00\x1f", "flags/CN-a_b__.gif"),
@@ -57,12 +57,12 @@ def known_country(known: FlagRecord) -> Country:
     ],
 )
 def test_file_name_is_safe_everywhere(name: str, file: str) -> None:
-    """What some file system forbids becomes an underscore."""
+    """A space, and what some file system forbids, becomes an underscore."""
     assert flag_path("CN", name, "gif") == file
 
 
 def test_long_name_is_cut_between_characters() -> None:
-    """Never inside the bytes of one."""
+    """The cut is never inside the bytes of a character."""
     stem = flag_path("CN", "中" * 100, "jpeg").removeprefix("flags/CN-").removesuffix(".jpg")
 
     assert stem == "中" * (MAX_NAME_BYTES // 3)
@@ -79,6 +79,18 @@ async def test_same_content_is_not_rewritten(sink: FileSink, tmp_path: Path) -> 
 
     assert (same.st_ino, same.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert (tmp_path / "catalog/a").read_bytes() == b"two"
+
+
+async def test_files_of_a_deeper_folder_are_written_and_listed(sink: FileSink, tmp_path: Path) -> None:
+    """The folder is made when the store is opened; others are made for their first file."""
+    files = {thumbnail_path(letter * 64): letter.encode() for letter in "abcdef"} | {"catalog/details/0.js": b"x"}
+
+    assert await sink.names(THUMBNAILS) == []
+    await sink.write_files(files)
+
+    assert {path: (tmp_path / path).read_bytes() for path in files} == files
+    assert sorted(await sink.names(THUMBNAILS)) == [f"{letter * 64}.webp" for letter in "abcdef"]
+    assert await sink.names("catalog/none") == []
 
 
 async def test_name_that_changes_only_in_case_keeps_its_file(sink: FileSink, tmp_path: Path) -> None:
@@ -106,7 +118,7 @@ async def test_linked_folder_outside_is_refused(tmp_path: Path) -> None:
 
 
 async def test_folder_that_becomes_a_link_is_refused(sink: FileSink, tmp_path: Path) -> None:
-    """Also below the folders that the sink keeps open."""
+    """A link below a folder that the sink keeps open is refused, too."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "history/CN").symlink_to(tmp_path / "outside")
 
@@ -335,7 +347,7 @@ async def test_store_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 
 async def test_stale_temporaries_are_swept_at_any_depth_but_not_through_links(tmp_path: Path) -> None:
-    """A replaced flag's folder is looked into; what a link leads to is somebody else's."""
+    """Files in a replaced flag's folder are deleted, but not the target of a link."""
     history, elsewhere = tmp_path / "store" / "history" / "CN", tmp_path / "elsewhere"
     long_ago = time.time() - STALE_TEMPORARY_S - 60
     for folder in (history, elsewhere):
