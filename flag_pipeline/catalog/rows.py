@@ -4,7 +4,6 @@ To add a column, add it to `CATALOG_SCHEMA`, raise its version, and extend `Cata
 """
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from flag_pipeline.core.bounds import FlagFileOrEmpty, ImageFormatOrEmpty
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.models import FlagRecord, LastFailure, RowStatus, StoredImage
 from flag_pipeline.errors import ErrorKind
+from flag_pipeline.images.aspect import decimal_ratio, name_ratio
 from flag_pipeline.images.models import ColourShare, ImageFeatures
 
 TEXT, INTEGER, DECIMAL = ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DECIMAL
@@ -24,7 +24,7 @@ MOMENT, COLOURS = ColumnType.MOMENT, ColumnType.COLOURS
 
 CATALOG_SCHEMA = TableSchema(
     "catalog",
-    version=3,
+    version=4,
     columns=(
         Column("code", TEXT, "ISO 3166-1 alpha-2 code, or one of `FLAG_EXTRA_CODES`; unique, rows are sorted by it"),
         Column("alpha_3", TEXT, "ISO 3166-1 alpha-3 code; empty outside the standard"),
@@ -36,11 +36,15 @@ CATALOG_SCHEMA = TableSchema(
         Column("format", TEXT, "`gif`, `png`, `jpeg` or `webp`, by the file's bytes"),
         Column("width_px", INTEGER, "width in pixels, as shown: EXIF orientation is applied"),
         Column("height_px", INTEGER, "height in pixels, as shown"),
-        Column("aspect_ratio", TEXT, "width to height as a reduced fraction, `3:2`"),
-        Column("aspect_decimal", DECIMAL, "width divided by height, four decimals"),
+        Column(
+            "aspect_ratio",
+            TEXT,
+            "width to height of the flag without a transparent margin, `3:2`, or a near ratio, `about 3:2`",
+        ),
+        Column("aspect_decimal", DECIMAL, "the same as a number: width divided by height, four decimals"),
         Column("mode", TEXT, "how a pixel is stored, in Pillow's words: `P`, `RGB`, `RGBA` ..."),
         Column("n_frames", INTEGER, "frames; more than 1 is an animation"),
-        Column("colours", COLOURS, "up to five main colours, `hex` (`#rrggbb`) and `share` (0 to 1), largest first"),
+        Column("colours", COLOURS, "up to six main colours, `hex` (`#rrggbb`) and `share` (0 to 1), largest first"),
         Column("phash", TEXT, "64-bit perceptual hash, 16 hex digits: pictures that look alike differ in few bits"),
         Column("size_bytes", INTEGER, "size of the file in bytes"),
         Column("sha256", TEXT, "SHA-256 of the file, lower-case hex"),
@@ -109,7 +113,9 @@ def catalog_rows(
 def features_of(rows: Iterable[CatalogRow]) -> dict[str, ImageFeatures]:
     """Return the features of a catalog's flags by SHA-256."""
     return {
-        row.sha256: ImageFeatures(row.mode, row.n_frames, row.colours, row.phash)
+        row.sha256: ImageFeatures(
+            row.mode, row.n_frames, row.colours, row.phash, row.aspect_ratio, row.aspect_decimal or 0.0
+        )
         for row in rows
         if row.n_frames is not None
     }
@@ -151,14 +157,13 @@ def _row(code: str, record: FlagRecord | None, features: Mapping[str, ImageFeatu
 
 
 def _image_cells(image: StoredImage, features: ImageFeatures | None) -> dict[str, Any]:
-    divisor = math.gcd(image.width_px, image.height_px)
     cells = {
         "file": image.file,
         "format": image.format,
         "width_px": image.width_px,
         "height_px": image.height_px,
-        "aspect_ratio": f"{image.width_px // divisor}:{image.height_px // divisor}",
-        "aspect_decimal": round(image.width_px / image.height_px, 4),
+        "aspect_ratio": name_ratio(image.width_px, image.height_px),
+        "aspect_decimal": decimal_ratio(image.width_px, image.height_px),
         "size_bytes": image.size_bytes,
         "sha256": image.sha256,
         "source_url": image.source_url,
@@ -175,6 +180,8 @@ def _image_cells(image: StoredImage, features: ImageFeatures | None) -> dict[str
         "n_frames": features.n_frames,
         "colours": features.colours,
         "phash": features.phash,
+        "aspect_ratio": features.aspect_ratio,
+        "aspect_decimal": features.aspect_decimal,
     }
 
 

@@ -25,14 +25,18 @@ class ImageFeatures:
 
     Attributes:
         mode: Pillow's pixel mode.
-        colours: at most five, largest share first.
+        colours: at most six, largest share first.
         phash: 16 hex digits.
+        aspect_ratio: of the flag without a transparent margin, `3:2` or `about 3:2`.
+        aspect_decimal: its width divided by its height, four decimals.
     """
 
     mode: str
     n_frames: int
     colours: tuple[ColourShare, ...]
     phash: str
+    aspect_ratio: str
+    aspect_decimal: float
 
 
 @dataclass(frozen=True, slots=True)
