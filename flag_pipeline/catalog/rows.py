@@ -15,6 +15,7 @@ from flag_pipeline.catalog.tables import Column, ColumnType, TableSchema
 from flag_pipeline.core.bounds import FlagFileOrEmpty, ImageFormatOrEmpty
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.models import FlagRecord, LastFailure, RowStatus, StoredImage
+from flag_pipeline.core.presets import SourcePreset, find_preset, source_of
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.aspect import decimal_ratio, name_ratio
 from flag_pipeline.images.models import ColourShare, ImageFeatures
@@ -39,9 +40,14 @@ CATALOG_SCHEMA = TableSchema(
         Column(
             "aspect_ratio",
             TEXT,
-            "width to height of the flag without a transparent margin, `3:2`, or a near ratio, `about 3:2`",
+            "width to height of the flag without a transparent margin, `3:2`, or a near ratio, `about 3:2`; empty for "
+            "simplified drawings",
         ),
-        Column("aspect_decimal", DECIMAL, "the same as a number: width divided by height, four decimals"),
+        Column(
+            "aspect_decimal",
+            DECIMAL,
+            "the same as a number: width divided by height, four decimals; null where `aspect_ratio` is empty",
+        ),
         Column("mode", TEXT, "how a pixel is stored, in Pillow's words: `P`, `RGB`, `RGBA` ..."),
         Column("n_frames", INTEGER, "frames; more than 1 is an animation"),
         Column("colours", COLOURS, "up to six main colours, `hex` (`#rrggbb`) and `share` (0 to 1), largest first"),
@@ -49,6 +55,8 @@ CATALOG_SCHEMA = TableSchema(
         Column("size_bytes", INTEGER, "size of the file in bytes"),
         Column("sha256", TEXT, "SHA-256 of the file, lower-case hex"),
         Column("source_url", TEXT, "where the flag came from"),
+        Column("licence", TEXT, "licence of the flag, as its source gives it; empty for a source that is no preset"),
+        Column("attribution", TEXT, "whom the licence wants named, and what was changed; empty with `licence`"),
         Column("fetched_at", MOMENT, "when the stored bytes came, UTC; an unchanged answer leaves it as it was"),
         Column("first_seen_at", MOMENT, "when the country's first flag came, UTC"),
         Column("changed_at", MOMENT, "when the bytes last differed from those before, UTC; at first `first_seen_at`"),
@@ -89,6 +97,8 @@ class CatalogRow:
     size_bytes: bounds.SizeBytes | None = None
     sha256: bounds.Sha256OrEmpty = ""
     source_url: bounds.Line = ""
+    licence: bounds.Line = ""
+    attribution: bounds.Line = ""
     fetched_at: bounds.Moment | None = None
     first_seen_at: bounds.Moment | None = None
     changed_at: bounds.Moment | None = None
@@ -99,6 +109,8 @@ class CatalogRow:
         """Whether the latest attempt failed; a country that the source does not have is no failure."""
         return self.status in {RowStatus.STALE, RowStatus.MISSING} and bool(self.reason)
 
+
+_NO_PRESET = SourcePreset(name="", base_url="")
 
 _COLOUR, _ROW = TypeAdapter(ColourShare), TypeAdapter(CatalogRow)
 
@@ -152,18 +164,16 @@ def _row(code: str, record: FlagRecord | None, features: Mapping[str, ImageFeatu
         tld=country.tld,
         status=_status(record.image, record.last_failure),
         reason=f"{record.last_failure.kind}: {record.last_failure.reason}" if record.last_failure else "",
-        **(_image_cells(record.image, features.get(record.image.sha256)) if record.image else {}),
+        **(_image_cells(code, record.image, features.get(record.image.sha256)) if record.image else {}),
     )
 
 
-def _image_cells(image: StoredImage, features: ImageFeatures | None) -> dict[str, Any]:
+def _image_cells(code: str, image: StoredImage, features: ImageFeatures | None) -> dict[str, Any]:
     cells = {
         "file": image.file,
         "format": image.format,
         "width_px": image.width_px,
         "height_px": image.height_px,
-        "aspect_ratio": name_ratio(image.width_px, image.height_px),
-        "aspect_decimal": decimal_ratio(image.width_px, image.height_px),
         "size_bytes": image.size_bytes,
         "sha256": image.sha256,
         "source_url": image.source_url,
@@ -171,6 +181,7 @@ def _image_cells(image: StoredImage, features: ImageFeatures | None) -> dict[str
         "first_seen_at": image.first_seen_at or image.changed_at,
         "changed_at": image.changed_at,
         "n_changes": image.n_changes,
+        **_source_cells(code, image, features),
     }
     if features is None:
         return cells
@@ -180,8 +191,20 @@ def _image_cells(image: StoredImage, features: ImageFeatures | None) -> dict[str
         "n_frames": features.n_frames,
         "colours": features.colours,
         "phash": features.phash,
-        "aspect_ratio": features.aspect_ratio,
-        "aspect_decimal": features.aspect_decimal,
+    }
+
+
+def _source_cells(code: str, image: StoredImage, features: ImageFeatures | None) -> dict[str, Any]:
+    source = source_of(image.source_url, code)
+    preset = find_preset(source) if source else _NO_PRESET
+    cells: dict[str, Any] = {"licence": preset.licence, "attribution": preset.attribution}
+    if not preset.has_ratios:
+        return cells
+    size = image.width_px, image.height_px
+    return {
+        **cells,
+        "aspect_ratio": features.aspect_ratio if features else name_ratio(*size),
+        "aspect_decimal": features.aspect_decimal if features else decimal_ratio(*size),
     }
 
 

@@ -10,6 +10,7 @@ from flag_pipeline import bounds
 from flag_pipeline.core.bounds import FlagFile, HistoryFile, ImageFormat
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.fetching.models import FetchStatistics, Validators
+from flag_pipeline.images.models import Derived
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class StoredImage:
         fetched_at: when the stored bytes were received.
         first_seen_at: of the first flag; None in old records.
         n_changes: since `first_seen_at`.
-        thumbnail: `data:` URI, empty if the flag is its own thumbnail.
+        derived: None in records of old versions.
     """
 
     file: FlagFile
@@ -53,7 +54,7 @@ class StoredImage:
     validators: Validators
     first_seen_at: bounds.Moment | None = None
     n_changes: bounds.Count = 0
-    thumbnail: bounds.Thumbnail = ""
+    derived: Derived | None = None
 
 
 @dataclass(frozen=True, slots=True)

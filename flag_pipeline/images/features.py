@@ -62,10 +62,9 @@ def features_of_picture(picture: Image.Image, *, mode: str, n_frames: int) -> Im
     )
 
 
-def distance_bits(first: bytes, second: bytes) -> int:
+def distance_bits(one: ImageFeatures, other: ImageFeatures) -> int:
     """Return how many of 64 hash bits differ: about 32 for unrelated images."""
-    one, other = (int(describe_features(content).phash, 16) for content in (first, second))
-    return (one ^ other).bit_count()
+    return (int(one.phash, 16) ^ int(other.phash, 16)).bit_count()
 
 
 def _without_margin(picture: Image.Image) -> Image.Image:
