@@ -27,7 +27,7 @@ from flag_pipeline.images.features import describe_features, distance_bits
 from flag_pipeline.images.models import FlagImage
 from flag_pipeline_tests.fakes import FakeSource
 from flag_pipeline_tests.pictures import encoded, exif, scans
-from flag_pipeline_tests.samples import flag, gif, large_gif, picture
+from flag_pipeline_tests.samples import flag, gif, picture
 
 
 @pytest.fixture
