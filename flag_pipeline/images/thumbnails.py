@@ -14,6 +14,8 @@ Size = tuple[int, int]
 
 # Twice the pixels of an 80 px wide card, or all of a large one's. Smaller pictures keep every pixel.
 THUMBNAIL_BOX = (160, 120)
+# In place of an SVG, which is never shown itself.
+PICTURE_BOX = (1280, 960)
 _LOSSLESS_PX = 64
 
 _PAIR_BOX, _ARROW_PX, _INK = (132, 88), 40, "#767676"
@@ -31,9 +33,9 @@ def reduce(content: bytes, box: Size) -> Image.Image:
     return picture
 
 
-def draw_thumbnail(content: bytes) -> bytes:
-    """Return the first frame as a WebP, scaled down to `THUMBNAIL_BOX`; an equal flag gives equal bytes."""
-    return encode_thumbnail(reduce(content, THUMBNAIL_BOX))
+def draw_thumbnail(content: bytes, box: Size = THUMBNAIL_BOX) -> bytes:
+    """Return the first frame as a WebP, scaled down to *box*; an equal flag gives equal bytes."""
+    return encode_thumbnail(reduce(content, box))
 
 
 def encode_thumbnail(picture: Image.Image) -> bytes:
@@ -47,9 +49,9 @@ def encode_thumbnail(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def thumbnail_size(width_px: int, height_px: int) -> Size:
-    """Return the size of the thumbnail of a flag, give or take a pixel."""
-    scale = min(1, THUMBNAIL_BOX[0] / width_px, THUMBNAIL_BOX[1] / height_px)
+def thumbnail_size(width_px: int, height_px: int, *, is_vector: bool = False) -> Size:
+    """Return the size of the thumbnail of a flag, give or take a pixel; only vectors are enlarged."""
+    scale = min(THUMBNAIL_BOX[0] / width_px, THUMBNAIL_BOX[1] / height_px, *([] if is_vector else [1]))
     return max(1, round(width_px * scale)), max(1, round(height_px * scale))
 
 

@@ -26,7 +26,7 @@ from flag_pipeline.catalog.contact_sheet import (
 )
 from flag_pipeline.catalog.details import ROWS_PER_FILE
 from flag_pipeline.catalog.gallery import render_page
-from flag_pipeline.catalog.gallery_content import MAX_HISTORY_PICTURES, Gallery, pictured_files
+from flag_pipeline.catalog.gallery_content import MAX_HISTORY_PICTURES, Gallery, pictured_files, vector_files
 from flag_pipeline.catalog.plots import Bar, ratio_group, render_bars
 from flag_pipeline.catalog.rows import catalog_rows
 from flag_pipeline.core.countries import iso_codes
@@ -173,6 +173,18 @@ def test_thumbnails_load_when_seen_and_nothing_jumps() -> None:
         "alt": "",
         "loading": "lazy",
     }
+
+
+def test_small_vector_is_not_shown_in_large_pixels() -> None:
+    """Its size is only a hint; its thumbnail fills the box, and a larger picture is drawn from it."""
+    [row] = gallery_of({"CN": record_of("CN", FLAG)}).rows
+    vector = dataclasses.replace(row, format="svg", file="flags/CN-China.svg")
+
+    page = Elements(page_of(Gallery([vector], pictured={vector.sha256})))
+
+    assert "tiny" not in page.items["CN"]["class"].split()
+    assert [attributes["width"] for tag, attributes in page.tags if tag == "img"] == ["160"]
+    assert vector_files([vector, row]) == {vector.sha256: vector.file}
 
 
 def test_flag_without_thumbnail_is_no_broken_picture() -> None:
