@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(SECTIONS), help="Sections, separated by commas.")
     parser.add_argument("--repeats", type=int, help="Repeats of each measurement.")
     parser.add_argument("--output", type=Path, help="Folder for RESULTS.md and the plot.")
-    parser.add_argument("--peers", metavar="PYTHON", help="A Python with Scrapy and img2dataset (group `peers`).")
+    parser.add_argument("--peers", metavar="PYTHON", help="A Python with Scrapy and img2dataset: see peers.txt.")
     given = parser.parse_args()
     extent = QUICK if given.quick else FULL
     if given.repeats:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from flag_pipeline.catalog import contact_sheet
 from flag_pipeline.catalog.gallery import render_page
-from flag_pipeline.catalog.gallery_content import Gallery, pictured_files, rendition_downloads, vector_files
+from flag_pipeline.catalog.gallery_content import Gallery, credits_of, pictured_files, rendition_downloads, vector_files
 from flag_pipeline.catalog.history import load_changes
 from flag_pipeline.catalog.rows import CatalogRow, load_rows
 from flag_pipeline.core.layout import (
@@ -69,7 +69,7 @@ def gallery_asset(*, with_renditions: bool) -> dg.AssetsDefinition:
         # In sequence, because concurrent threads do not share freed memory.
         pictures = await draw_pictures(sink, rows, pictured)
         downloads = rendition_downloads(await rendition_records(sink)) if with_renditions else {}
-        page = await asyncio.to_thread(render_page, Gallery(rows, changes, pictured, downloads))
+        page = await asyncio.to_thread(render_page, Gallery(rows, changes, pictured, downloads, credits_of(rows)))
         version = await publish(sink, {**page, **pictures})
         await sink.keep_only(PAGE_DETAILS, page.keys())
         await sink.keep_only(THUMBNAILS, {webp_path(THUMBNAILS, sha256) for sha256 in shown})
