@@ -34,6 +34,11 @@ def test_thumbnail_fits_its_box_and_is_never_enlarged(size: tuple[int, int], exp
     assert THUMBNAIL_BOX == (160, 120)
 
 
+def test_thumbnail_of_a_vector_fills_its_box() -> None:
+    """An SVG is drawn as large as fits, whatever size it names."""
+    assert thumbnail_size(24, 16, is_vector=True) == (160, 107)
+
+
 def test_thumbnail_of_a_small_flag_keeps_its_pixels() -> None:
     """A flag of a few pixels is enlarged on the page, where errors of the compression would be seen."""
     flag = striped("#de2910", "#ffde00", "#0b57b7", size=(16, 11))
