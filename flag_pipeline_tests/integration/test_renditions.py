@@ -94,16 +94,6 @@ def test_one_changed_flag_changes_its_own_files_alone(flags: FlagServer, shell: 
     assert not shell.json("release")["is_new"]
 
 
-def test_page_offers_the_renditions(flags: FlagServer, shell: Shell) -> None:
-    """The page is drawn again once there are any."""
-    assert flags.url
-    shell("render", *FOUND)
-
-    details = [path.read_text() for path in (shell.store / "catalog").rglob("*.js*") if path.is_file()]
-
-    assert any("renditions/circle64/FR.png" in text for text in details)
-
-
 def test_release_is_verified(flags: FlagServer, shell: Shell) -> None:
     """A whole one says how many files it has, a damaged one which file differs, with exit code 1."""
     assert flags.url
