@@ -24,7 +24,7 @@ def first_flag(image: FlagImage, *, file: str, url: str, validators: Validators,
         changed_at=now,
         validators=validators,
         first_seen_at=now,
-        thumbnail="" if is_own_thumbnail(image.content) else image.thumbnail,
+        thumbnail="" if is_own_thumbnail(image.content, image.format) else image.thumbnail,
     )
 
 

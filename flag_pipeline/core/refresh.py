@@ -210,7 +210,7 @@ class Refresher:
     async def _inspect(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
         if stored is not None:
             recall = partial(recall_image, content, stored, code=code, url=url, limits=self._limits)
-            is_quick = is_own_thumbnail(content) or (stored.format == "gif" and stored.thumbnail)
+            is_quick = is_own_thumbnail(content, stored.format) or (stored.format == "gif" and stored.thumbnail)
             return recall() if is_quick else await self.decoder.run(recall)
         inspect = partial(
             inspect_image,

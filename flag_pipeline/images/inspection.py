@@ -8,7 +8,7 @@ from PIL import Image
 
 from flag_pipeline.errors import ImageError, SourceContractError
 from flag_pipeline.images.decoding import as_shown, first_frame, opened
-from flag_pipeline.images.formats import check_end, read_structure
+from flag_pipeline.images.formats import FORMATS, check_end, read_structure
 from flag_pipeline.images.models import FlagImage, StoredDescription
 from flag_pipeline.images.structure import Limits, Structure
 from flag_pipeline.images.thumbnails import data_uri, encode_small_png
@@ -17,9 +17,9 @@ MAX_THUMBNAIL_BYTES = 4096
 THUMBNAIL_PX = (160, 120)
 
 
-def is_own_thumbnail(content: bytes) -> bool:
+def is_own_thumbnail(content: bytes, image_format: str) -> bool:
     """Whether the image can be its own thumbnail."""
-    return len(content) <= MAX_THUMBNAIL_BYTES
+    return len(content) <= MAX_THUMBNAIL_BYTES and not FORMATS[image_format].is_drawn_first
 
 
 def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str], limits: Limits) -> FlagImage:
@@ -69,7 +69,7 @@ def _acceptable(content: bytes, formats: Iterable[str], limits: Limits) -> Struc
 def _draw_thumbnail(content: bytes, structure: Structure) -> str:
     with opened(structure) as image:
         _decode(image)
-        if is_own_thumbnail(content):
+        if is_own_thumbnail(content, structure.format):
             return data_uri(content, structure.format)
         image.seek(0)
         picture = as_shown(image, structure)
@@ -84,7 +84,7 @@ def recall_image(content: bytes, known: StoredDescription, *, code: str, url: st
     """
     width_px, height_px = _size_shown(content, known)
     kept = known.thumbnail if (width_px, height_px) == (known.width_px, known.height_px) else ""
-    thumbnail = data_uri(content, known.format) if is_own_thumbnail(content) else kept
+    thumbnail = data_uri(content, known.format) if is_own_thumbnail(content, known.format) else kept
     if not thumbnail:
         with _contract(code=code, url=url):
             read_structure(content).check(limits)

@@ -22,7 +22,7 @@ def fit(content: bytes, box: Size) -> Image.Image:
 
 def reduce(content: bytes, box: Size) -> Image.Image:
     """Return the first frame, scaled down to *box*."""
-    picture = first_frame(content)
+    picture = first_frame(content, box)
     picture.thumbnail(box, Image.Resampling.LANCZOS)
     return picture
 
@@ -48,9 +48,10 @@ def encode_small_png(picture: Image.Image, *, max_bytes: int) -> bytes:
 
 
 def thumbnail_uri(content: bytes, file: str, *, box: Size, max_bytes: int, n_frames: int | None = 1) -> str:
-    """Return a `data:` URI: the image, or a thumbnail if it is large or animated."""
-    if len(content) <= max_bytes and n_frames == 1:
-        return data_uri(content, format_of_file(file).name)
+    """Return a `data:` URI: the image, or a thumbnail if it is large, animated or an SVG."""
+    image_format = format_of_file(file)
+    if len(content) <= max_bytes and n_frames == 1 and not image_format.is_drawn_first:
+        return data_uri(content, image_format.name)
     return data_uri(encode_small_png(fit(content, box), max_bytes=max_bytes), "png")
 
 
