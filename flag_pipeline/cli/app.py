@@ -56,7 +56,7 @@ Source = Annotated[
     typer.Option(
         "--source",
         metavar="SOURCE",
-        help="A preset (embedded, fluentpython, flagcdn) or a base URL. [env: FLAG_SOURCE]",
+        help="A preset, such as flagcdn-svg, or a base URL. [env: FLAG_SOURCE]",
     ),
 ]
 Store = Annotated[

@@ -39,6 +39,8 @@ def opened(structure: Structure, box: tuple[int, int] = RENDERED_PX) -> Iterator
     content = RENDERER.draw(structure, box) if is_drawn_first else structure.drawing
     try:
         with _PILLOW_CLASSES[structure.format](io.BytesIO(content)) as image:
+            if is_drawn_first:
+                _require_pixels(image)
             yield image
     except MemoryError as exc:
         raise LocalError("there is no memory left to decode an image") from exc
@@ -47,6 +49,11 @@ def opened(structure: Structure, box: tuple[int, int] = RENDERED_PX) -> Iterator
         if isinstance(exc, OSError) and exc.errno is not None:
             raise LocalError(f"cannot decode an image: {exc.strerror}") from exc
         raise ImageError(f"the {structure.format} is damaged: {_reason(exc)}") from exc
+
+
+def _require_pixels(image: Image.Image) -> None:
+    if image.getchannel("A").getbbox() is None:
+        raise ImageError("it draws nothing")
 
 
 def _reason(exc: Exception) -> str:

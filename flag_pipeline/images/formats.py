@@ -36,8 +36,10 @@ class ImageFormat:
     is_drawn_first: bool = False
 
 
-# Before the first element, in any order; the groups are atomic, so that nothing is tried twice.
-_SVG = rb"(?:\xef\xbb\xbf)?+(?>\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s+svg[^\[>]*(?:\[.*?\]\s*)?>)*+<(?:[\w.-]+:)?svg[\s/>]"
+# In any order; the group is atomic, so that nothing is tried twice.
+_BEFORE_SVG = rb"\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s+svg[^\[>]*(?:\[.*?\]\s*)?>"
+_SVG = rb"(?:\xef\xbb\xbf)?+(?>%b)*+<(?:[\w.-]+:)?svg[\s/>]" % _BEFORE_SVG
+
 _ALL = (
     ImageFormat("gif", "gif", "image/gif", rb"GIF8[79]a", read_gif, "GifImagePlugin:GifImageFile"),
     ImageFormat("png", "png", "image/png", rb"\x89PNG\r\n\x1a\n", read_png, "PngImagePlugin:PngImageFile"),

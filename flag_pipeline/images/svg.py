@@ -100,7 +100,6 @@ class _Scan:
         self._by_id: dict[str, _Node] = {}
         self._n_elements = self._n_attributes = 0
         self._style: list[str] = []
-        self._style_references: set[str] = set()
         self._parser = expat.ParserCreate("utf-8", " ")
 
     def parse(self, content: bytes) -> None:
@@ -143,6 +142,8 @@ class _Scan:
             if name != f"{_SVG} svg":
                 raise ImageError("the svg does not begin with an element svg of the namespace of SVG")
             self.root = attributes
+        if self._parser.CharacterDataHandler is not None:
+            raise ImageError("the svg has an element inside its CSS")
         node = _Node()
         self._open[-1].children.append(node)
         self._open.append(node)
@@ -153,7 +154,9 @@ class _Scan:
 
     def _read_element(self, local: str, attributes: Mapping[str, str], node: _Node) -> None:
         if local not in _ELEMENTS:
-            raise ImageError(f"the svg has an element {local[:40]}: only shapes, gradients, patterns and masks are drawn")
+            raise ImageError(
+                f"the svg has an element {local[:40]}: only shapes, gradients, patterns and masks are drawn"
+            )
         # The root's own layer is the picture.
         node.is_layer = len(self._open) > 2 and local in _LAYER_ELEMENTS  # noqa: PLR2004
         node.is_layer |= not _LAYER_ATTRIBUTES.isdisjoint(attributes)
@@ -229,7 +232,9 @@ def _css_references(css: str) -> Iterator[str]:
         if name.lower() == "url" and reference:
             yield reference
         elif name.lower() not in _FUNCTIONS:
-            raise ImageError(f"the svg has {function[0][:40]!r}, which is no colour, transformation or part of the file")
+            raise ImageError(
+                f"the svg has {function[0][:40]!r}, which is no colour, transformation or part of the file"
+            )
 
 
 def _size(root: Mapping[str, str]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -85,8 +86,8 @@ class SvgProcess:
         return _pipe(self._process.stdout).read(n_bytes)
 
     def _reason_of_end(self) -> ImageError | LocalError:
-        self._process.kill()
-        code = self._process.wait()
+        self.close()
+        code = self._process.returncode
         if code == -signal.SIGPROF:
             return ImageError(f"the svg takes more than {MAX_DECODING_S:g} s to draw")
         if code == -signal.SIGKILL:
@@ -96,7 +97,8 @@ class SvgProcess:
     def close(self) -> None:
         """End the process."""
         self._process.kill()
-        with self._process:
+        # What was not sent cannot be sent any more.
+        with suppress(BrokenPipeError), self._process:
             pass
 
 
@@ -109,7 +111,8 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 class SvgRenderer:
     """At most as many processes as processors; more threads wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: Callable[[], SvgProcess] = SvgProcess) -> None:
+        self._start = start
         self.forget()
 
     def forget(self) -> None:
@@ -125,19 +128,21 @@ class SvgRenderer:
         is_wide = width * box[1] >= height * box[0]
         process = self._places.get()
         try:
-            if process is None or not process.is_alive():
-                process = SvgProcess()
+            if process is not None and not process.is_alive():
+                process.close()
+                process = None
+            process = process or self._start()
             return process.draw(structure.drawing, box[0] if is_wide else 0, 0 if is_wide else box[1])
         finally:
             self._places.put(process)
 
     def close(self) -> None:
         """End the idle processes."""
-        for _ in range(self._places.qsize()):
-            process = self._places.get()
-            self._places.put(None)
+        idle = [self._places.get() for _ in range(self._places.qsize())]
+        for process in idle:
             if process is not None:
                 process.close()
+            self._places.put(None)
 
 
 RENDERER = SvgRenderer()

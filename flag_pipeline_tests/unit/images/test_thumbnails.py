@@ -3,11 +3,12 @@
 import pytest
 
 from flag_pipeline.images.formats import FORMATS, format_of_file
-from flag_pipeline.images.thumbnails import data_uri, fit, thumbnail_uri
+from flag_pipeline.images.thumbnails import before_and_after, data_uri, fit, thumbnail_uri
 from flag_pipeline_tests.samples import picture
+from flag_pipeline_tests.svgs import svg
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"svg"}))
 def test_small_still_image_is_its_own_thumbnail(name: str) -> None:
     """The extension of its file gives the media type."""
     content = picture(name.upper())
@@ -23,6 +24,15 @@ def test_large_or_moving_image_is_drawn(max_bytes: int, n_frames: int) -> None:
     uri = thumbnail_uri(picture("GIF"), "flags/CN-China.gif", box=(90, 60), max_bytes=max_bytes, n_frames=n_frames)
 
     assert uri.startswith("data:image/png;base64,")
+
+
+def test_svg_is_drawn_in_the_size_that_is_asked_for() -> None:
+    """A page never gets the file itself, which can be more than a picture."""
+    content = svg('<path d="M0 0h6v4H0z"/>')
+
+    assert thumbnail_uri(content, "flags/CN-China.svg", box=(90, 60), max_bytes=3000).startswith("data:image/png;")
+    assert fit(content, (900, 900)).size == (900, 600)
+    assert before_and_after(content, None).startswith(b"\x89PNG")
 
 
 def test_small_image_is_enlarged_by_a_whole_factor() -> None:
