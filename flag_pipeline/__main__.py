@@ -2,10 +2,13 @@
 
 import atexit
 import gc
+import os
 import sys
 
 # Alembic and structlog would import these to colour tracebacks. None makes the import fail, which both handle.
 _NOT_NEEDED = ("mako.ext.pygmentplugin", "rich.traceback")
+# Set by a shell that completes a word. Typer then imports `rich.traceback`.
+_COMPLETING = "_FLAG_PIPELINE_COMPLETE"
 
 
 def run() -> None:
@@ -15,7 +18,8 @@ def run() -> None:
     # Imports `fcntl`, which Windows does not have.
     from flag_pipeline.cli.app import main
 
-    sys.modules.update(dict.fromkeys(_NOT_NEEDED))  # type: ignore[arg-type]
+    if _COMPLETING not in os.environ:
+        sys.modules.update(dict.fromkeys(_NOT_NEEDED))  # type: ignore[arg-type]
     # Python's thresholds, 700, 10 and 10, cost a second, because the collector scans a run's objects again and again,
     # and at exit Dagster's three times.
     gc.set_threshold(50_000, 100, 10)

@@ -11,6 +11,7 @@ from flag_pipeline.defs.gallery import flag_gallery
 from flag_pipeline.defs.healing import healing
 from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
 from flag_pipeline.defs.partitions import country_partitions
+from flag_pipeline.defs.pruning import pruning_job, weekly_pruning
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY, FileSinkResource, FlagSourceResource
 from flag_pipeline.defs.scaffolded import scaffolded_definitions
 from flag_pipeline.defs.schedules import daily_refresh
@@ -21,7 +22,8 @@ from flag_pipeline.settings import Settings, load_settings, partition_codes
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Return the assets, jobs, schedules, sensors and resources for *settings*."""
     codes, max_per_run = partition_codes(settings), settings.max_partitions_per_run
-    flags = flag_assets(country_partitions(settings), max_per_run=max_per_run)
+    flags = flag_assets(country_partitions(settings), max_per_run=max_per_run, source=settings.source)
+    prune_runs = pruning_job(settings)
     return dg.Definitions(
         assets=[
             flags,
@@ -29,8 +31,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             flag_changes,
             flag_gallery,
         ],
-        jobs=[refresh_flags, rebuild_catalog],
-        schedules=[daily_refresh(codes, max_per_run=max_per_run)],
+        jobs=[refresh_flags, rebuild_catalog, prune_runs],
+        schedules=[daily_refresh(codes, max_per_run=max_per_run), weekly_pruning(prune_runs)],
         sensors=[
             catalog_automation,
             catalog_follows(dg.DagsterRunStatus.SUCCESS),

@@ -6,7 +6,9 @@ Those of a source are in `core/config.py`, those of HTTP in `fetching/config.py`
 import difflib
 import logging
 import os
+import re
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +52,22 @@ def _absolute_store(store: str) -> str:
 
 
 Store = Annotated[str, AfterValidator(_absolute_store)]
+
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def _age(text: str) -> timedelta:
+    if match := re.fullmatch(r"([1-9]\d{0,3})([hdw])", text.strip()):
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    raise ValueError("it is not an age such as 90d, 12w or 36h")
+
+
+def _checked_age(text: str) -> str:
+    _age(text)
+    return text.strip()
+
+
+Age = Annotated[str, AfterValidator(_checked_age)]
 
 
 class StoreSettings(BaseModel):
@@ -97,6 +115,9 @@ class Settings(SourceSettings, StoreSettings, BaseSettings):
     max_changed_share: float = Field(
         0.05, gt=0, le=1, description="Share of flags that may change at once before the catalog's check fails."
     )
+    prune_older_than: Age = Field(
+        "90d", description="Age of the runs that `flag-pipeline prune` and the job `prune_runs` delete: 90d, 12w, 36h."
+    )
     ui_hosts: CommaSeparated[str] = Field(
         default_factory=list,
         description="Hosts that the UI is reached by besides localhost, separated by commas, such as a proxy's name.",
@@ -114,6 +135,11 @@ class Settings(SourceSettings, StoreSettings, BaseSettings):
                     "because it may hold a secret"
                 )
         return hosts
+
+    @property
+    def prune_age(self) -> timedelta:
+        """`prune_older_than` as a duration."""
+        return _age(self.prune_older_than)
 
     @property
     def given(self) -> frozenset[str]:
@@ -169,8 +195,8 @@ def workspace_file() -> Path:
     return in_project if in_project.is_file() else Path(__file__).with_name("workspace.yaml")
 
 
-def dagster_home(*, make: bool = True) -> Path:
-    """Return the folder of the persistent instance, and set `DAGSTER_HOME` to it.
+def use_dagster_home(*, make: bool = True) -> Path:
+    """Set `DAGSTER_HOME` to the folder of the persistent instance, and return it.
 
     The folder is made unless *make* is False. Partition events are stored in batches unless the environment says
     otherwise, because one by one they would cost as much as the fetching.

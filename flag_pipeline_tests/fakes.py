@@ -26,7 +26,7 @@ class FakeConnections:
     def __init__(self) -> None:
         self.doubtful: set[str] = set()
 
-    async def quiet(self) -> None:
+    async def wait_for_late_answers(self) -> None:
         """Wait for nothing."""
 
     def doubtful_codes(self) -> set[str]:
@@ -115,7 +115,7 @@ class FakeRefresher:
         self.failures.append(missed)
         return replace(missed, only_row_changed=False)
 
-    async def quiet(self) -> None:
+    async def wait_for_late_answers(self) -> None:
         """Wait for nothing."""
 
     async def take_back(self) -> set[str]:

@@ -34,7 +34,7 @@ def bound_by_permissions() -> Iterator[None]:
 
 @contextmanager
 def small_disk(folder: Path, *, size_kb: int) -> Iterator[None]:
-    """Inside the block, *folder* is a disk of that size, in memory; skips the test where nobody may mount one."""
+    """Inside the block, *folder* is a disk of that size, in memory; skips the test if mounting one is not allowed."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size_kb}k", "flag-pipeline-tests", str(folder)]
     try:

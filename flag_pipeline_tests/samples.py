@@ -51,7 +51,7 @@ def large_gif() -> bytes:
 def flag(content: bytes | None = None) -> FlagImage:
     """An accepted image."""
     content = content or gif()
-    return inspect_image(content, code="CN", url="http://x/cn.gif", formats=ANY_FORMAT, limits=Limits(max_pixels=10**7))
+    return inspect_image(content, formats=ANY_FORMAT, limits=Limits(max_pixels=10**7))
 
 
 def record(code: str = "CN", *, name: str = "", image: FlagImage | None = None) -> FlagRecord:

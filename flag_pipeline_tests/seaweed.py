@@ -16,7 +16,7 @@ from flag_pipeline_tests.installed import installed_program
 
 ADMIN, GUEST, SECRET = "flags", "guest", "not-a-secret"
 PARTS = ("master", "volume", "filer", "s3")
-# Services that nobody asks for, each of which would take a port of its own; and a wrong bucket must stay wrong.
+# Unused services, each of which would take a port; and a wrong bucket must stay wrong.
 SWITCHED_OFF = ("-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false", "-s3.autoCreateBucket=false")
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from flag_pipeline.core.absence import Verdict
 from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Missed, Outcome
 from flag_pipeline.defs.countries import Countries, Judging, Refreshing
+from flag_pipeline.defs.flags import IN_PROGRESS
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.fetching.models import FetchStatistics
 from flag_pipeline.isolation import Hooks, Limits
+from flag_pipeline.isolation.attempts import PartitionRunner
 from flag_pipeline.isolation.concurrency import for_each
 from flag_pipeline.isolation.outcomes import Assets, Ended, ended
 from flag_pipeline.isolation.outcomes import Missed as MissedPartition
@@ -66,7 +69,7 @@ class Watched:
 
     def __init__(self, refresher: Refreshing) -> None:
         self._refresher = refresher
-        self.quiet = refresher.quiet
+        self.wait_for_late_answers = refresher.wait_for_late_answers
         self.take_back = refresher.take_back
         self.outcomes: dict[str, Outcome] = {}
 
@@ -96,18 +99,18 @@ async def sweep(
     watched, summary = Watched(refresher), SweepSummary(len(codes))
     countries = Countries(watched, judge or Believing(), (), codes=codes)
 
-    async def fetch(code: str) -> Ended:
-        return ended(code, await countries.fetch(code), Assets(()), attempts=1)
+    async def finish(code: str, returned: Any, attempt: int) -> Ended:
+        return ended(code, returned, Assets(()), attempts=attempt)
 
     async def settle(partition: Ended) -> None:
         outcome = watched.outcomes.get(partition.key) or _given_up(partition)
         summary.outcomes[partition.key] = outcome
         await record(outcome)
 
-    # `for_each` runs twice as many partitions: as many as `fetch_flags` has in progress.
-    limits = Limits(max_requests, step_timeout_s=timeout_s)
-    hooks = Hooks(revoke=countries.revoke, note_failure=countries.note_failure, judge=countries.judge)
-    summary.problem = await for_each(codes, fetch, settle, limits, hooks)
+    limits = Limits(IN_PROGRESS * max_requests, step_timeout_s=timeout_s)
+    runner = PartitionRunner(countries.fetch, finish, limits, countries.note_failure)
+    hooks = Hooks(revoke=countries.revoke, note_failure=runner.noted, judge=countries.judge)
+    summary.problem = await for_each(codes, runner.run, settle, limits, hooks)
     return summary
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from flag_pipeline.settings import Settings, project_root
 
 DEPLOY = project_root() / "deploy"
-# What Python leaves there when a worker has read its configuration is nobody's text.
+# What Python leaves there when a worker has read its configuration is not text of ours.
 FILES = sorted(file for file in DEPLOY.rglob("*.*") if file.is_file() and file.suffix != ".pyc")
 
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flag_pipeline.cli.catalog_commands import below_current_folder, commands
+from flag_pipeline.cli.arguments import AsJson, Codes, Source, Store, examples
+from flag_pipeline.cli.catalog_commands import commands
 from flag_pipeline.cli.environment import read_env_file
 from flag_pipeline.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of, own_stderr
+from flag_pipeline.cli.prune_command import commands as prune_commands
 from flag_pipeline.errors import ConfigurationError, SinkError
 
 # Commands import what they use, so that `--help` and wrong arguments do not wait 0.7 s for Dagster.
@@ -37,38 +39,18 @@ app = typer.Typer(
     help="Fetch every country's flag in one Dagster run in which each country succeeds or fails on its own.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 app.add_typer(commands)
+app.add_typer(prune_commands)
 
-Codes = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="CODE",
-        help="Codes such as CN, CHN or 156, a letter for all that start with it, or POP20. None means all.",
-    ),
-]
-Source = Annotated[
-    str | None,
-    typer.Option(
-        "--source",
-        metavar="SOURCE",
-        help="A preset, such as flagcdn-svg, or a base URL. [env: FLAG_SOURCE]",
-    ),
-]
-Store = Annotated[
-    str | None,
-    typer.Option("--store", callback=below_current_folder, help="A folder or a URL to store to. [env: FLAG_STORE]"),
-]
 MaxRequests = Annotated[
     int | None,
     typer.Option("--max-requests", "-m", min=1, metavar="N", help="Requests at once. [env: FLAG_MAX_REQUESTS]"),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the run's log instead of a progress bar.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 def main() -> None:
@@ -96,7 +78,9 @@ def _options(
 ) -> None: ...
 
 
-@app.command(epilog="Examples: flag-pipeline run; flag-pipeline run FR,DE; flag-pipeline run POP20 --store flags")
+@app.command(
+    epilog=examples("run", "run FR,DE", "run POP20 --store flags", "run --source flagcdn --refetch", takes_codes=True)
+)
 def run(
     codes: Codes = None,
     source: Source = None,
@@ -112,11 +96,11 @@ def run(
     """Fetch countries in one Dagster run, then rebuild the catalog."""
     from flag_pipeline.cli.instance import prepare
     from flag_pipeline.core.countries import select_codes
-    from flag_pipeline.settings import dagster_home, load_settings, partition_codes
+    from flag_pipeline.settings import load_settings, partition_codes, use_dagster_home
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
     wanted = select_codes(codes or [], partition_codes(settings))[:limit]
-    prepare(dagster_home(), settings.store, is_verbose=verbose)
+    prepare(use_dagster_home(), settings.store, is_verbose=verbose)
     with _open_instance() as instance:
         from flag_pipeline.cli.runs import FetchRequest
 
@@ -124,7 +108,7 @@ def run(
         _fetch(instance, [request], settings, verbose=verbose, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=examples("retry", "retry FR", takes_codes=True))
 def retry(
     codes: Codes = None,
     source: Source = None,
@@ -140,10 +124,10 @@ def retry(
     """
     from flag_pipeline.cli.instance import prepare
     from flag_pipeline.core.countries import select_codes
-    from flag_pipeline.settings import dagster_home, load_settings, partition_codes
+    from flag_pipeline.settings import load_settings, partition_codes, use_dagster_home
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
-    prepare(dagster_home(), settings.store, is_verbose=verbose)
+    prepare(use_dagster_home(), settings.store, is_verbose=verbose)
     with _open_instance() as instance:
         from flag_pipeline.cli.retrying import codes_by_source
         from flag_pipeline.cli.runs import FetchRequest
@@ -158,17 +142,17 @@ def retry(
         _fetch(instance, requests, settings, verbose=verbose, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=examples("status", "status --store flags --json"))
 def status(store: Store = None, as_json: AsJson = False) -> None:
     """Show the status of the countries, and why they failed.
 
     The status is the latest recorded outcome, compared with what is in the store.
     """
     from flag_pipeline.cli.instance import is_new, say_that_there_is_none
-    from flag_pipeline.settings import dagster_home, load_settings
+    from flag_pipeline.settings import load_settings, use_dagster_home
 
     settings = load_settings(store=store)
-    home = dagster_home(make=False)
+    home = use_dagster_home(make=False)
     if not (exists := not is_new(home)):
         say_that_there_is_none(home)
     with _open_instance(is_persistent=exists) as instance:
@@ -185,16 +169,22 @@ def status(store: Store = None, as_json: AsJson = False) -> None:
         print_statuses(statuses, settings)
 
 
-@app.command()
+@app.command(epilog=examples("mirror", "mirror --delay 0.2 --error-rate 0.1 --seed 1"))
 def mirror(
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 means any free port.")] = 8765,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="0 means any free port.")
+    ] = 8765,
     directory: Annotated[
         Path | None,
-        typer.Option("--directory", exists=True, file_okay=False, help="A folder with fr/fr.gif and so on."),
+        typer.Option(
+            "--directory", exists=True, file_okay=False, metavar="FOLDER", help="A folder with fr/fr.gif and so on."
+        ),
     ] = None,
-    delay: Annotated[float, typer.Option("--delay", min=0, help="Seconds before each answer.")] = 0.0,
-    error_rate: Annotated[float, typer.Option("--error-rate", min=0, max=1, help="Share of 503 answers.")] = 0.0,
-    seed: Annotated[int | None, typer.Option("--seed", help="Makes the errors repeatable.")] = None,
+    delay: Annotated[float, typer.Option("--delay", min=0, metavar="SECONDS", help="Wait before each answer.")] = 0.0,
+    error_rate: Annotated[
+        float, typer.Option("--error-rate", min=0, max=1, metavar="SHARE", help="Answer so many with 503.")
+    ] = 0.0,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Make the errors repeatable.")] = None,
 ) -> None:
     """Serve flags on 127.0.0.1, with delays and errors.
 
@@ -216,16 +206,16 @@ def mirror(
     asyncio.run(serve())
 
 
-@app.command()
+@app.command(epilog=examples("ui", "ui --port 3001"))
 def ui(
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the web UI.")] = 3000,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, metavar="PORT", help="Port of the web UI.")] = 3000,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what webserver and daemon do.")] = False,
 ) -> None:
     """Start the Dagster UI and daemon on 127.0.0.1."""
     from filelock import FileLock, Timeout
 
     from flag_pipeline.cli.instance import prepare
-    from flag_pipeline.settings import dagster_home, load_settings, workspace_file
+    from flag_pipeline.settings import load_settings, use_dagster_home, workspace_file
     from flag_pipeline.ui.supervisor import check_port, supervise
 
     settings = load_settings()  # A wrong setting is one line here, and a traceback in the code server.
@@ -235,7 +225,7 @@ def ui(
     webserver = ["-m", "flag_pipeline.ui.webserver", "--port", str(port), "--log-level", level]
     daemon = ["-m", "dagster._daemon", "run", "--log-level", level, "--code-server-log-level", level]
     commands = {"webserver": [sys.executable, *webserver, *target], "daemon": [sys.executable, *daemon, *target]}
-    home = dagster_home()
+    home = use_dagster_home()
     check_port("127.0.0.1", port)
     if not verbose:
         # Dagster warns about its own interfaces, which users cannot change.

@@ -5,45 +5,22 @@ import json
 import sys
 import webbrowser
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flag_pipeline.addresses import store_may_hold_secret
+from flag_pipeline.cli.arguments import AsJson, Codes, Source, Store, examples
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.settings import load_settings
 
 commands = typer.Typer()
 
-Codes = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="CODE",
-        help="Codes such as CN, CHN or 156, a letter for all that start with it, or POP20. None means all.",
-    ),
-]
-
-
-def below_current_folder(store: str | None) -> str | None:
-    """Return the value of `--store`, a relative folder as an absolute one; the checks of the setting come later."""
-    if not store or not store.strip() or store.startswith("~") or "\0" in store or store_may_hold_secret(store):
-        return store
-    return store if "://" in store else str(Path.cwd() / store)
-
-
-Store = Annotated[
-    str | None,
-    typer.Option("--store", callback=below_current_folder, help="A folder or a URL of a store. [env: FLAG_STORE]"),
-]
-Source = Annotated[str | None, typer.Option("--source", help="A preset or a base URL. [env: FLAG_SOURCE]")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")]
 
 EXIT_FAILED = 1
 
 
-@commands.command()
+@commands.command(epilog=examples("catalog", "catalog FR DE", "catalog --csv > flags.csv", takes_codes=True))
 def catalog(codes: Codes = None, store: Store = None, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Print the catalog's rows."""
     # `--help` does not need Pillow and the tables of ISO 3166-1.
@@ -60,11 +37,16 @@ def catalog(codes: Codes = None, store: Store = None, as_json: AsJson = False, a
         print_catalog(wanted)
 
 
-@commands.command()
+@commands.command(epilog=examples("changes", "changes --since 2026-01-31"))
 def changes(
     since: Annotated[
         datetime | None,
-        typer.Option("--since", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Leave out older ones; UTC."),
+        typer.Option(
+            "--since",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            metavar="DATE",
+            help="Leave out older ones; UTC, such as 2026-01-31 or 2026-01-31T12:00:00.",
+        ),
     ] = None,
     store: Store = None,
     as_json: AsJson = False,
@@ -82,7 +64,7 @@ def changes(
         print_changes(found)
 
 
-@commands.command("open")
+@commands.command("open", epilog=examples("open", "open --store flags"))
 def open_page(store: Store = None) -> None:
     """Open the catalog's page in the browser, and print its address."""
     from flag_pipeline.catalog.published import page_address
@@ -94,7 +76,7 @@ def open_page(store: Store = None) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-@commands.command()
+@commands.command(epilog=examples("coverage --source flagcdn", "coverage --every"))
 def coverage(
     source: Source = None,
     every: Annotated[bool, typer.Option("--every", help="Ask for all pairs of letters from AA to ZZ.")] = False,

@@ -27,7 +27,7 @@ def exit_code_of(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         _say("interrupted")
         return EXIT_INTERRUPTED
-    except Exception as exc:  # any library can raise here; the user sees one line
+    except Exception as exc:  # the boundary of the command line
         if _is_debugging():
             raise
         _say(printable(explain(exc)))

@@ -39,7 +39,7 @@ from flag_pipeline.defs.keys import FETCHED_ASSETS, FLAG_CATALOG
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
 from flag_pipeline.defs.source_guard import SOURCE_GIVEN_TAG
 from flag_pipeline.isolation import RecordedOutcome, plan_partitions
-from flag_pipeline.settings import Settings, StoreSettings, dagster_home, partition_codes
+from flag_pipeline.settings import Settings, StoreSettings, partition_codes, use_dagster_home
 
 LOCATION = "flag_pipeline"
 # Dagster would start four more processes per run to capture its output for the UI.
@@ -55,7 +55,7 @@ WAIT_S = 0.2
 @contextmanager
 def open_instance() -> Iterator[DagsterInstance]:
     """Open the persistent instance: `DAGSTER_HOME`, else `dagster_home/`."""
-    with DagsterInstance.from_ref(InstanceRef.from_dir(str(dagster_home()), overrides=OVERRIDES)) as instance:
+    with DagsterInstance.from_ref(InstanceRef.from_dir(str(use_dagster_home()), overrides=OVERRIDES)) as instance:
         yield instance
 
 

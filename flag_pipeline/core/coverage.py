@@ -9,7 +9,7 @@ from string import ascii_uppercase
 
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.flag_source import FlagSource
-from flag_pipeline.errors import FlagNotFoundError, SourceError
+from flag_pipeline.errors import FlagNotFoundError, ImageError, SourceError
 from flag_pipeline.fetching.client import FetchCounter
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.decoder import Decoder
@@ -58,8 +58,6 @@ async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) 
             inspect = partial(
                 inspect_image,
                 answer.content or b"",
-                code=code,
-                url=url,
                 formats=source.preset.formats,
                 limits=source.settings.image_limits,
             )
@@ -67,7 +65,7 @@ async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) 
             answers[code] = True
         except FlagNotFoundError:
             answers[code] = False
-        except SourceError as exc:
+        except (SourceError, ImageError) as exc:
             answers[code] = str(exc)
 
     try:
@@ -78,7 +76,7 @@ async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) 
                     async with asyncio.TaskGroup() as group:
                         for code in todo:
                             group.create_task(ask(code), name=f"coverage-{code}")
-                    await source.connections.quiet()
+                    await source.connections.wait_for_late_answers()
                     todo = source.connections.doubtful_codes()
                     source.connections.clear_doubts(todo)
     except TimeoutError:

@@ -1,7 +1,4 @@
-"""Every path of the store, relative to its root.
-
-Only a local folder's lock file is elsewhere, in stores/local_folder.py.
-"""
+"""Every path of the store, relative to its root."""
 
 import re
 
@@ -12,6 +9,8 @@ FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY)
 
 # The names of the sources that filled the store.
 SOURCES_PATH = f"{RECORDS}/.sources"
+# Only a local folder has this file.
+LOCK_PATH = f"{RECORDS}/.lock"
 GALLERY_PATH = f"{CATALOG}/index.html"
 CONTACT_SHEET_PATH = f"{CATALOG}/contact_sheet.png"
 

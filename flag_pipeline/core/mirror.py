@@ -18,6 +18,7 @@ from aiohttp import web
 
 from flag_pipeline.core.countries import iso_codes, iso_document
 from flag_pipeline.errors import ConfigurationError
+from flag_pipeline.images.formats import FORMATS, GIF
 
 HOST = "127.0.0.1"
 FLAGS_DISTRIBUTION = "django-countries"
@@ -113,7 +114,7 @@ class Mirror:
     async def _flag(self, request: web.Request) -> web.StreamResponse:
         cc = request.match_info["cc"]
         content = await self.provider.flag(cc) if request.match_info["file"] == cc else None
-        return await self._answer(request, content, "image/gif")
+        return await self._answer(request, content, FORMATS[GIF].media_type)
 
     async def _metadata(self, request: web.Request) -> web.StreamResponse:
         content = await self.provider.metadata(request.match_info["cc"])

@@ -5,10 +5,10 @@ from urllib.parse import urlsplit
 
 from flag_pipeline.addresses import may_hold_secret
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.images.formats import FORMATS
+from flag_pipeline.images.formats import FORMATS, GIF, SVG
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-GIF, SVG = frozenset({"gif"}), frozenset({"svg"})
+ONLY_GIF, ONLY_SVG = frozenset({GIF}), frozenset({SVG})
 ANY_FORMAT = frozenset(FORMATS)
 
 
@@ -49,13 +49,13 @@ class SourcePreset:
 
 
 # No real URL, because the mirror's port varies.
-EMBEDDED = SourcePreset(name="embedded", base_url="embedded:", formats=GIF)
+EMBEDDED = SourcePreset(name="embedded", base_url="embedded:", formats=ONLY_GIF)
 
 # The site has the 194 flags of country_codes.txt ("Fluent Python", example code, chapter 20).
 FLUENTPYTHON = SourcePreset(
     name="fluentpython",
     base_url="https://www.fluentpython.com/data/flags",
-    formats=GIF,
+    formats=ONLY_GIF,
     is_public=True,
     lacks=frozenset(
         "AI AQ AS AW AX BL BM BQ BV CC CK CW CX DO EH FK FO GF GG GI GL GP GS GU HK HM IM IO JE KY MF "
@@ -73,7 +73,7 @@ FLAGCDN = SourcePreset(
     is_public=True,
 )
 
-FLAGCDN_SVG = replace(FLAGCDN, name="flagcdn-svg", flag_path="{cc}.svg", formats=SVG)
+FLAGCDN_SVG = replace(FLAGCDN, name="flagcdn-svg", flag_path="{cc}.svg", formats=ONLY_SVG)
 
 # Source: https://github.com/lipis/flag-icons, release 7.5.0, whose folder `flags` the site serves.
 FLAG_ICONS = SourcePreset(
@@ -81,7 +81,7 @@ FLAG_ICONS = SourcePreset(
     base_url="https://flagicons.lipis.dev/flags",
     flag_path="4x3/{cc}.svg",
     metadata_path="",
-    formats=SVG,
+    formats=ONLY_SVG,
     is_public=True,
 )
 FLAG_ICONS_SQUARE = replace(FLAG_ICONS, name="flag-icons-square", flag_path="1x1/{cc}.svg")

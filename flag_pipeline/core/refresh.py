@@ -1,4 +1,4 @@
-"""Refreshes one country: fetch, check, save. A failure is an outcome, never an exception."""
+"""Refreshes one country: fetch, check, save. A failure is an outcome; any other exception is a bug."""
 
 import asyncio
 import logging
@@ -31,12 +31,12 @@ from flag_pipeline.core.records import country_sha256
 from flag_pipeline.core.shared_metadata import SharedMetadata
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.core.undo import restore
-from flag_pipeline.errors import ErrorKind, FlagNotFoundError, FlagPipelineError, ImageError, SourceError, printable
+from flag_pipeline.errors import FlagNotFoundError, FlagPipelineError, ImageError, SourceContractError, SourceError
 from flag_pipeline.fetching.client import Answer, FetchCounter
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.decoder import Decoder
 from flag_pipeline.images.features import distance_bits
-from flag_pipeline.images.formats import read_structure
+from flag_pipeline.images.formats import GIF, read_structure
 from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image, is_own_thumbnail, recall_image
 from flag_pipeline.images.models import FlagImage
 from flag_pipeline.images.structure import Limits
@@ -74,12 +74,12 @@ class Refresher:
     async def refresh(self, code: str) -> Outcome:
         """Bring the country's stored files up to date."""
         counter = FetchCounter()
-        outcome = await _contained(self._fetch_and_save(code, counter), code, counter)
+        outcome = await _as_outcome(self._fetch_and_save(code, counter), code, counter)
         return outcome if isinstance(outcome, Fetched) else await self.record_failure(outcome)
 
-    async def quiet(self) -> None:
+    async def wait_for_late_answers(self) -> None:
         """Wait until bytes that were sent without a request would have been received."""
-        await self.source.connections.quiet()
+        await self.source.connections.wait_for_late_answers()
 
     async def take_back(self) -> set[str]:
         """Undo saves whose responses may be mismatched, and return the affected codes."""
@@ -94,7 +94,7 @@ class Refresher:
         return codes
 
     async def _undo(self, code: str) -> None:
-        self._forget_undone(code, await _contained(restore(self.sink, self._before[code]), code, FetchCounter()))
+        self._forget_undone(code, await _as_outcome(restore(self.sink, self._before[code]), code, FetchCounter()))
 
     def _forget_undone(self, code: str, problem: Missed | None) -> None:
         if problem is None:
@@ -106,7 +106,7 @@ class Refresher:
         """Write the failure, and return it with `only_row_changed` set; a failed write is only logged."""
         # Longer reasons could not be read back.
         failure = LastFailure(missed.kind, missed.reason[:MAX_REASON_CHARS])
-        is_new = await _contained(self.sink.record_failure(missed.code, failure), missed.code, FetchCounter())
+        is_new = await _as_outcome(self.sink.record_failure(missed.code, failure), missed.code, FetchCounter())
         if isinstance(is_new, bool):
             return replace(missed, only_row_changed=is_new)
         logger.warning("%s: the catalog will not show that it failed: %s", missed.code, is_new.reason)
@@ -168,9 +168,10 @@ class Refresher:
         stored = record.image if stored_content is not None else None
         answer = await self._fetch(url, record.code, stored, counter)
         content = stored_content if answer.content is None else answer.content
-        image = await self._inspect(
-            content or b"", stored if content == stored_content else None, code=record.code, url=url
-        )
+        try:
+            image = await self._inspect(content or b"", stored if content == stored_content else None)
+        except ImageError as exc:
+            raise SourceContractError(str(exc), code=record.code, url=url) from exc
         if record.country is None:  # pragma: no cover - for the type checker
             raise SourceError("there is no name to save the flag under", code=record.code, url=url)
         file = flag_path(record.code, record.country.name, image.format)
@@ -209,19 +210,12 @@ class Refresher:
             return answer
         return replace(answer, validators=replace(answer.validators, received_at=_now()))
 
-    async def _inspect(self, content: bytes, stored: StoredImage | None, *, code: str, url: str) -> FlagImage:
+    async def _inspect(self, content: bytes, stored: StoredImage | None) -> FlagImage:
         if stored is not None:
-            recall = partial(recall_image, content, stored, code=code, url=url, limits=self._limits)
-            is_quick = is_own_thumbnail(content, stored.format) or (stored.format == "gif" and stored.thumbnail)
+            recall = partial(recall_image, content, stored, limits=self._limits)
+            is_quick = is_own_thumbnail(content, stored.format) or (stored.format == GIF and stored.thumbnail)
             return recall() if is_quick else await self.decoder.run(recall)
-        inspect = partial(
-            inspect_image,
-            content,
-            code=code,
-            url=url,
-            formats=self.source.preset.formats,
-            limits=self._limits,
-        )
+        inspect = partial(inspect_image, content, formats=self.source.preset.formats, limits=self._limits)
         return await self.decoder.run(inspect)
 
     async def _keep_replaced(
@@ -248,7 +242,7 @@ class Refresher:
             return None
 
 
-async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
+async def _as_outcome(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
     try:
         return await work
     except FlagNotFoundError as exc:
@@ -256,9 +250,6 @@ async def _contained(work: Awaitable[T], code: str, counter: FetchCounter) -> T 
     except FlagPipelineError as exc:
         url, attempts = (exc.url, exc.attempts) if isinstance(exc, SourceError) else ("", 1)
         return FlagFailed(code, exc.kind, str(exc), url, attempts, counter.statistics())
-    except Exception as exc:  # The boundary of a partition: a bug in one country must not fail the others
-        logger.exception("unexpected error for %s", code)
-        return FlagFailed(code, ErrorKind.UNEXPECTED, printable(repr(exc)), "", 1, counter.statistics())
 
 
 def _only_row_changed(before: FlagRecord, after: FlagRecord) -> bool:

@@ -16,14 +16,15 @@ from operator import call
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flag_pipeline.core.countries import EXTRA_CODE
-from flag_pipeline.core.layout import FLAGS, FOLDERS, RECORDS, code_of, metadata_path, record_path
+from flag_pipeline.core.layout import FLAGS, FOLDERS, LOCK_PATH, RECORDS, code_of, metadata_path, record_path
 from flag_pipeline.core.models import Country, FlagRecord, LastFailure
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.errors import ImageError, SinkError, UnusableFileError
 from flag_pipeline.images.models import FlagImage
-from flag_pipeline.stores.batch_executor import BatchExecutor, Failed, for_each
+from flag_pipeline.stores.batch_executor import BatchExecutor, for_each
 from flag_pipeline.stores.open_store import open_store
 from flag_pipeline.stores.store import MAX_RECORD_BYTES, CheckedStore, raising_sink_error
+from flag_pipeline.workers import Failed
 
 if TYPE_CHECKING:
     from flag_pipeline.stores.store import Store
@@ -183,7 +184,7 @@ class FileSink:
         # Not in __init__, because importing a bucket's client blocks.
         flags_of: dict[str, set[str]] = {}
         with raising_sink_error(self.root):
-            self._store = open_store(self.root)
+            self._store = open_store(self.root, lock_path=LOCK_PATH)
             self._files = CheckedStore(self._store)
             self._closing.callback(self._store.close)
             self._store.prepare(FOLDERS)

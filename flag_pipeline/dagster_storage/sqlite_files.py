@@ -11,7 +11,7 @@ import dagster as dg
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-__all__ = ["BUSY_TIMEOUT_S", "driver_of", "instance_folder", "is_stamped", "raising_as_sqlalchemy"]
+__all__ = ["BUSY_TIMEOUT_S", "driver_of", "instance_folder", "is_stamped", "raising_as_sqlalchemy", "sqlite_file"]
 
 # Waits for locks of other processes.
 BUSY_TIMEOUT_S = 120.0
@@ -39,6 +39,14 @@ def is_stamped(connection: sqlite3.Connection) -> bool:
 def driver_of(connection: Connection) -> Any:
     """Return the `sqlite3.Connection` below SQLAlchemy's."""
     return connection.connection.driver_connection
+
+
+def sqlite_file(connection: Connection) -> Path | None:
+    """Return the database's file, None if it is in memory or not SQLite's."""
+    if connection.dialect.name != "sqlite":
+        return None
+    _, _, name = connection.exec_driver_sql("PRAGMA database_list").one()
+    return Path(name) if name else None
 
 
 @contextmanager

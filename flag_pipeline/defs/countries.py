@@ -1,5 +1,6 @@
 """The countries of one fetching step: fetching, failures, absence and doubtful answers."""
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -9,14 +10,16 @@ import dagster as dg
 from flag_pipeline.core import absence
 from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, Missed, Outcome
 from flag_pipeline.defs.events import Delivered, delivered, missed
-from flag_pipeline.errors import ErrorKind
+from flag_pipeline.errors import ErrorKind, printable
 from flag_pipeline.fetching.models import FetchStatistics
 from flag_pipeline.isolation import Absent, Failed, Verdict
 from flag_pipeline.isolation import Missed as MissedPartition
 
+logger = logging.getLogger(__name__)
+
 
 class Refreshing(Protocol):
-    """Fetches and records one country; a failure is returned, not raised."""
+    """Fetches and records one country; what it raises is a bug."""
 
     async def refresh(self, code: str) -> Outcome:
         """Update the country and return its outcome."""
@@ -24,7 +27,7 @@ class Refreshing(Protocol):
     async def record_failure(self, missed: Missed) -> Missed:
         """Record the failure in the store; return it with `only_row_changed` set."""
 
-    async def quiet(self) -> None:
+    async def wait_for_late_answers(self) -> None:
         """Wait until no late answer is expected."""
 
     async def take_back(self) -> set[str]:
@@ -68,7 +71,7 @@ class Countries:
     async def revoke(self, is_complete: bool) -> set[str]:  # noqa: FBT001 - `Hooks.revoke`
         """Return the countries with doubtful answers, which are fetched again."""
         if is_complete:
-            await self.refresher.quiet()
+            await self.refresher.wait_for_late_answers()
         return await self.refresher.take_back()
 
     async def note_failure(self, failed: MissedPartition) -> MissedPartition:
@@ -87,6 +90,11 @@ class Countries:
 
 
 def _given_up(partition: MissedPartition) -> FlagFailed:
-    """Return the failure of a country that a deadline or interrupt stopped."""
-    kind = ErrorKind.TIMEOUT if partition.kind == ErrorKind.TIMEOUT else ErrorKind.CONNECTION
-    return FlagFailed(partition.key, kind, partition.reason, "", 0, FetchStatistics())
+    """Return the failure of a country that a deadline, an interrupt or a bug stopped."""
+    kind, reason = ErrorKind.CONNECTION, partition.reason
+    if partition.kind == ErrorKind.TIMEOUT:
+        kind = ErrorKind.TIMEOUT
+    elif partition.traceback:
+        kind, reason = ErrorKind.UNEXPECTED, printable(f"{partition.kind}: {reason}")
+        logger.error("unexpected error for %s:\n%s", partition.key, partition.traceback)
+    return FlagFailed(partition.key, kind, reason, "", partition.attempts, FetchStatistics())

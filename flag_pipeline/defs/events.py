@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.models import Fetched, FlagNotFound, FlagUnchanged, Missed, Outcome, StoredImage
 from flag_pipeline.defs.keys import FLAG_IMAGE
 from flag_pipeline.fetching.models import FetchStatistics
@@ -33,6 +34,9 @@ def delivered(outcome: Fetched, asset_keys: Iterable[dg.AssetKey]) -> Delivered:
 def missed(miss: Missed, *, source: str, store: str) -> Absent | Failed:
     """Return the record of a country that was not fetched from *source* into *store*."""
     metadata = {
+        "name": iso_country(miss.code).name,
+        "reason": miss.reason,
+        "kind": miss.kind.value,
         "url": _link(miss.url),
         "source": source,
         "store": store,
@@ -57,7 +61,9 @@ def _result(asset_key: dg.AssetKey, outcome: Fetched) -> dg.MaterializeResult[An
 
 def _describe_image(outcome: Fetched) -> tuple[str, Mapping[str, dg.MetadataValue | str | int]]:
     image = _required_image(outcome)
+    country = outcome.record.country or iso_country(outcome.code)
     return image.sha256, {
+        "name": country.name,
         "flag": dg.MetadataValue.md(f"![{outcome.code}]({outcome.thumbnail})"),
         "width_px": image.width_px,
         "height_px": image.height_px,

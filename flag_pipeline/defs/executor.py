@@ -15,7 +15,7 @@ from dagster._core.execution.retries import RetryMode
 
 
 class CancelableExecutor(dg.Executor):
-    """Executes as *inner* does, and reports a run that SIGINT ends as being canceled.
+    """Executes as *inner* does, and ends a run as canceled that SIGINT or a termination in the UI interrupts.
 
     Dagster reads the run's status after an interrupt, so the executor sets it.
     """
@@ -32,13 +32,23 @@ class CancelableExecutor(dg.Executor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """Yield the events of *inner*."""
+        instance, run = plan_context.instance, plan_context.dagster_run
         with signals_noted() as received:
             try:
-                yield from self._inner.execute(plan_context, execution_plan)
+                for event in self._inner.execute(plan_context, execution_plan):
+                    yield event
+                    if event.is_step_failure and is_being_canceled(instance, run):
+                        break  # a step that says itself that it was interrupted
             except (KeyboardInterrupt, DagsterExecutionInterruptedError):
                 if signal.SIGINT in received():
-                    plan_context.instance.report_run_canceling(plan_context.dagster_run)
+                    instance.report_run_canceling(run)
                 raise
+
+
+def is_being_canceled(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the run is being terminated."""
+    stored = instance.get_run_by_id(run.run_id)
+    return stored is not None and stored.status == dg.DagsterRunStatus.CANCELING
 
 
 @contextmanager

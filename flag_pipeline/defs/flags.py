@@ -1,9 +1,11 @@
 """The fetching assets: one step for many countries, which fail separately."""
 
 import asyncio
+import signal
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -11,15 +13,28 @@ from pydantic import Field
 from flag_pipeline.core.absence import AbsenceJudge
 from flag_pipeline.core.countries import select_codes
 from flag_pipeline.core.listing import list_store
+from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.defs.countries import Countries
 from flag_pipeline.defs.events import EVENT_TAGS
+from flag_pipeline.defs.executor import is_being_canceled
 from flag_pipeline.defs.keys import CODE_VERSION, COUNTRY_METADATA, FLAG_IMAGE, OWNERS
 from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
 from flag_pipeline.defs.source_guard import require_one_source
-from flag_pipeline.errors import FlagPipelineError
+from flag_pipeline.errors import ConfigurationError, FlagPipelineError
 from flag_pipeline.images.decoder import Decoder
-from flag_pipeline.isolation import Hooks, Limits, Missed, Reporting, Summary, failure, read_statuses, run_partitions
+from flag_pipeline.isolation import (
+    Hooks,
+    Interrupted,
+    Limits,
+    Missed,
+    Outcome,
+    Reporting,
+    Summary,
+    failure,
+    read_statuses,
+    run_partitions,
+)
 
 STEP = "fetch_flags"
 POOL = "flag_source"
@@ -32,17 +47,23 @@ IN_PROGRESS = 2
 class FetchConfig(dg.Config):
     """What to fetch in a run that was launched without a partition."""
 
-    countries: list[str] = Field(
+    # YAML reads an unquoted NO as false, and Dagster would refuse it without saying why.
+    countries: list[Any] = Field(
         default=[],
-        description="Codes, letters or POP20, for a run launched without a partition: however scattered, one run.",
+        description="Codes, letters or POP20, for a run launched without a partition: however scattered, one run. "
+        "None means all.",
     )
     refetch: bool = Field(
         default=False, description="Fetch every file in full, although the source says that it is unchanged."
     )
 
 
-def flag_assets(partitions: dg.StaticPartitionsDefinition, *, max_per_run: int | None) -> dg.AssetsDefinition:
+def flag_assets(
+    partitions: dg.StaticPartitionsDefinition, *, max_per_run: int | None, source: str
+) -> dg.AssetsDefinition:
     """Return the assets; a backfill run has at most *max_per_run* countries."""
+    formats = find_preset(source).formats
+    kind = next(iter(formats)) if len(formats) == 1 else "image"
     descriptions = {
         COUNTRY_METADATA: "The source's metadata document of each country, checked: `metadata/CN.json`.",
         FLAG_IMAGE: "The original bytes of each flag, checked to be a whole image: `flags/CN-China.gif`.",
@@ -56,7 +77,7 @@ def flag_assets(partitions: dg.StaticPartitionsDefinition, *, max_per_run: int |
                 description=description,
                 skippable=True,
                 code_version=CODE_VERSION,
-                kinds={"gif" if key == FLAG_IMAGE else "json"},
+                kinds={kind if key == FLAG_IMAGE else "json"},
                 owners=OWNERS,
                 freshness_policy=FRESHNESS,
             )
@@ -97,30 +118,49 @@ def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
             countries.codes = codes
             await require_one_source(context, codes, source.preset, file_sink)
 
-        yield from run_partitions(
-            context,
-            countries.fetch,
-            partition_keys=listed_codes(context, config),
-            limits=Limits(IN_PROGRESS * flag_source.max_requests, step_timeout_s=flag_source.sweep_timeout_s),
-            reporting=Reporting(EVENT_TAGS, describe_failure),
-            hooks=Hooks(
-                partial(_still_stored, asset_keys, file_sink.store),
-                prepare,
-                countries.revoke,
-                countries.note_failure,
-                countries.judge,
-            ),
-        )
+        try:
+            yield from run_partitions(
+                context,
+                countries.fetch,
+                partition_keys=listed_codes(context, config),
+                limits=Limits(IN_PROGRESS * flag_source.max_requests, step_timeout_s=flag_source.sweep_timeout_s),
+                reporting=Reporting(EVENT_TAGS, describe_failure),
+                hooks=Hooks(
+                    partial(_still_stored, asset_keys, file_sink.store),
+                    prepare,
+                    countries.revoke,
+                    countries.note_failure,
+                    countries.judge,
+                ),
+            )
+        except Interrupted as interrupted:
+            if interrupted.signal == signal.SIGINT.name and not is_being_canceled(context.instance, context.run):
+                context.instance.report_run_canceling(context.run)
+            # Dagster tries a run again that another signal ended.
+            if not is_being_canceled(context.instance, context.run):
+                raise
+            raise describe_end(interrupted.summary) from None
 
 
 def listed_codes(context: dg.AssetExecutionContext, config: FetchConfig) -> list[str]:
-    """Return the countries in the run's configuration."""
-    if not config.countries:
+    """Return the countries in the run's configuration; all if neither it nor the launch names any."""
+    is_launched_with_partitions = context.has_partition_key or context.has_partition_key_range
+    if is_launched_with_partitions and not config.countries:
         return []
     try:
-        return select_codes(config.countries, context.assets_def.partitions_def.get_partition_keys())
+        words = [_as_word(value) for value in config.countries]
+        return select_codes(words, context.assets_def.partitions_def.get_partition_keys())
     except FlagPipelineError as exc:
-        raise dg.Failure(str(exc), allow_retries=False) from exc
+        raise dg.Failure(str(exc), allow_retries=False) from None
+
+
+def _as_word(value: object) -> str:
+    """Return a code as it was written: YAML 1.1 reads NO as false, and 012 as ten."""
+    if value is False:
+        return "NO"
+    if not isinstance(value, str):
+        raise ConfigurationError(f"countries: write {value!r} in quotes, because YAML does not read it as text")
+    return value
 
 
 def _still_stored(asset_keys: Collection[dg.AssetKey], store: str, codes: Sequence[str]) -> set[str]:
@@ -135,6 +175,17 @@ async def _absent_before(context: dg.AssetExecutionContext, codes: Collection[st
     read = partial(read_statuses, context.instance, partition_keys=codes, tags=EVENT_TAGS)
     statuses = [await asyncio.to_thread(read, asset_key=key) for key in context.selected_asset_keys]
     return {code for each in statuses for code in each.absent}
+
+
+def describe_end(summary: Summary) -> dg.Failure:
+    """Return the failure of a canceled run: how many countries it had fetched."""
+    n_fetched = summary.counts[Outcome.SUCCEEDED] + summary.counts[Outcome.UNCHANGED]
+    countries = "country" if summary.requested == 1 else "countries"
+    return dg.Failure(
+        f"{n_fetched} of {summary.requested} {countries} fetched when the run was ended. "
+        "What was recorded stays; flag-pipeline retry fetches the rest.",
+        allow_retries=False,
+    )
 
 
 def describe_failure(summary: Summary) -> dg.Failure:

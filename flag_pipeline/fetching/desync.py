@@ -261,7 +261,7 @@ class CheckedConnector(FreshConnector):
         if not self._has_cleared_doubts:
             self._doubtful.append(exchange.codes)
 
-    async def quiet(self) -> None:
+    async def wait_for_late_answers(self) -> None:
         """Wait until no connection expects a late answer."""
         # At least once, because bytes may be unread.
         wait_s = POLL_S

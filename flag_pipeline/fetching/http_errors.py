@@ -1,6 +1,9 @@
 """Error kinds of statuses and exceptions, and which are retried."""
 
 import email.utils
+import os
+import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -100,8 +103,18 @@ def _summary(exc: aiohttp.ClientError) -> str:
     if isinstance(exc, aiohttp.TooManyRedirects):
         location = exc.history[-1].headers.get("Location", "") if exc.history else ""
         return f"too many redirects: {len(exc.history)}, the last one to {location[:200]}"
-    hint = (
-        "; SSL_CERT_FILE names authorities to trust" if isinstance(exc, aiohttp.ClientConnectorCertificateError) else ""
-    )
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+        why = _why(exc.certificate_error)
+        return f"cannot connect to {exc.host}:{exc.port}: {why}; SSL_CERT_FILE names authorities to trust"
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        return f"cannot connect to {exc.host}:{exc.port}: {_why(exc.os_error)}"
     # Messages may quote the response.
-    return (" ".join(str(exc).split())[:200] or type(exc).__name__) + hint
+    return " ".join(str(exc).split())[:200] or type(exc).__name__
+
+
+def _why(error: Exception) -> str:
+    """Return the system's words; asyncio's repeat the address, and aiohttp's have `ssl:default`."""
+    is_numbered = isinstance(error, OSError) and not isinstance(error, ssl.SSLError | socket.gaierror)
+    number = getattr(error, "errno", None) or 0
+    text = os.strerror(number) if is_numbered and number > 0 else getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split())[:200]

@@ -10,6 +10,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from flag_pipeline.workers import attempt, resolve
+
 T = TypeVar("T")
 WorkItem = tuple[Callable[[], Any], "Future[Any]"]
 
@@ -61,12 +63,7 @@ def _run(work: Callable[[], Any], future: "Future[Any]") -> None:
     if not future.set_running_or_notify_cancel():
         return
     with suppress(RuntimeError):  # a cancelled caller's event loop may be closed
-        try:
-            result = work()
-        except BaseException as exc:  # noqa: BLE001 - the caller of `run` raises it
-            future.set_exception(exc)
-        else:
-            future.set_result(result)
+        resolve(future, attempt(work))
 
 
 def _end(items: "queue.SimpleQueue[WorkItem | None]") -> None:

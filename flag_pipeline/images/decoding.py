@@ -8,7 +8,7 @@ from pkgutil import resolve_name
 from PIL import Image, ImageMath
 
 from flag_pipeline.errors import ImageError, LocalError
-from flag_pipeline.images.formats import FORMATS, read_structure
+from flag_pipeline.images.formats import FORMATS, GIF, read_structure
 from flag_pipeline.images.structure import Structure
 from flag_pipeline.images.svg import RENDERED_PX
 from flag_pipeline.images.svg_renderer import RENDERER
@@ -44,7 +44,7 @@ def opened(structure: Structure, box: tuple[int, int] = RENDERED_PX) -> Iterator
             yield image
     except MemoryError as exc:
         raise LocalError("there is no memory left to decode an image") from exc
-    # The decoder boundary: damaged bytes raise almost any exception in Pillow.
+    # The boundary of the decoder: damaged bytes raise almost any exception in Pillow.
     except Exception as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise LocalError(f"cannot decode an image: {exc.strerror}") from exc
@@ -80,7 +80,7 @@ def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
     image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
     picture = _with_alpha(image, structure.bits)
     box = tuple(round(edge * image.width / full_width) for edge in structure.box)
-    if structure.format == "gif" and box != (0, 0, *picture.size):
+    if structure.format == GIF and box != (0, 0, *picture.size):
         picture = _clear_outside(picture, box)
     return picture.transpose(_TURNS[structure.orientation]) if structure.orientation in _TURNS else picture
 

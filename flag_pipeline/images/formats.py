@@ -36,16 +36,17 @@ class ImageFormat:
     is_drawn_first: bool = False
 
 
+GIF, SVG = "gif", "svg"
 # In any order; the group is atomic, so that nothing is tried twice.
 _BEFORE_SVG = rb"\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s+svg[^\[>]*(?:\[.*?\]\s*)?>"
-_SVG = rb"(?:\xef\xbb\xbf)?+(?>%b)*+<(?:[\w.-]+:)?svg[\s/>]" % _BEFORE_SVG
+_SVG_START = rb"(?:\xef\xbb\xbf)?+(?>%b)*+<(?:[\w.-]+:)?svg[\s/>]" % _BEFORE_SVG
 
 _ALL = (
-    ImageFormat("gif", "gif", "image/gif", rb"GIF8[79]a", read_gif, "GifImagePlugin:GifImageFile"),
+    ImageFormat(GIF, "gif", "image/gif", rb"GIF8[79]a", read_gif, "GifImagePlugin:GifImageFile"),
     ImageFormat("png", "png", "image/png", rb"\x89PNG\r\n\x1a\n", read_png, "PngImagePlugin:PngImageFile"),
     ImageFormat("jpeg", "jpg", "image/jpeg", rb"\xff\xd8\xff", read_jpeg, "JpegImagePlugin:JpegImageFile"),
     ImageFormat("webp", "webp", "image/webp", rb"RIFF....WEBP", read_webp, "WebPImagePlugin:WebPImageFile"),
-    ImageFormat("svg", "svg", "image/svg+xml", _SVG, read_svg, "PngImagePlugin:PngImageFile", is_drawn_first=True),
+    ImageFormat(SVG, "svg", "image/svg+xml", _SVG_START, read_svg, "PngImagePlugin:PngImageFile", is_drawn_first=True),
 )
 FORMATS = {one.name: one for one in _ALL}
 

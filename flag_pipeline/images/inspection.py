@@ -1,14 +1,14 @@
 """Checks an image, decodes every pixel and draws the thumbnail."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 
 from PIL import Image
 
-from flag_pipeline.errors import ImageError, SourceContractError
+from flag_pipeline.errors import ImageError
 from flag_pipeline.images.decoding import as_shown, first_frame, opened
-from flag_pipeline.images.formats import FORMATS, check_end, read_structure
+from flag_pipeline.images.formats import FORMATS, GIF, check_end, read_structure
 from flag_pipeline.images.models import FlagImage, StoredDescription
 from flag_pipeline.images.structure import Limits, Structure
 from flag_pipeline.images.thumbnails import data_uri, encode_small_png
@@ -22,14 +22,13 @@ def is_own_thumbnail(content: bytes, image_format: str) -> bool:
     return len(content) <= MAX_THUMBNAIL_BYTES and not FORMATS[image_format].is_drawn_first
 
 
-def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str], limits: Limits) -> FlagImage:
+def inspect_image(content: bytes, *, formats: Iterable[str], limits: Limits) -> FlagImage:
     """Decode *content* completely. Blocks.
 
-    Raises SourceContractError if it is not in *formats*, is damaged or exceeds *limits*.
+    Raises ImageError if it is not in *formats*, is damaged or exceeds *limits*.
     """
-    with _contract(code=code, url=url):
-        structure = _acceptable(content, formats, limits)
-        thumbnail = _draw_thumbnail(content, structure)
+    structure = _acceptable(content, formats, limits)
+    thumbnail = _draw_thumbnail(content, structure)
     width_px, height_px = structure.size_shown
     return FlagImage(
         content=content,
@@ -43,18 +42,10 @@ def inspect_image(content: bytes, *, code: str, url: str, formats: Iterable[str]
 
 def _size_shown(content: bytes, known: StoredDescription) -> tuple[int, int]:
     # A GIF has no EXIF data. A stored image may be refused now.
-    if known.format != "gif":
+    if known.format != GIF:
         with suppress(ImageError):
             return read_structure(content).size_shown
     return known.width_px, known.height_px
-
-
-@contextmanager
-def _contract(*, code: str, url: str) -> Iterator[None]:
-    try:
-        yield
-    except ImageError as exc:
-        raise SourceContractError(str(exc), code=code, url=url) from exc
 
 
 def _acceptable(content: bytes, formats: Iterable[str], limits: Limits) -> Structure:
@@ -76,19 +67,18 @@ def _draw_thumbnail(content: bytes, structure: Structure) -> str:
     return _shrink(picture)
 
 
-def recall_image(content: bytes, known: StoredDescription, *, code: str, url: str, limits: Limits) -> FlagImage:
+def recall_image(content: bytes, known: StoredDescription, *, limits: Limits) -> FlagImage:
     """Return the stored image *content*, whose hash was checked, as its record describes it.
 
     Corrects sizes without EXIF orientation. Decodes (and blocks) only to draw a missing thumbnail; then raises
-    SourceContractError if the image is damaged or exceeds *limits*.
+    ImageError if the image is damaged or exceeds *limits*.
     """
     width_px, height_px = _size_shown(content, known)
     kept = known.thumbnail if (width_px, height_px) == (known.width_px, known.height_px) else ""
     thumbnail = data_uri(content, known.format) if is_own_thumbnail(content, known.format) else kept
     if not thumbnail:
-        with _contract(code=code, url=url):
-            read_structure(content).check(limits)
-            thumbnail = _shrink(first_frame(content))
+        read_structure(content).check(limits)
+        thumbnail = _shrink(first_frame(content))
     return FlagImage(
         content=content,
         format=known.format,

@@ -38,7 +38,7 @@ from flag_pipeline.isolation.status import (
     interrupted_partitions,
     read_statuses,
 )
-from flag_pipeline.isolation.summary import Reporting, Summary, failure
+from flag_pipeline.isolation.summary import Interrupted, Reporting, Summary, failure
 
 __all__ = [
     "Absent",
@@ -47,6 +47,7 @@ __all__ = [
     "HealingPlan",
     "HealingPolicy",
     "Hooks",
+    "Interrupted",
     "LastMiss",
     "Limits",
     "Missed",

@@ -4,12 +4,15 @@ import asyncio
 import re
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import dagster as dg
 
 from flag_pipeline.isolation.concurrency import TIMEOUT_KIND, Limits
-from flag_pipeline.isolation.outcomes import Ended, Missed, Outcome
+from flag_pipeline.isolation.outcomes import Delivered, Ended, Missed, Outcome
+
+E = TypeVar("E", Delivered | Missed, Missed)
 
 MAX_REASON_CHARS = 2_000
 MAX_TRACEBACK_CHARS = 4_000
@@ -22,6 +25,7 @@ class PartitionRunner:
     Attributes:
         call: calls the function with a key.
         finish: makes and stores the outcome of a key, a returned value and an attempt's number.
+        note_failure: `Hooks.note_failure`, called for a partition whose last attempt raised.
     """
 
     def __init__(
@@ -29,10 +33,12 @@ class PartitionRunner:
         call: Callable[[str], Awaitable[Any]],
         finish: Callable[[str, Any, int], Awaitable[Ended]],
         limits: Limits,
+        note_failure: Callable[[Missed], Awaitable[Missed]] | None = None,
     ) -> None:
         self.call = call
         self.finish = finish
         self._limits = limits
+        self._note_failure = note_failure
         # Held by an attempt only: a partition that waits for a retry blocks no other.
         self._slots = asyncio.Semaphore(limits.max_concurrent)
 
@@ -43,16 +49,36 @@ class PartitionRunner:
             async with self._slots:
                 ended, delay_s = await self._attempt(key, attempt)
             if delay_s is None:
-                return ended
+                break
             await asyncio.sleep(delay_s)
             attempt += 1
+        return await self.noted(ended) if isinstance(ended, Missed) and ended.traceback else ended
+
+    async def noted(self, missed: Missed) -> Missed:
+        """Return the outcome that `note_failure` chooses; if it raises, that error, with both tracebacks."""
+        if self._note_failure is None:
+            return missed
+        deadline = asyncio.timeout(None)
+        noted, _ = await self._contained(missed.key, missed.attempts, self._note_failure(missed), deadline)
+        first = "" if missed.traceback in noted.traceback else missed.traceback
+        return replace(noted, traceback=first + noted.traceback)
 
     async def _attempt(self, key: str, attempt: int) -> tuple[Ended, float | None]:
         deadline = asyncio.timeout(self._limits.timeout_s)
+        return await self._contained(key, attempt, self._call_and_finish(key, attempt, deadline), deadline)
+
+    async def _call_and_finish(self, key: str, attempt: int, deadline: asyncio.Timeout) -> Ended:
+        async with deadline:
+            returned = await self.call(key)
+        return await self.finish(key, returned, attempt)
+
+    async def _contained(
+        self, key: str, attempt: int, work: Awaitable[E], deadline: asyncio.Timeout
+    ) -> tuple[E | Missed, float | None]:
+        """Return the result of *work* or its failure, and the seconds until the next attempt, None if there is none."""
+        ended: E | Missed
         try:
-            async with deadline:
-                returned = await self.call(key)
-            ended = await self.finish(key, returned, attempt)
+            ended = await work
         except dg.RetryRequested as request:
             delay_s = float(request.seconds_to_wait or 0) if attempt <= request.max_retries else None
             return _missed(key, request.__cause__ or request, attempt), delay_s

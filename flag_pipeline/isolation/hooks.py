@@ -28,7 +28,8 @@ class Hooks:
         prepare: gets the keys before they run. Its error fails the step.
         revoke: returns keys whose outcomes are wrong. With True, after all partitions, they run again, and it is called
             again. With False, after the deadline or an interrupt, they fail.
-        note_failure: returns the outcome to record for a failure by deadline, interrupt or `judge`.
+        note_failure: returns the outcome to record for a failure by deadline, interrupt, `judge` or an exception other
+            than `dg.Failure`. What it raises fails only the partition.
         judge: gets the absent partitions and the number of delivered ones. Absences are recorded after it.
     """
 

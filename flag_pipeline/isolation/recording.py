@@ -91,16 +91,12 @@ class EventWriter:
 
     def _observation(self, asset_key: dg.AssetKey, missed: Missed) -> dg.AssetObservation:
         traceback = {"traceback": dg.MetadataValue.md(f"```\n{missed.traceback}\n```")} if missed.traceback else {}
+        own = {"reason": missed.reason, "kind": missed.kind, "attempts": missed.attempts, **traceback}
         return dg.AssetObservation(
             asset_key,
             partition=missed.key,
-            metadata={
-                "reason": missed.reason,
-                "kind": missed.kind,
-                "attempts": missed.attempts,
-                **traceback,
-                **missed.metadata,
-            },
+            # The function's metadata comes first, in its order, and wins.
+            metadata={**missed.metadata, **own, **missed.metadata},
             tags={
                 **missed.tags,
                 self.tags.outcome: self.tags.word(missed.outcome),

@@ -81,7 +81,8 @@ def _some(words: Sequence[str], n_named: int) -> str:
 
 def _either_or(step: Step) -> dg.Failure:
     return dg.Failure(
-        f"Choose partitions, or list them in the configuration of {step.context.op_def.name}: one of the two.",
+        f"the run needs either partitions or a list of them in the configuration of {step.context.op_def.name},"
+        " and not both",
         allow_retries=False,
     )
 

@@ -4,10 +4,10 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -26,7 +26,7 @@ from flag_pipeline.isolation.recording import EventWriter, Recorder
 from flag_pipeline.isolation.reexecution import delivered_before, record_again, recorded_by_this_run
 from flag_pipeline.isolation.requested import requested_keys
 from flag_pipeline.isolation.step import Step
-from flag_pipeline.isolation.summary import Reporting, Summary
+from flag_pipeline.isolation.summary import Interrupted, Reporting, Summary
 
 Function = Callable[[str], Any]
 _DEFAULT_LIMITS = Limits()
@@ -46,7 +46,7 @@ def run_partitions(
 
     It is for generator assets that prepare something once per step, or take *limits* from a resource: `yield from
     run_partitions(context, ...)`. *partition_keys* lists the partitions of a run that has none. Raises `dg.Failure`
-    after the last partition if any failed.
+    after the last partition if any failed, and `Interrupted` for Ctrl-C or a termination.
     """
     step = Step(context)
     keys = requested_keys(step, partition_keys)
@@ -59,9 +59,12 @@ def run_partitions(
     partitions = _Partitions(step, function, writer, summary)
     try:
         _run_on_loop(step, lambda: partitions.run(todo, limits, hooks))
-    except (dg.Failure, KeyboardInterrupt):  # `hooks.prepare` or the user ended it
+    except dg.Failure:  # `hooks.prepare` ended it
         record_again(writer, carried)
         raise
+    except KeyboardInterrupt as exc:
+        record_again(writer, carried)
+        raise Interrupted(str(exc), summary) from None
     summary.blocked = writer.checks.blocking()
     _log(step, summary, reporting.tags, n_skipped=len(keys) - len(todo))
     yield from _end(writer, summary, reporting, carried)
@@ -91,8 +94,9 @@ class _Partitions:
                     async def finish(key: str, returned: Any, attempt: int) -> Ended:
                         return await self._finish(storing, key, returned, attempt)
 
-                    runner = PartitionRunner(self._call(threads), finish, limits)
-                    self.summary.problem = await for_each(keys, runner.run, settle, limits, hooks)
+                    runner = PartitionRunner(self._call(threads), finish, limits, hooks.note_failure)
+                    contained = replace(hooks, note_failure=runner.noted)
+                    self.summary.problem = await for_each(keys, runner.run, settle, limits, contained)
         finally:
             threads.shutdown(wait=True, cancel_futures=True)
             storing.shutdown(wait=True, cancel_futures=True)
@@ -102,8 +106,10 @@ class _Partitions:
             return self.function
 
         async def call_on_thread(key: str) -> Any:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(threads, copy_context().run, _call, self.function, key)
+            future = threads.submit(copy_context().run, _call, self.function, key)
+            with suppress(TimeoutError):  # Python 3.11 raises a copy without the traceback
+                await asyncio.wrap_future(future)
+            return future.result()
 
         return call_on_thread
 
@@ -157,8 +163,7 @@ def _is_loop_running() -> bool:
 
 def _run_on_thread(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
     started = list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]]()
-    result: Future[None] = Future()
-    is_interrupted = threading.Event()
+    is_interrupted, is_done = threading.Event(), threading.Event()
 
     async def run_cancellable() -> None:
         task = asyncio.current_task()
@@ -169,22 +174,21 @@ def _run_on_thread(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
     def work() -> None:
         try:
-            result.set_result(asyncio.run(run_cancellable()))
-        except BaseException as exc:  # noqa: BLE001 - the step's thread raises it
-            result.set_exception(exc)
+            asyncio.run(run_cancellable())
+        finally:
+            is_done.set()
 
-    # No executor, because an interrupted one does not wait for a thread that it starts.
-    thread = threading.Thread(target=copy_context().run, args=(work,), name="partitions-loop")
+    executor = ThreadPoolExecutor(1, thread_name_prefix="partitions-loop")
     try:
-        thread.start()
-        result.result()
+        executor.submit(copy_context().run, work).result()
     finally:  # an interrupt may come before the loop runs
         is_interrupted.set()
         for loop, task in started:
             if not task.done():
                 loop.call_soon_threadsafe(task.cancel)
-        if thread.ident is not None:
-            wait([result])
+        if started:  # `shutdown` would not wait for a thread whose start was interrupted
+            is_done.wait()
+        executor.shutdown(wait=False)
 
 
 def _log(step: Step, summary: Summary, tags: EventTags, *, n_skipped: int) -> None:

@@ -58,6 +58,23 @@ class Summary:
         return bool(self.problem or self.blocked or self.failed)
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the step before its last partition; what was recorded stays.
+
+    Attributes:
+        signal: its name, such as `SIGINT`; empty if unknown.
+        summary: of the partitions that had ended.
+    """
+
+    def __init__(self, signal: str, summary: Summary) -> None:
+        n_ended = len(summary.outcomes)
+        super().__init__(
+            f"interrupted by {signal or 'a signal'}: {n_ended} of {summary.requested} partitions had ended"
+        )
+        self.signal = signal
+        self.summary = summary
+
+
 def _row(missed: Missed) -> dg.TableRecord:
     return dg.TableRecord(
         {

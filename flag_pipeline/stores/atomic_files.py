@@ -99,6 +99,7 @@ def replace_file(name: str, folder: int, content: bytes) -> None:
     """Sync a temporary file and rename it to *name*. The caller syncs the folder."""
     temporary = f"{TEMPORARY_PREFIX}{_PROGRAM}-{os.getpid()}-{next(_numbers)}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=folder)
+    is_renamed = False
     try:
         try:
             left = memoryview(content)
@@ -108,10 +109,11 @@ def replace_file(name: str, folder: int, content: bytes) -> None:
         finally:
             os.close(descriptor)
         os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=folder)
-        raise
+        is_renamed = True
+    finally:
+        if not is_renamed:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
 
 
 def move_aside(name: str, folder: int) -> str:

@@ -8,18 +8,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from flag_pipeline.workers import Failed, attempt, resolve
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The result of a failed item."""
-
-    error: BaseException
 
 
 class BatchExecutor(Generic[T, R]):
@@ -57,7 +51,7 @@ class BatchExecutor(Generic[T, R]):
             self._n_queued = n_sharing - 1
             share = [self._waiting.popleft() for _ in range(-(-len(self._waiting) // n_sharing))]
         if share:
-            results = _attempt(self._work, [item for item, _ in share])
+            results = attempt(self._work, [item for item, _ in share])
             if isinstance(results, Failed):
                 results = [results] * len(share)
             loop.call_soon_threadsafe(_resolve, [future for _, future in share], results)
@@ -65,21 +59,10 @@ class BatchExecutor(Generic[T, R]):
 
 def for_each(work: Callable[[T], R]) -> Callable[[Sequence[T]], list[R | Failed]]:
     """Return batch work in which an exception fails only its item."""
-    return lambda items: [_attempt(work, item) for item in items]
-
-
-def _attempt(work: Callable[[T], R], argument: T) -> R | Failed:
-    try:
-        return work(argument)
-    except BaseException as exc:  # noqa: BLE001 - worker boundary: the caller of `do` raises it
-        return Failed(exc)
+    return lambda items: [attempt(work, item) for item in items]
 
 
 def _resolve(futures: Iterable[asyncio.Future[Any]], results: Iterable[object]) -> None:
     for future, result in zip(futures, results, strict=True):
-        if future.done():
-            continue  # its caller was cancelled
-        if isinstance(result, Failed):
-            future.set_exception(result.error)
-        else:
-            future.set_result(result)
+        if not future.done():  # its caller may be cancelled
+            resolve(future, result)

@@ -22,14 +22,13 @@ from flag_pipeline.stores.store import MAX_FILE_BYTES, split_path
 
 logger = logging.getLogger(__name__)
 
-_LOCK_FILE = "records/.lock"
-
 
 class LocalFolder:
-    """Files below a local folder. `Store` describes the methods."""
+    """Files below a local folder, in which *lock_path* is the lock file. `Store` describes the methods."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, lock_path: str = ".lock") -> None:
         self.root = root
+        self._lock_path = lock_path
         self._closing = ExitStack()
         self._folders: dict[str, int] = {}
         self._lock_file = -1
@@ -43,7 +42,7 @@ class LocalFolder:
                 self._folders[folder] = os.dup(opened)
                 self._closing.callback(os.close, self._folders[folder])
             delete_stale_temporaries(self.root / folder)
-        with self._open_parent(_LOCK_FILE) as (name, opened):
+        with self._open_parent(self._lock_path) as (name, opened):
             self._lock_file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644, dir_fd=opened)
         self._closing.callback(os.close, self._lock_file)
 

@@ -13,10 +13,10 @@ from flag_pipeline.stores.store import Store
 _NOT_PLAIN = re.compile(r"//|::|[\\%]")
 
 
-def open_store(root: str) -> Store:
-    """Return the store at *root*. Raises SinkError if no client can open it."""
+def open_store(root: str, *, lock_path: str = ".lock") -> Store:
+    """Return the store at *root*; a local one locks *lock_path*. Raises SinkError if no client can open it."""
     if (folder := local_folder(root)) is not None:
-        return LocalFolder(folder)
+        return LocalFolder(folder, lock_path)
     if root.partition("://")[0] in SCHEMES:
         return open_bucket(root)
     from upath import UPath

@@ -19,7 +19,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from flag_pipeline.settings import dagster_home, load_settings
+from flag_pipeline.settings import load_settings, use_dagster_home
 from flag_pipeline.ui.same_origin import SameOriginMiddleware
 
 GRACEFUL_SHUTDOWN_S = 5
@@ -74,7 +74,7 @@ def serve(
     # A signal before Uvicorn installs its handlers must end the code servers too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     configure_loggers(log_level=log_level.upper())
-    dagster_home()
+    use_dagster_home()
     target = WorkspaceFileTarget([str(workspace)])
     try:
         with (

@@ -46,7 +46,7 @@ def blocks(home: Path) -> dict[str, Any]:
 
 
 class OnInstance:
-    """Gives each test an instance in a folder of its own."""
+    """Gives each test an instance in its own folder."""
 
     @pytest.fixture
     def instance(self, tmp_path: Path) -> Iterator[dg.DagsterInstance]:

@@ -144,7 +144,7 @@ class Deployment:
             return connection.getresponse().status
 
     def reload_code(self) -> None:
-        """Do what "Reload" in the UI does: load the code location anew.
+        """Do what "Reload" in the UI does: reload the code location.
 
         The webserver's code server ends itself when for 45 s it hears nothing of a busy webserver, which takes it for
         loaded all the same and answers 500 to a launch, until somebody reloads. Source: dagster-io/dagster #24050.
@@ -254,7 +254,7 @@ class Deployment:
         return [run for run in runs if run["pipelineName"] == job or job in _paths(run)]
 
     def catalog_runs(self) -> list[dict[str, Any]]:
-        """The runs that built the catalog, whoever asked for them."""
+        """The runs that built the catalog."""
         runs = {run["runId"]: run for name in ("rebuild_catalog", "flag_catalog") for run in self.runs_of(name)}
         return list(runs.values())
 

@@ -74,7 +74,7 @@ def the_line(done: subprocess.CompletedProcess[str]) -> str:
     ),
 )
 def test_a_home_that_cannot_be_made(tmp_path: Path, below: str, command: str) -> None:
-    """DAGSTER_HOME that is a file, or lies below one, is a usage error, which names it."""
+    """A DAGSTER_HOME that is a file, or is below one, is a usage error that names it."""
     (tmp_path / "file").touch()
     home = tmp_path / below
 

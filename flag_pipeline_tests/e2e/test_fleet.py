@@ -49,7 +49,7 @@ def url(seaweed: SeaweedFS) -> str:
 def fleet(
     server: FlagServer, seaweed: SeaweedFS, url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fleet]:
-    """Two workers; healing is switched off, for the test redoes by hand what failed."""
+    """Two workers; healing is off, because the test runs by hand what failed."""
     settings = {
         "FLAG_SOURCE": server.url,
         "FLAG_STORE": url,

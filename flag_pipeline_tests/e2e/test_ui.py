@@ -86,7 +86,7 @@ class _Blank(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def other_port() -> Iterator[int]:
-    """The port of a web server that somebody else runs, on this machine."""
+    """The port of another web server on this machine."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Blank) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -97,7 +97,7 @@ def test_healing_leaves_what_will_not_pass_by_itself(
 def test_healing_waits_for_a_run_that_is_under_way(
     instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
 ) -> None:
-    """Never two at once."""
+    """Two runs of the job never run at once."""
     flag_server.break_country("FR", answer(500))
     launch(instance, settings, ops=listed("FR"))
     job = build_definitions(settings).resolve_job_def("refresh_flags")
@@ -242,7 +242,7 @@ def test_checks_name_the_countries(instance: dg.DagsterInstance, settings: Setti
 
 
 def test_old_countries_are_found_by_when_they_were_recorded(instance: dg.DagsterInstance) -> None:
-    """By the latest time, for a country that was fetched again; one that never was is another check's business."""
+    """The latest fetch counts; a country that was never fetched is left to another check."""
     moments = []
     for code in ("BR", "CN", "FR", "BR"):
         instance.report_runless_asset_event(dg.AssetMaterialization(FLAG_IMAGE, partition=code))

@@ -138,7 +138,7 @@ def test_retention_drops_the_oldest_pictures(
 def test_a_flag_lost_before_it_changed_is_told_without_a_picture(
     instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer, store: Path
 ) -> None:
-    """Somebody has overwritten the stored file: its bytes are not passed off as the old flag."""
+    """If another program has overwritten the stored file, its bytes are not kept as the old flag."""
     refresh(instance, settings)
     next((store / "flags").glob("FR-*")).write_bytes(b"tampered")
     change_flag(flag_server, "FR", "red", "gold")

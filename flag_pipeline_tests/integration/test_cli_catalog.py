@@ -64,7 +64,7 @@ def test_catalog_is_a_table_for_people(store: Path) -> None:
 
 
 def test_catalog_prints_chosen_rows_for_programs(store: Path) -> None:
-    """JSON and CSV are what the files have, for the codes that were named."""
+    """JSON and CSV have the files' content for the named codes."""
     objects: Any = json.loads(run("catalog", "fr", "CN", "--json", "--store", store).stdout)
     rows = list(csv.DictReader(io.StringIO(run("catalog", "F", "--csv", "--store", store).stdout)))
 
@@ -86,7 +86,7 @@ def test_changes_are_newest_first_and_since_cuts_them(store: Path) -> None:
 
 
 def test_open_opens_the_page(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The browser gets a file address; without a browser the address is printed all the same."""
+    """The browser gets a file address; without a browser the address is still printed."""
     opened: list[str] = []
 
     def open_in(address: str) -> bool:

@@ -144,7 +144,7 @@ def count_events(world: World) -> int:
     ],
 )
 def test_killed_runs_lose_nothing(world: World, n_points: int) -> None:
-    """At each of the points: nothing torn, nothing recorded that is absent, and the next run completes."""
+    """After a kill at any point no file is torn, every recorded file exists, and the next run completes."""
     points = random.Random(SEED)  # noqa: S311 - repeatable, not secret
     n_events = count_events(world)
     plan = [("event", points.randint(1, n_events)) for _ in range(n_points // 2)]

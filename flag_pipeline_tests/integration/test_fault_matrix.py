@@ -61,7 +61,7 @@ class Runs:
 
 
 def settings_for(server: FlagServer, store: Path) -> Settings:
-    """Two attempts, and nobody waits for long."""
+    """There are two attempts, with short waits."""
     return load_settings(
         source=server.url,
         store=str(store),
@@ -148,7 +148,7 @@ def test_fault_costs_its_country_alone(runs: Runs, name: str) -> None:
 
 @pytest.mark.parametrize("key", [COUNTRY_METADATA, FLAG_IMAGE], ids=str)
 def test_partitions_have_the_colours_of_the_matrix(runs: Runs, key: dg.AssetKey) -> None:
-    """As Dagster itself computes them for its UI."""
+    """Dagster computes the same colours for its UI."""
     partitions = dg.StaticPartitionsDefinition(list(iso_codes()))
     statuses = runs.instance.get_status_by_partition(key, FAULTY, partitions) or {}
 
@@ -194,8 +194,8 @@ def test_good_countries_are_saved(runs: Runs) -> None:
         check_saved(runs.store, code)
 
 
-def test_ledger_tells_failed_from_not_found(runs: Runs) -> None:
-    """By the recorded outcome."""
+def test_statuses_tell_failed_from_not_found(runs: Runs) -> None:
+    """The status comes from the recorded outcome."""
     statuses = read_country_statuses(runs.instance, FLAG_IMAGE, FAULTY)
     kinds = {CODE_OF[name]: fault.kind for name, fault in FAULTS.items()}
 

@@ -49,7 +49,7 @@ def test_unchanged_refresh_of_the_world_rewrites_nothing(shell: Shell, flag_serv
 
 
 def unused_port() -> int:
-    """A port of loopback on which nobody listens."""
+    """A loopback port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

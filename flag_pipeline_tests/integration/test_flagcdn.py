@@ -118,7 +118,7 @@ def test_a_name_that_could_do_harm_fails_its_country(
 def test_list_may_begin_with_a_byte_order_mark(
     instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
 ) -> None:
-    """As any metadata document may."""
+    """Any metadata document may begin with one."""
     names = json.dumps({"cn": "China", "fr": "France", "gb": "United Kingdom"})
     flag_server.script(NAMES, [answer(200, names.encode("utf-8-sig"))])
 

@@ -1,4 +1,4 @@
-"""Any header at all, in any answer: Hypothesis looks for the one that nobody foresaw."""
+"""Hypothesis puts any header into any answer."""
 
 import asyncio
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def server() -> Iterator[FlagServer]:
 
 
 async def ask(url: str) -> list[Answer | SourceError]:
-    """What comes of two requests, the second with the validators of the first answer; nobody waits for long."""
+    """The results of two requests, the second with the validators of the first answer; waits are short."""
     outcomes: list[Answer | SourceError] = []
     known = Validators()
     async with client_of(url, retry_after_max_s=0.001, timeout_s=5.0, read_timeout_s=1.0) as client:

@@ -49,7 +49,7 @@ def run(
     job: str, instance: dg.DagsterInstance, server: FlagServer, store: Path, *, codes: Sequence[str] = CODES
 ) -> bool:
     """Run a job over these countries, and say whether it succeeded."""
-    # On one thread: what does not fit takes all the room until it gives up, and who saves meanwhile has none.
+    # One thread saves, because a file that does not fit takes all the space until its write fails.
     settings = load_settings(source=server.url, store=str(store), attempts=1, sink_threads=1)
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     if job == "refresh_flags":
@@ -58,14 +58,14 @@ def run(
     return definition.execute_in_process(config, instance, raise_on_error=False).success
 
 
-def ledger_of(instance: dg.DagsterInstance, codes: Sequence[str] = CODES) -> CountryStatuses:
+def statuses_of(instance: dg.DagsterInstance, codes: Sequence[str] = CODES) -> CountryStatuses:
     """How the countries stand."""
     return read_country_statuses(instance, FLAG_IMAGE, list(codes))
 
 
 def kinds_of(instance: dg.DagsterInstance) -> dict[str, str]:
     """The kinds of the failures by code."""
-    return {code: miss.kind for code, miss in ledger_of(instance).failed.items()}
+    return {code: miss.kind for code, miss in statuses_of(instance).failed.items()}
 
 
 def temporaries_in(root: Path) -> list[Path]:
@@ -93,7 +93,7 @@ def test_disk_that_is_full_costs_the_country_that_does_not_fit(
         assert not run("refresh_flags", instance, flag_server, store)
 
         assert kinds_of(instance) == {VICTIM: ErrorKind.SINK}
-        assert "No space left on device" in ledger_of(instance).failed[VICTIM].reason
+        assert "No space left on device" in statuses_of(instance).failed[VICTIM].reason
         check_store(store, [code for code in CODES if code != VICTIM])
         assert temporaries_in(store) == []
         assert list(store.glob(f"flags/{VICTIM}-*")) == []
@@ -149,7 +149,7 @@ def test_folder_that_is_closed_costs_its_country(
         assert not run("refresh_flags", instance, flag_server, tmp_path)
 
     assert kinds_of(instance) == {VICTIM: ErrorKind.SINK}
-    assert "Permission denied" in ledger_of(instance).failed[VICTIM].reason
+    assert "Permission denied" in statuses_of(instance).failed[VICTIM].reason
     check_store(tmp_path, CODES)
     assert (tmp_path / f"flags/{VICTIM}-{iso_country(VICTIM).name}.gif").read_bytes() == gif(VICTIM)
     closed.chmod(0o755)
@@ -168,7 +168,7 @@ def test_flag_that_may_not_be_read_costs_its_country(
         assert not run("refresh_flags", instance, flag_server, tmp_path)
 
     assert kinds_of(instance) == {VICTIM: ErrorKind.SINK}
-    assert len(ledger_of(instance).materialized) == len(CODES) - 1
+    assert len(statuses_of(instance).materialized) == len(CODES) - 1
 
 
 @pytest.mark.parametrize("folder", ["flags", "metadata", "records"])
@@ -185,7 +185,7 @@ def test_folder_that_is_closed_to_all_fails_all_in_one_go(
         assert not run("refresh_flags", instance, flag_server, tmp_path)
 
     assert kinds_of(instance) == dict.fromkeys(CODES, ErrorKind.SINK)
-    assert ledger_of(instance).materialized == []
+    assert statuses_of(instance).materialized == []
     assert temporaries_in(tmp_path) == []
 
 
@@ -243,7 +243,7 @@ def test_damaged_store_costs_nothing_but_the_country_that_is_answered_badly(
     assert {row.code for row in load_rows((tmp_path / CATALOG_PATH).read_bytes())} == set(iso_codes())
 
     assert not run("refresh_flags", instance, flag_server, tmp_path, codes=iso_codes())
-    assert {code: miss.kind for code, miss in ledger_of(instance, iso_codes()).failed.items()} == {
+    assert {code: miss.kind for code, miss in statuses_of(instance, iso_codes()).failed.items()} == {
         VICTIM: ErrorKind.CONTRACT
     }
     check_store(tmp_path, [code for code in iso_codes() if code != VICTIM])
@@ -292,7 +292,7 @@ def test_replaced_flag_that_cannot_be_read_is_shown_as_lost(
 
 @pytest.mark.parametrize("folder", FOLDERS)
 async def test_folder_that_is_a_link_lets_nothing_out(tmp_path: Path, folder: str) -> None:
-    """Nothing is made, changed or swept where the link leads; whoever wants to write there gets an error."""
+    """No file is made, changed or deleted where the link leads, and a write there raises an error."""
     outside, store = tmp_path / "outside", tmp_path / "store"
     outside.mkdir()
     store.mkdir()
@@ -310,7 +310,7 @@ async def test_folder_that_is_a_link_lets_nothing_out(tmp_path: Path, folder: st
 
 
 async def test_links_in_the_history_are_not_followed(tmp_path: Path) -> None:
-    """Neither to keep a replaced flag, nor to tidy up."""
+    """A replaced flag is not written through a link, and old files are not deleted through one."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_bytes(b"x")
@@ -326,7 +326,7 @@ async def test_links_in_the_history_are_not_followed(tmp_path: Path) -> None:
 
 
 async def test_link_that_leads_round_in_a_circle_is_an_error(tmp_path: Path) -> None:
-    """No endless loop."""
+    """The run ends with an error instead of an endless loop."""
     (tmp_path / "flags").symlink_to(tmp_path / "flags")
 
     with pytest.raises(SinkError, match="symbolic link"):
@@ -365,7 +365,7 @@ def test_two_runs_at_once_leave_whole_countries(tmp_path: Path) -> None:
 
 
 def check_nothing_is_torn(store: Path, names: set[str]) -> None:
-    """Whoever won: the flag that a record names is there and is the one that it describes."""
+    """The flag that a record names exists and is the one that it describes, whichever run wrote last."""
     for code in CODES:
         known = load_record((store / f"records/{code}.json").read_bytes())
         assert known.image is not None

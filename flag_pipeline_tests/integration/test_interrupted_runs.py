@@ -12,6 +12,7 @@ from aiohttp import web
 
 from flag_pipeline.cli.runs import open_instance
 from flag_pipeline.definitions import build_definitions
+from flag_pipeline.defs.keys import FLAG_IMAGE
 from flag_pipeline.settings import load_settings
 from flag_pipeline_tests.flag_server import FlagServer, hang
 from flag_pipeline_tests.integration.test_lost_source import A_CODES
@@ -50,6 +51,36 @@ def test_the_numbers_of_an_interrupted_refresh_add_up_and_its_hint_fetches_the_r
     assert f"{249 - n_done} requested: 0 saved, {249 - n_done} unchanged" in rest.stdout
     assert set(flag_server.codes_asked_for()) == {*told["not_asked"]}
     assert "Nothing to fetch" in shell("retry").stdout
+
+
+@pytest.mark.parametrize("is_terminated", [False, True])
+def test_an_interrupted_run_says_how_many_it_fetched(
+    shell: Shell, flag_server: FlagServer, *, is_terminated: bool
+) -> None:
+    """Ctrl-C, and a termination in the UI: the run is canceled, its step says "n of 16", and without a trace."""
+
+    async def terminate(request: web.Request) -> web.StreamResponse:
+        if is_terminated:
+            with open_instance() as instance:
+                instance.report_run_canceling(instance.get_runs()[0])
+        os.kill(os.getpid(), signal.SIGTERM if is_terminated else signal.SIGINT)
+        return await hang(request)
+
+    flag_server.script("/ar/metadata.json", [terminate])
+
+    shell("run", "A", "--source", flag_server.url, "-m", "1", expect=130)
+
+    with open_instance() as instance:
+        run = instance.get_runs()[0]
+        events = [entry.dagster_event for entry in instance.all_logs(run.run_id) if entry.dagster_event]
+        fetched = instance.get_materialized_partitions(FLAG_IMAGE)
+    (failure,) = [event.step_failure_data for event in events if event.is_step_failure]
+    (end,) = [event for event in events if event.event_type == dg.DagsterEventType.PIPELINE_CANCELED]
+    assert run.status == dg.DagsterRunStatus.CANCELED
+    assert 0 < len(fetched) < 10
+    assert failure.user_failure_data is not None
+    assert (failure.user_failure_data.description or "").startswith(f"{len(fetched)} of 16 countries fetched when ")
+    assert not any("KeyboardInterrupt" in repr(event) for event in (failure, end))
 
 
 def test_a_scattered_run_that_is_interrupted_before_its_step_is_picked_up(
@@ -140,7 +171,7 @@ def test_status_makes_no_store(shell: Shell) -> None:
 
 
 def test_a_store_that_cannot_be_listed_is_said(shell: Shell) -> None:
-    """A file stands in its place: one line on stderr, and what Dagster has is shown all the same."""
+    """A file stands in its place: one line on stderr, and what Dagster has is still shown."""
     shell.store.write_bytes(b"")
 
     said = shell("status")

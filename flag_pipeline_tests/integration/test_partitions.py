@@ -53,7 +53,7 @@ def retrying(run: dg.ExecuteInProcessResult) -> dict[str, str]:
     return {"dagster/parent_run_id": run.run_id, "dagster/root_run_id": run.run_id}
 
 
-def listed(*codes: str) -> dict[str, Any]:
+def listed(*codes: object) -> dict[str, Any]:
     """The configuration that asks for a list."""
     return {"fetch_flags": {"config": {"countries": list(codes)}}}
 
@@ -138,16 +138,49 @@ def test_one_asset_alone_is_recorded_alone(
     assert flag_server.requests == ["/cn/metadata.json"]
 
 
-@pytest.mark.parametrize("request_of", [{}, {"tags": ranged("AD", "AE"), "ops": listed("CN")}])
-def test_a_run_for_nothing_or_for_two_things_says_what_to_do(
-    instance: dg.DagsterInstance, settings: Settings, request_of: dict[str, Any]
+def test_a_run_with_the_launchpads_configuration_fetches_every_country(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
 ) -> None:
-    """Neither partitions nor a list, or both: the failure names the choice and nothing is fetched."""
+    """Neither partitions nor a list mean every country, in one run."""
+    flag_server.break_country("FR", answer(500))
+
+    result = launch(instance, settings)
+
+    assert not result.success
+    assert instance.get_materialized_partitions(FLAG_IMAGE) == {*partition_codes(settings)} - {"FR"}
+    assert "FR" in read_country_statuses(instance, FLAG_IMAGE, ["FR"]).failed
+
+
+@pytest.mark.parametrize("no", ["NO", False])
+def test_norway_needs_no_quotes_in_yaml(instance: dg.DagsterInstance, settings: Settings, no: object) -> None:
+    """YAML reads `[CN, NO]` as CN and false: both are fetched."""
+    result = launch(instance, settings, ops=listed("CN", no))
+
+    assert result.success
+    assert instance.get_materialized_partitions(FLAG_IMAGE) == {"CN", "NO"}
+
+
+@pytest.mark.parametrize(
+    ("request_of", "message"),
+    [
+        ({"tags": ranged("AD", "AE"), "ops": listed("CN")}, "either partitions or a list"),
+        # 012 is Algeria, and ten in YAML.
+        ({"ops": listed("CN", 10)}, "write 10 in quotes"),
+        ({"ops": listed(True)}, "write True in quotes"),
+        ({"ops": listed("CN", "XX")}, "'XX' selects no country"),
+    ],
+)
+def test_a_list_that_cannot_be_right_says_what_to_do(
+    instance: dg.DagsterInstance, settings: Settings, request_of: dict[str, Any], message: str
+) -> None:
+    """The failure names what is wrong, its trace ends there, and nothing is fetched."""
     result = launch(instance, settings, **request_of)
 
     failure = next(event for event in result.all_events if event.is_step_failure).step_failure_data
     assert failure.user_failure_data is not None
-    assert "one of the two" in (failure.user_failure_data.description or "")
+    assert message in (failure.user_failure_data.description or "")
+    assert failure.error is not None
+    assert failure.error.cause is None
     assert instance.get_materialized_partitions(FLAG_IMAGE) == set()
 
 
@@ -210,7 +243,7 @@ def test_embedded_source_has_every_country(instance: dg.DagsterInstance, tmp_pat
 def test_what_comes_while_events_are_stored_is_stored_together(
     instance: dg.DagsterInstance, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first country's events are held up until all others have come: those are then one transaction an asset."""
+    """The first country's events wait until all others have come, which are then one transaction for each asset."""
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
     log, record = instance.event_log_storage, Recorder.record
     store_one = log.store_event

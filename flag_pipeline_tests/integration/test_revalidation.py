@@ -83,7 +83,7 @@ def test_a_date_is_not_trusted_for_ever(shell: Shell, folder: Path, url: str, mo
 
 
 def test_run_configuration_fetches_in_full(folder: Path, url: str, tmp_path: Path) -> None:
-    """The job's field does what the option does, for a partition too."""
+    """The job's field does what the option does; it works in a run with a partition, too."""
     settings = load_settings(source=url, store=str(tmp_path / "store"))
     with dg.DagsterInstance.ephemeral() as instance:
         launch(instance, settings, tags={"dagster/partition": "CN"})

@@ -145,7 +145,7 @@ def test_one_field_leaves_the_others_alone(settings: Settings, opened: dict[str,
 def test_empty_configuration_changes_nothing(
     settings: Settings, opened: dict[str, Any], config: dict[str, Any]
 ) -> None:
-    """At whatever level it is empty."""
+    """Each level of the configuration may be empty."""
     assert launch(settings, config).success
 
     assert (opened["source"], opened["store"]) == (settings.source, settings.store)
@@ -165,9 +165,9 @@ def test_limits_hold_for_run_configuration_too(settings: Settings) -> None:
 
 
 def test_materialize_keeps_the_environments_fields(settings: Settings, opened: dict[str, Any]) -> None:
-    """With `dg.materialize`, as a test of a user's own would."""
+    """A user's test with `dg.materialize` gets the environment's values."""
     result = dg.materialize(
-        [flag_assets(country_partitions(settings), max_per_run=None)],
+        [flag_assets(country_partitions(settings), max_per_run=None, source=settings.source)],
         partition_key="CN",
         resources=build_definitions(settings).resources,
         run_config={**QUIET, "resources": {"flag_source": {"config": {"attempts": 3}}}},
@@ -262,7 +262,7 @@ def test_layout_or_path_at_the_environments_address_is_another_source(settings: 
 def test_presets_the_environments_and_the_listed_sources_are_allowed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, flag_server: FlagServer, opened: dict[str, Any], source: str
 ) -> None:
-    """In any spelling of the same base URL."""
+    """Any spelling of the same base URL is accepted."""
     monkeypatch.setenv("FLAG_ALLOWED_SOURCES", f"https://a.example, {flag_server.url}/")
     host = settings.source.removeprefix("http://")
     named = source.format(url=settings.source, other=flag_server.url, host=host)
@@ -350,7 +350,7 @@ def test_store_that_is_not_allowed_is_refused_before_anything_is_made(
 def test_the_environments_store_and_those_below_a_listed_one_are_allowed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store: str
 ) -> None:
-    """As a path or as a URL, with or without a slash at the end."""
+    """A path and a URL are accepted, with or without a slash at the end."""
     monkeypatch.setenv("FLAG_ALLOWED_STORES", f"{tmp_path / 'allowed'},memory://allowed")
     named = store.format(tmp=tmp_path)
 

@@ -1,4 +1,4 @@
-"""The webserver's own answers, without a browser or a process of its own."""
+"""The webserver's answers, without a browser and in this process."""
 
 from collections.abc import Iterator
 
@@ -34,7 +34,7 @@ def client(app: Starlette) -> httpx.AsyncClient:
 @pytest.mark.parametrize("query", [MUTATION, f"query A {{ version }} {MUTATION}", "subscription { x }"])
 @pytest.mark.parametrize("accepts", ["application/json", "text/html"])
 async def test_a_mutation_by_get_is_refused(client: httpx.AsyncClient, query: str, accepts: str) -> None:
-    """Whatever else the document has, and also where a page to try queries in was asked for."""
+    """It is refused whatever else the document has, also when GraphiQL's page is requested."""
     reply = await client.get(
         "/flags/graphql", params={"query": query, "operationName": "A"}, headers={"Accept": accepts}
     )

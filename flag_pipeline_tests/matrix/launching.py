@@ -123,7 +123,7 @@ def launch(request: Request, source: Source) -> Launched:
 
 
 def _forget_definitions() -> None:
-    """Have Dagster load the definitions anew, as a new process does: it keeps those of the latest launch."""
+    """Have Dagster reload the definitions, as a new process does: it keeps those of the latest launch."""
     ReconstructableJob.get_definition.cache_clear()
     ReconstructableJob.get_repository_definition.cache_clear()
 

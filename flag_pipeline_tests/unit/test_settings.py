@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.settings import Settings, dagster_home, load_settings, project_root
+from flag_pipeline.settings import Settings, load_settings, project_root, use_dagster_home
 
 
 def test_defaults_need_nothing() -> None:
@@ -108,7 +108,7 @@ def test_empty_dagster_home_counts_as_unset(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr("flag_pipeline.settings.project_root", lambda: tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", "")
 
-    assert dagster_home() == tmp_path / "dagster_home"
+    assert use_dagster_home() == tmp_path / "dagster_home"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_dagster_home_is_made_where_the_environment_says(monkeypatch: pytest.Mon
     """`DAGSTER_HOME` names the folder, which exists afterwards."""
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
 
-    assert dagster_home() == tmp_path / "home"
+    assert use_dagster_home() == tmp_path / "home"
     assert (tmp_path / "home").is_dir()
 
 
@@ -169,7 +169,7 @@ def test_dagster_home_may_be_below_the_users_own(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DAGSTER_HOME", "~/home")
 
-    assert dagster_home() == tmp_path / "home"
+    assert use_dagster_home() == tmp_path / "home"
     assert os.environ["DAGSTER_HOME"] == str(tmp_path / "home")
 
 
@@ -178,7 +178,7 @@ def test_dagster_home_is_an_absolute_path(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("DAGSTER_HOME", "home")
 
     with pytest.raises(ConfigurationError, match="DAGSTER_HOME must be an absolute path: home"):
-        dagster_home()
+        use_dagster_home()
 
 
 @pytest.mark.parametrize("hosts", ["cdn.example", "cdn.example:8080, other.example", "[::1]:80", "::1", "10.0.0.1:1"])

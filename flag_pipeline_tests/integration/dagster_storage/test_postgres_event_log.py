@@ -7,12 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
-from dagster._core.events import (
-    AssetMaterializationPlannedData,
-    AssetObservationData,
-    DagsterEvent,
-    StepMaterializationData,
-)
+from dagster._core.events import AssetMaterializationPlannedData, AssetObservationData
 from dagster._core.storage.event_log.schema import AssetEventTagsTable, AssetKeyTable, SqlEventLogStorageTable
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
@@ -26,8 +21,9 @@ from sqlalchemy import event as on  # noqa: E402
 from flag_pipeline.dagster_storage.postgres_event_log import POOL_SIZE, PooledPostgresEventLogStorage  # noqa: E402
 from flag_pipeline_tests.databases import running_postgres  # noqa: E402
 from flag_pipeline_tests.e2e.deployment import wait_for  # noqa: E402
+from flag_pipeline_tests.event_entries import FLAG, START, entry, materialization  # noqa: E402
 
-FLAG, METADATA = dg.AssetKey("flag_image"), dg.AssetKey("country_metadata")
+METADATA = dg.AssetKey("country_metadata")
 ASSETS = (METADATA, FLAG)
 Type = dg.DagsterEventType
 
@@ -50,7 +46,7 @@ def storage(database: str) -> Iterator[PooledPostgresEventLogStorage]:
 
 @pytest.fixture(scope="module")
 def pair(database: str) -> Iterator[tuple[PooledPostgresEventLogStorage, PostgresEventLogStorage]]:
-    """Ours and Dagster's own class, each on a database of its own."""
+    """Ours and Dagster's class, each on its own database."""
     engine = create_engine(database, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for name in ("ours", "stock"):
@@ -66,7 +62,7 @@ def pair(database: str) -> Iterator[tuple[PooledPostgresEventLogStorage, Postgre
 def both(
     pair: tuple[PooledPostgresEventLogStorage, PostgresEventLogStorage],
 ) -> tuple[PooledPostgresEventLogStorage, PostgresEventLogStorage]:
-    """The two, without events; their numbers begin anew."""
+    """The two, without events; their ids begin at 1 again."""
     for storage in pair:
         storage.wipe()
         with storage.index_connection() as connection:
@@ -74,36 +70,30 @@ def both(
     return pair
 
 
-def _entry(what: DagsterEvent, run: str, minute: int) -> dg.EventLogEntry:
-    at = 1_790_000_000.0 + 60 * minute
-    return dg.EventLogEntry(None, 20, "", run, at, "flags", "sweep", what)  # type: ignore[no-untyped-call]
+def _entry(kind: Type, data: Any, run: str, minute: int) -> dg.EventLogEntry:
+    return entry(kind, data, run_id=run, timestamp=START + 60 * minute)
 
 
 def materialized(code: str, asset: dg.AssetKey = FLAG, *, run: str = "run-1", minute: int = 0) -> dg.EventLogEntry:
     """The event of one country's flag."""
-    said = dg.AssetMaterialization(asset, partition=code, tags={"dagster/data_version": f"{code}{minute}"})
-    what = DagsterEvent("ASSET_MATERIALIZATION", "sweep", event_specific_data=StepMaterializationData(said))
-    return _entry(what, run, minute)
+    return _entry(Type.ASSET_MATERIALIZATION, materialization(code, asset, version=f"{code}{minute}"), run, minute)
 
 
 def observed(code: str, asset: dg.AssetKey = FLAG, *, run: str = "run-1", minute: int = 0) -> dg.EventLogEntry:
     """The event of one country that failed."""
-    said = dg.AssetObservation(asset, partition=code, tags={"dagster/data_version": "none", "kind": "timeout"})
-    what = DagsterEvent("ASSET_OBSERVATION", "sweep", event_specific_data=AssetObservationData(said))
-    return _entry(what, run, minute)
+    observation = dg.AssetObservation(asset, partition=code, tags={"dagster/data_version": "none", "kind": "timeout"})
+    return _entry(Type.ASSET_OBSERVATION, AssetObservationData(observation), run, minute)
 
 
 def planned(code: str, asset: dg.AssetKey = FLAG, *, run: str = "run-1", minute: int = 0) -> dg.EventLogEntry:
     """The event by which a run announces a country."""
-    said = AssetMaterializationPlannedData(asset, partition=code)
-    what = DagsterEvent("ASSET_MATERIALIZATION_PLANNED", "flags", event_specific_data=said)
-    return _entry(what, run, minute)
+    return _entry(Type.ASSET_MATERIALIZATION_PLANNED, AssetMaterializationPlannedData(asset, code), run, minute)
 
 
 def check_planned() -> dg.EventLogEntry:
     """An event that may be in a batch, and does not come in numbers."""
-    said = AssetCheckEvaluationPlanned(asset_key=FLAG, check_name="fresh")
-    return _entry(DagsterEvent("ASSET_CHECK_EVALUATION_PLANNED", "flags", event_specific_data=said), "run-1", 0)
+    data = AssetCheckEvaluationPlanned(asset_key=FLAG, check_name="fresh")
+    return _entry(Type.ASSET_CHECK_EVALUATION_PLANNED, data, "run-1", 0)
 
 
 CODES = ("CN", "FR", "IN", "US")
@@ -231,7 +221,7 @@ def test_count_of_each_asset_goes_on_after_a_batch_of_both(
 
 
 def test_statements_do_not_grow_with_the_batch(storage: PooledPostgresEventLogStorage) -> None:
-    """One to queue, one for the events, one for their tags, one an asset."""
+    """There is one statement for the queue, one for the events, one for their tags, and one for each asset."""
     storage.store_event_batch([materialized("CN", asset) for asset in ASSETS])
     statements: list[str] = []
     on.listen(storage._engine, "before_cursor_execute", lambda _, __, sql, *___: statements.append(sql))  # noqa: SLF001
@@ -242,12 +232,11 @@ def test_statements_do_not_grow_with_the_batch(storage: PooledPostgresEventLogSt
 
 
 def test_batch_that_cannot_be_stored_leaves_nothing(storage: PooledPostgresEventLogStorage) -> None:
-    """Not even its events: Dagster stores them once more, one by one, and would have them twice."""
-    said = dg.AssetMaterialization(FLAG, partition="FR", tags={"dagster/data_version": "no\0text"})
-    what = DagsterEvent("ASSET_MATERIALIZATION", "sweep", event_specific_data=StepMaterializationData(said))
+    """Its events are not stored either, because Dagster stores them again one by one and would have them twice."""
+    unstorable = entry(Type.ASSET_MATERIALIZATION, materialization("FR", version="no\0text"))
 
     with pytest.raises(ValueError, match="NUL"):
-        storage.store_event_batch([materialized("CN"), _entry(what, "run-1", 0)])
+        storage.store_event_batch([materialized("CN"), unstorable])
 
     assert storage.get_logs_for_run("run-1") == []
     assert storage.get_materialized_partitions(FLAG) == set()
@@ -258,7 +247,7 @@ def test_batch_that_cannot_be_stored_leaves_nothing(storage: PooledPostgresEvent
 def test_no_reader_gets_ahead_of_a_batch_on_its_way(
     database: str, storage: PooledPostgresEventLogStorage, late: dg.EventLogEntry
 ) -> None:
-    """Ids of another worker's events are not seen before lower ones: who counts from the latest would miss those."""
+    """A reader never sees an id before a lower one of another worker, because it would skip the lower one."""
     storage.store_event_batch([planned(code, asset) for code in CODES for asset in ASSETS])
     latest = storage.get_maximum_record_id()
     other = PooledPostgresEventLogStorage(database)
@@ -266,7 +255,7 @@ def test_no_reader_gets_ahead_of_a_batch_on_its_way(
     seen_meanwhile: list[int | None] = []
 
     def hold_back(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        """Let the other worker come when this batch's events have their ids and nobody sees them yet."""
+        """Let the other worker write when this batch's events have ids and are not committed yet."""
         if statement.startswith("INSERT INTO asset_event_tags") and not stored:
             stored.append(worker.submit(other.store_event, late))
             wait_for("the other worker to queue", lambda: n_waiting(database) == 1, timeout_s=10)
@@ -283,7 +272,7 @@ def test_no_reader_gets_ahead_of_a_batch_on_its_way(
 
 
 def test_either_class_reads_what_the_other_wrote(database: str, storage: PooledPostgresEventLogStorage) -> None:
-    """The event, its partition and its tags."""
+    """Both read the event, its partition and its tags."""
     stock = PostgresEventLogStorage(database)
 
     storage.store_event(materialized("CN"))
@@ -291,7 +280,7 @@ def test_either_class_reads_what_the_other_wrote(database: str, storage: PooledP
 
     for reader in (storage, stock):
         assert reader.get_materialized_partitions(FLAG) == {"CN", "FR"}
-        assert [entry.timestamp for entry in reader.get_logs_for_run("run-1")] == [1_790_000_000.0] * 2
+        assert [each.timestamp for each in reader.get_logs_for_run("run-1")] == [START] * 2
         tags = reader.get_latest_tags_by_partition(
             FLAG, dg.DagsterEventType.ASSET_MATERIALIZATION, ["dagster/data_version"]
         )
@@ -299,7 +288,7 @@ def test_either_class_reads_what_the_other_wrote(database: str, storage: PooledP
 
 
 def test_many_events_share_few_connections(storage: PooledPostgresEventLogStorage) -> None:
-    """Dagster's class opens three an event."""
+    """Dagster's class opens three connections for each event."""
     opened: list[object] = []
     on.listen(storage._engine, "connect", lambda connection, _: opened.append(connection))  # noqa: SLF001
 
@@ -310,7 +299,7 @@ def test_many_events_share_few_connections(storage: PooledPostgresEventLogStorag
 
 
 def test_event_is_stored_although_the_server_dropped_the_connections(storage: PooledPostgresEventLogStorage) -> None:
-    """As a restart of the database or a firewall would."""
+    """A restart of the database or a firewall drops connections."""
     storage.store_event(materialized("CN"))
     with storage.index_connection() as connection:
         others = (

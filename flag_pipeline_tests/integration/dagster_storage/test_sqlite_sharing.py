@@ -1,4 +1,4 @@
-"""The embedded event log is shared: by threads, processes, forked children, and whoever deletes its files."""
+"""Threads, processes and forked children share the embedded event log, and its files may be deleted."""
 
 import gc
 import itertools
@@ -23,20 +23,18 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationPlanned,
 )
 from dagster._core.event_api import EventLogCursor
-from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from flag_pipeline.dagster_storage.connection_pool import ConnectionPool
 from flag_pipeline.dagster_storage.sqlite_event_log import EmbeddedEventLogStorage
+from flag_pipeline_tests.event_entries import FLAG, entry, materialization
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.synchronize import Barrier
 
 Kind = dg.DagsterEventType
-FLAG = dg.AssetKey("flag_image")
 CHECK = dg.AssetCheckKey(FLAG, "is_whole")
-START = 1_790_000_000.0
 TIMEOUT_S = 30.0
 N_EVENTS = 15  # a writer
 REMOVE = "import pathlib, sys; [file.unlink() for file in pathlib.Path(sys.argv[1]).glob('run-1.db*')]"
@@ -47,17 +45,10 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="list
 needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="forks")
 
 
-def event(run_id: str, kind: Kind, data: Any = None) -> dg.EventLogEntry:
-    """Make an event of Dagster's."""
-    what = DagsterEvent(kind.value, "sweep", step_key="flags", event_specific_data=data)
-    return dg.EventLogEntry(None, 20, "", run_id, START, "flags", "sweep", what)  # type: ignore[no-untyped-call]
-
-
 def materialized(run_id: str, code: str) -> dg.EventLogEntry:
     """Make the event of one country's flag."""
-    tags = {"dagster/data_version": code}
-    flag = dg.AssetMaterialization(FLAG, partition=code, metadata={"size_bytes": 4_096}, tags=tags)
-    return event(run_id, Kind.ASSET_MATERIALIZATION, StepMaterializationData(flag))
+    data = materialization(code, version=code, metadata={"size_bytes": 4_096})
+    return entry(Kind.ASSET_MATERIALIZATION, data, run_id=run_id)
 
 
 def codes_of(log: SqliteEventLogStorage, run_id: str) -> list[str | None]:
@@ -73,9 +64,9 @@ def indexed_codes(log: SqliteEventLogStorage) -> list[str | None]:
 def open_files(home: Path) -> list[str]:
     """Give the paths of this process's open files under a folder, deleted ones included."""
     links = []
-    for entry in Path("/proc/self/fd").iterdir():
+    for link in Path("/proc/self/fd").iterdir():
         try:
-            links.append(str(entry.readlink()))
+            links.append(str(link.readlink()))
         except FileNotFoundError:  # the descriptor that listed them
             continue
     return [link for link in links if link.startswith(str(home))]
@@ -252,7 +243,7 @@ def test_reading_does_not_wait_for_a_writer(log: EmbeddedEventLogStorage) -> Non
 
 
 def test_threads_do_not_claim_the_same_slot(log: EmbeddedEventLogStorage) -> None:
-    """Of threads that claim at once, as many get a slot as there are slots."""
+    """As many threads get a slot as there are slots, although more claim one at once."""
     log.set_concurrency_slots("sources", 3)
     at_once = threading.Barrier(8)
 
@@ -273,7 +264,7 @@ def delete_files(home: Path, name: str) -> None:
 
 
 def test_a_run_deleted_by_another_process_starts_anew(log: EmbeddedEventLogStorage, home: Path) -> None:
-    """When a run's files are gone, the run is empty, and what is stored then is there for everyone."""
+    """When a run's files are gone, the run is empty, and all processes see what is stored next."""
     log.store_event(materialized("run-1", "CN"))
     subprocess.run([sys.executable, "-c", REMOVE, str(home)], check=True, timeout=TIMEOUT_S)
 
@@ -299,7 +290,7 @@ def test_a_run_replaced_by_stock_is_read_anew(log: EmbeddedEventLogStorage, home
 
 
 def test_a_lost_index_is_made_anew(log: EmbeddedEventLogStorage, home: Path) -> None:
-    """When somebody deletes the index too, storing goes on with a new one of the same schema."""
+    """After the index was deleted too, events are stored in a new one with the same schema."""
     log.store_event(materialized("run-1", "CN"))
     stamp = log.alembic_version()
     delete_files(home, "index")
@@ -329,7 +320,7 @@ def test_open_files_are_bounded(log: EmbeddedEventLogStorage, home: Path) -> Non
 
 @needs_proc
 def test_a_deleted_file_is_let_go(log: EmbeddedEventLogStorage, home: Path) -> None:
-    """A run that was deleted and stored anew many times does not hold on to its deleted files."""
+    """A run that was deleted and stored again many times keeps no deleted file open."""
     for n in range(20):
         log.store_event(materialized("run-1", str(n)))
         delete_files(home, "run-1")
@@ -340,7 +331,7 @@ def test_a_deleted_file_is_let_go(log: EmbeddedEventLogStorage, home: Path) -> N
 
 @needs_proc
 def test_a_forgotten_log_closes_itself(home: Path) -> None:
-    """A log that nobody disposed of closes its files when it is collected."""
+    """A log that was not disposed of closes its files when it is garbage-collected."""
     log = EmbeddedEventLogStorage(str(home))
     log.store_event(materialized("run-1", "CN"))
     n_open = len(open_files(home))
@@ -358,9 +349,9 @@ def test_a_failing_batch_leaves_nothing(log: EmbeddedEventLogStorage) -> None:
     evaluation = AssetCheckEvaluation(asset_key=FLAG, check_name=CHECK.name, passed=True, metadata={})
     doubled = [
         materialized("run-1", "CN"),
-        event("run-1", Kind.ASSET_CHECK_EVALUATION_PLANNED, plan),
-        event("run-1", Kind.ASSET_CHECK_EVALUATION_PLANNED, plan),
-        event("run-1", Kind.ASSET_CHECK_EVALUATION, evaluation),
+        entry(Kind.ASSET_CHECK_EVALUATION_PLANNED, plan),
+        entry(Kind.ASSET_CHECK_EVALUATION_PLANNED, plan),
+        entry(Kind.ASSET_CHECK_EVALUATION, evaluation),
     ]
 
     with pytest.raises(dg.DagsterInvariantViolationError):
@@ -417,10 +408,10 @@ def checkpointed() -> None:
 
 
 def test_a_run_that_has_ended_is_in_its_file(log: EmbeddedEventLogStorage, home: Path, tmp_path: Path) -> None:
-    """Nobody has to close the log for that, and until then others go on reading and writing."""
+    """The log need not be closed for that, and other processes can read and write meanwhile."""
     for code in ("CN", "IN"):
         log.store_event(materialized("run-1", code))
-    log.store_event(event("run-1", Kind.RUN_SUCCESS))
+    log.store_event(entry(Kind.RUN_SUCCESS))
 
     checkpointed()
 
@@ -437,7 +428,7 @@ def test_a_run_that_has_ended_is_in_its_file(log: EmbeddedEventLogStorage, home:
 
 
 def test_settling_makes_no_file_and_puts_up_with_damage(home: Path) -> None:
-    """That of a run which was deleted meanwhile does not come back; a damaged one is for its readers to find."""
+    """A checkpoint makes no file for a deleted run, and ignores a damaged file, which readers report."""
     home.mkdir()
     (home / "damaged.db").write_bytes(b"no database" * 100)
     pool = ConnectionPool(home, synchronous="NORMAL")
@@ -451,14 +442,14 @@ def test_settling_makes_no_file_and_puts_up_with_damage(home: Path) -> None:
 def test_an_end_is_stored_where_no_thread_is_to_be_had(
     log: EmbeddedEventLogStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As at the end of a process: what is stored is stored, and the caller hears of no error."""
+    """No thread can be started at the end of a process; the event is stored then, without an error."""
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread at interpreter shutdown")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
 
-    log.store_event(event("run-1", Kind.RUN_SUCCESS))
+    log.store_event(entry(Kind.RUN_SUCCESS))
 
     assert len(log.get_logs_for_run("run-1")) == 1
 

@@ -147,7 +147,7 @@ def test_the_sensor_needs_partitions(instance: dg.DagsterInstance) -> None:
 
 
 def test_the_sensor_takes_another_way_to_ask_and_to_judge(instance: dg.DagsterInstance) -> None:
-    """For assets whose configuration lists partitions under another name."""
+    """Some assets' configuration lists partitions under another name."""
 
     @dg.asset(partitions_def=LETTERS, backfill_policy=SINGLE_RUN)
     @per_partition

@@ -89,7 +89,7 @@ def test_a_blocking_check_fails_the_step_after_all_partitions(instance: dg.Dagst
 
 
 def test_a_result_of_an_unknown_check_fails_its_partition(instance: dg.DagsterInstance) -> None:
-    """As it would fail a plain asset's run."""
+    """A plain asset's run would fail, too."""
 
     @dg.asset(
         partitions_def=LETTERS, check_specs=[dg.AssetCheckSpec("sound", asset="isolated")], backfill_policy=SINGLE_RUN
@@ -105,7 +105,7 @@ def test_a_result_of_an_unknown_check_fails_its_partition(instance: dg.DagsterIn
 
 
 def test_a_check_that_the_run_does_not_want_is_left_out(instance: dg.DagsterInstance) -> None:
-    """The function returns its result all the same."""
+    """The function returns its result nevertheless."""
 
     @dg.multi_asset(
         specs=[dg.AssetSpec("isolated")],

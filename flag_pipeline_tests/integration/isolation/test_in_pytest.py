@@ -99,7 +99,7 @@ def test_dagsters_decorator_keeps_what_it_is_given() -> None:
 @pytest.mark.filterwarnings("ignore:coroutine 'BaseEventLoop.shutdown_asyncgens':RuntimeWarning")
 @pytest.mark.parametrize("is_async", [True, False])
 def test_inside_a_running_loop(instance: dg.DagsterInstance, *, is_async: bool) -> None:
-    """As in a notebook or in an asynchronous test; Dagster itself cannot do it with an async asset."""
+    """A notebook and an asynchronous test have one; Dagster itself cannot run an async asset there."""
 
     async def asynchronous(partition_key: str) -> None:
         await asyncio.sleep(0)
@@ -143,7 +143,7 @@ class Session(dg.ConfigurableResource[Any]):
 
 
 def test_async_functions_run_on_the_loop_of_the_resources() -> None:
-    """So that they can use what an asynchronous resource has opened."""
+    """They can use what an asynchronous resource has opened."""
     loops: set[asyncio.AbstractEventLoop] = set()
 
     @dg.asset(partitions_def=LETTERS, backfill_policy=SINGLE_RUN)

@@ -68,7 +68,7 @@ def test_metadata_that_the_context_is_given_for_a_partition(
 
 
 def test_a_plain_downstream_asset_loads_the_value(instance: dg.DagsterInstance, resources: dict[str, Any]) -> None:
-    """As of any upstream asset."""
+    """The I/O manager stored it as for any upstream asset."""
     number = number_asset()
 
     @dg.asset(partitions_def=LETTERS, backfill_policy=SINGLE_RUN)
@@ -84,7 +84,7 @@ def test_a_plain_downstream_asset_loads_the_value(instance: dg.DagsterInstance, 
 def test_an_upstream_argument_is_the_value_of_the_partition(
     instance: dg.DagsterInstance, resources: dict[str, Any]
 ) -> None:
-    """In a run for one partition and in a run for a range alike."""
+    """A run of one partition and a run of a range both get it."""
     values: dict[str, int] = {}
 
     @dg.asset(partitions_def=LETTERS)

@@ -140,7 +140,7 @@ def test_very_many_upstream_partitions_give_the_version_that_a_plain_asset_has(i
 def test_one_asset_of_a_multi_asset_alone_has_the_version_of_its_own_upstream_partition(
     instance: dg.DagsterInstance,
 ) -> None:
-    """Also when another partition of the upstream asset was materialized after it."""
+    """A later materialization of another upstream partition does not matter."""
     both, third = chain({"first": 1})
     dg.materialize([both, third], instance=instance, tags=ranged("a", "c"))
     latest = events(instance, "first")[0].storage_id

@@ -216,7 +216,7 @@ def test_reexecuting_a_run_that_succeeded_runs_all(instance: dg.DagsterInstance,
 
 
 def test_names_and_words_on_the_events_can_be_chosen(instance: dg.DagsterInstance, source: Source) -> None:
-    """So that events which are stored under other names are continued."""
+    """A pipeline can so continue events that are stored under other names."""
     names = EventTags(
         namespace="shop", words={Outcome.SUCCEEDED: "saved"}, recorded_at_name="fetched_at", not_copied=frozenset()
     )

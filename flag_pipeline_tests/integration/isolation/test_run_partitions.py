@@ -83,7 +83,7 @@ def letters_asset(prepared: list[str], *, note_failure: Any = None) -> dg.Assets
 
 
 def test_preparation_limits_names_and_failure_are_the_pipelines_own(instance: dg.DagsterInstance) -> None:
-    """Once for all partitions, from a resource, under its own tags, in its own words."""
+    """The preparation runs once, limits come from a resource, and tags and the failure's text are the asset's own."""
     prepared: list[str] = []
     letters = letters_asset(prepared)
 

@@ -22,7 +22,7 @@ def image(sha256: str) -> StoredImage:
 
 
 def test_countries_without_a_flag_are_named_unless_the_source_lacks_them() -> None:
-    """FR was never fetched, DE is not to be had: only FR is unaccounted for."""
+    """FR was never fetched and the source lacks DE: only FR is unaccounted for."""
     records = {"DE": FlagRecord("DE", last_failure=LastFailure(ErrorKind.NOT_FOUND, "404"))}
 
     assert unaccounted(catalog_rows(["DE", "FR"], records, {}), ["DE", "FR"]) == ["FR"]

@@ -68,7 +68,7 @@ def test_any_text_survives_a_script_element(text: str) -> None:
 
 
 def test_a_reason_is_text_too() -> None:
-    """What a server said is shown as it is."""
+    """The text of a server's answer is shown unchanged."""
     record = record_of("CN", FLAG, last_failure=LastFailure(ErrorKind.CONTRACT, HOSTILE))
 
     page = render_page(gallery_of({"CN": record})).decode()

@@ -23,7 +23,7 @@ def test_a_change_says_what_was_and_what_is() -> None:
 
 
 def test_a_lost_flag_has_no_file_and_no_distance() -> None:
-    """Somebody has overwritten the old file: the change is told all the same."""
+    """The change is listed although another program has overwritten the old file."""
     change = describe_change("CN", stored("CN", OLD), stored("CN", NEW), distance_bits=None)
 
     assert (change.old_file, change.distance_bits) == ("", None)
@@ -38,7 +38,7 @@ def test_retention_keeps_the_newest(keep: int, minutes: list[int]) -> None:
 
 
 def test_rows_are_newest_first() -> None:
-    """Over all countries; those of one moment by code."""
+    """Rows of all countries are sorted together, and those of one moment by code."""
     records = {
         "CN": FlagRecord("CN", changes=(change_of("CN", 1), change_of("CN", 3))),
         "BR": FlagRecord("BR", changes=(change_of("BR", 3),)),

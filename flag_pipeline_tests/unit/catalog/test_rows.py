@@ -34,7 +34,7 @@ def row(record_: FlagRecord | None, code: str = "CN") -> CatalogRow:
     ],
 )
 def test_status_says_how_a_country_stands(stored: FlagRecord | None, status: RowStatus, reason: str) -> None:
-    """By what is stored and how the latest attempt ended."""
+    """The status depends on the stored files and on how the latest attempt ended."""
     assert (row(stored).status, row(stored).reason) == (status, reason)
 
 

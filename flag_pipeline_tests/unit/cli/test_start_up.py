@@ -78,7 +78,7 @@ from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.samples import picture
 kinds = ("webp", "gif", "png", "jpeg")
 for kind in kinds:
-    image = inspect_image(picture(kind.upper()), code="CN", url="", formats=kinds, limits=Limits(max_pixels=999))
+    image = inspect_image(picture(kind.upper()), formats=kinds, limits=Limits(max_pixels=999))
     assert image.format == kind
 render_mosaic([], {})
 print(*sys.modules)

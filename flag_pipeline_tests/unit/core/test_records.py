@@ -25,7 +25,7 @@ from flag_pipeline_tests.samples import record
     ],
 )
 def test_record_is_read_back_as_it_was(before: FlagRecord) -> None:
-    """Whatever parts it has."""
+    """Each part of a record may be missing."""
     assert load_record(dump_record(before)) == before
 
 

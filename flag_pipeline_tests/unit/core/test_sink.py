@@ -62,7 +62,7 @@ def test_file_name_is_safe_everywhere(name: str, file: str) -> None:
 
 
 def test_long_name_is_cut_between_characters() -> None:
-    """Never inside the bytes of one."""
+    """The cut is never inside the bytes of a character."""
     stem = flag_path("CN", "中" * 100, "jpeg").removeprefix("flags/CN-").removesuffix(".jpg")
 
     assert stem == "中" * (MAX_NAME_BYTES // 3)
@@ -106,7 +106,7 @@ async def test_linked_folder_outside_is_refused(tmp_path: Path) -> None:
 
 
 async def test_folder_that_becomes_a_link_is_refused(sink: FileSink, tmp_path: Path) -> None:
-    """Also below the folders that the sink keeps open."""
+    """A link below a folder that the sink keeps open is refused, too."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "history/CN").symlink_to(tmp_path / "outside")
 

@@ -22,7 +22,6 @@ from dagster._core.events import (
     AssetMaterializationPlannedData,
     AssetObservationData,
     AssetWipedData,
-    DagsterEvent,
     StepMaterializationData,
 )
 from dagster._core.execution.plan.objects import StepSuccessData
@@ -31,16 +30,15 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._utils.concurrency import ConcurrencyKeyInfo
 
 from flag_pipeline.dagster_storage.sqlite_event_log import LOCK_FREE_READS, EmbeddedEventLogStorage
+from flag_pipeline_tests.event_entries import FLAG, START, entry, materialization
 
 Kind = dg.DagsterEventType
 Log = SqliteEventLogStorage
 
-FLAG = dg.AssetKey("flag_image")
 GALLERY = dg.AssetKey(["gallery", "page"])
 CHECK = dg.AssetCheckKey(FLAG, "is_whole")
 GALLERY_CHECK = dg.AssetCheckKey(GALLERY, "has_all")
 PARTITIONS = dg.StaticPartitionsDefinition(["BR", "CN", "IN", "US"])
-START = 1_790_000_000.25
 # Columns that hold the time of day at which a test ran.
 CLOCK_COLUMNS = {
     "asset_details",
@@ -63,11 +61,10 @@ def materialized(code: str | None, version: str, asset: dg.AssetKey = FLAG) -> S
         "rows": dg.MetadataValue.json({"a": [1, None]}),
     }
     tags = {
-        "dagster/data_version": version,
         "dagster/code_version": "1",
         "dagster/partition/country": str(code),
     }
-    return StepMaterializationData(dg.AssetMaterialization(asset, None, metadata, code, tags))
+    return materialization(code, asset, version=version, metadata=metadata, tags=tags)
 
 
 def observed(code: str | None, version: str) -> AssetObservationData:
@@ -140,16 +137,15 @@ def script() -> list[dg.EventLogEntry]:
         ("run-2", Kind.ASSET_CHECK_EVALUATION, evaluated(CHECK, "CN", passed=False)),
         ("run-2", Kind.RUN_FAILURE, None),
     ]
-    return [entry(START + i, *line) for i, line in enumerate(lines)]
+    return [line_of(START + i, *line) for i, line in enumerate(lines)]
 
 
-def entry(timestamp: float, run_id: str, what: Kind | str, data: Any) -> dg.EventLogEntry:
+def line_of(timestamp: float, run_id: str, what: Kind | str, data: Any) -> dg.EventLogEntry:
     """Make an event of Dagster's, or, given text, what a user logged."""
+    if not isinstance(what, Kind):
+        return dg.EventLogEntry(None, 20, what, run_id, timestamp, None, "sweep", None)  # type: ignore[no-untyped-call]
     step = "flags" if "STEP" in what or isinstance(data, StepMaterializationData) else None
-    event = (
-        DagsterEvent(what.value, "sweep", step_key=step, event_specific_data=data) if isinstance(what, Kind) else None
-    )
-    return dg.EventLogEntry(None, 20, str(what), run_id, timestamp, step, "sweep", event)  # type: ignore[no-untyped-call]
+    return entry(what, data, run_id=run_id, timestamp=timestamp, step_key=step)
 
 
 def events_of(run_id: str) -> list[dg.EventLogEntry]:
@@ -416,7 +412,7 @@ def wipe_and_materialize(log: Log) -> list[Any]:
     """Wipe an asset, see it gone, and materialize it again, later than now."""
     log.wipe_asset(FLAG)
     keys = [log.has_asset_key(FLAG)]
-    log.store_event(entry(4_000_000_000.0, "run-3", MADE, materialized("CN", "gg")))
+    log.store_event(line_of(4_000_000_000.0, "run-3", MADE, materialized("CN", "gg")))
     return [*keys, log.has_asset_key(FLAG), log.get_materialized_partitions(FLAG)]
 
 

@@ -9,14 +9,23 @@ from typing import Any, NoReturn
 import pytest
 
 from flag_pipeline.catalog.rows import catalog_rows
-from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagRecord, FlagSaved, FlagUnchanged, Outcome, RowStatus
+from flag_pipeline.core.models import (
+    FlagFailed,
+    FlagNotFound,
+    FlagRecord,
+    FlagSaved,
+    FlagUnchanged,
+    LastFailure,
+    Outcome,
+    RowStatus,
+)
 from flag_pipeline.core.refresh import Refresher
 from flag_pipeline.core.sink import FileSink
+from flag_pipeline.defs.flags import IN_PROGRESS
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.fetching.models import FetchStatistics
-from flag_pipeline.isolation.concurrency import IN_PROGRESS
 from flag_pipeline_tests.fakes import FakeRefresher, FakeSource
-from flag_pipeline_tests.samples import flag, record
+from flag_pipeline_tests.samples import flag, gif, record
 from flag_pipeline_tests.sweeping import SweepSummary, sweep
 
 CODES = [f"{number:03}" for number in range(100)]
@@ -28,7 +37,7 @@ OUTCOMES = (
 )
 
 
-class Ledger:
+class Recorded:
     """Remembers what was recorded."""
 
     def __init__(self) -> None:
@@ -41,13 +50,13 @@ class Ledger:
 
 async def run(
     refresh: Callable[[str], Coroutine[Any, Any, Outcome]],
-    ledger: Ledger,
+    recorded: Recorded,
     *,
     codes: list[str] = CODES,
     timeout_s: float = 60,
 ) -> SweepSummary:
     """Sweep *codes* with at most ten requests at once."""
-    return await sweep(codes, FakeRefresher(refresh), ledger.record, max_requests=10, timeout_s=timeout_s)
+    return await sweep(codes, FakeRefresher(refresh), recorded.record, max_requests=10, timeout_s=timeout_s)
 
 
 async def never(*_given: object, **_named: object) -> NoReturn:
@@ -63,19 +72,19 @@ async def test_each_code_has_exactly_one_outcome() -> None:
         await asyncio.sleep(0)
         return OUTCOMES[int(code) % 4](code)
 
-    ledger = Ledger()
-    summary = await run(refresh, ledger, codes=CODES + CODES[:10])
+    recorded = Recorded()
+    summary = await run(refresh, recorded, codes=CODES + CODES[:10])
 
-    assert sorted(outcome.code for outcome in ledger.outcomes) == CODES
+    assert sorted(outcome.code for outcome in recorded.outcomes) == CODES
     assert (summary.requested, summary.saved, summary.unchanged) == (100, 25, 25)
     assert (len(summary.not_found), len(summary.failed)) == (25, 25)
 
 
 async def test_nothing_to_do_is_done() -> None:
-    """No code, no outcome."""
-    ledger = Ledger()
+    """A run without codes has no outcome."""
+    recorded = Recorded()
 
-    assert (await run(OUTCOMES[0], ledger, codes=[])).requested == 0  # type: ignore[arg-type]
+    assert (await run(OUTCOMES[0], recorded, codes=[])).requested == 0  # type: ignore[arg-type]
 
 
 async def test_countries_in_hand_are_bounded() -> None:
@@ -94,7 +103,7 @@ async def test_countries_in_hand_are_bounded() -> None:
         in_hand -= 1
         return OUTCOMES[0](code)
 
-    await run(refresh, Ledger())
+    await run(refresh, Recorded())
 
     assert peak == bound == 20
 
@@ -107,35 +116,35 @@ async def test_what_is_not_done_in_time_has_timed_out() -> None:
             await asyncio.Event().wait()
         return OUTCOMES[0](code)
 
-    ledger = Ledger()
-    summary = await run(refresh, ledger, timeout_s=0.1)
+    recorded = Recorded()
+    summary = await run(refresh, recorded, timeout_s=0.1)
 
     assert summary.saved == 90
     assert [miss.code for miss in summary.failed] == CODES[90:]
     assert {miss.kind for miss in summary.failed} == {ErrorKind.TIMEOUT}
-    assert len(ledger.outcomes) == 100
+    assert len(recorded.outcomes) == 100
 
 
 async def test_what_is_not_done_in_time_is_remembered() -> None:
-    """As what the store makes of it: a row that says the same already need not be built again."""
-    ledger, refresher = Ledger(), FakeRefresher(never)
+    """The recorded outcome is the store's, because an unchanged row need not be built again."""
+    recorded, refresher = Recorded(), FakeRefresher(never)
 
-    summary = await sweep(CODES, refresher, ledger.record, max_requests=10, timeout_s=0.05)
+    summary = await sweep(CODES, refresher, recorded.record, max_requests=10, timeout_s=0.05)
 
     assert [miss.code for miss in refresher.failures] == CODES
-    assert ledger.outcomes == summary.failed == [replace(miss, only_row_changed=False) for miss in refresher.failures]
+    assert recorded.outcomes == summary.failed == [replace(miss, only_row_changed=False) for miss in refresher.failures]
 
 
 async def test_store_that_hangs_does_not_hold_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     """After its time it is left to itself, and every country still has its outcome."""
     monkeypatch.setattr("flag_pipeline.isolation.concurrency.AFTER_DEADLINE_S", 0.05)
-    ledger, refresher = Ledger(), FakeRefresher(never)
+    recorded, refresher = Recorded(), FakeRefresher(never)
     refresher.record_failure = never  # type: ignore[method-assign]
 
-    summary = await sweep(CODES, refresher, ledger.record, max_requests=10, timeout_s=0.05)
+    summary = await sweep(CODES, refresher, recorded.record, max_requests=10, timeout_s=0.05)
 
     assert [miss.code for miss in summary.failed] == CODES
-    assert len(ledger.outcomes) == 100
+    assert len(recorded.outcomes) == 100
 
 
 @pytest.fixture
@@ -148,13 +157,13 @@ def silent_source() -> FakeSource:
 
 async def test_country_that_was_given_up_is_stale_with_the_reason(silent_source: FakeSource, tmp_path: Path) -> None:
     """One that was never fetched has failed too; to be given up again changes no row."""
-    ledger = Ledger()
+    recorded = Recorded()
     async with FileSink(str(tmp_path)) as sink:
         refresher = Refresher(silent_source, sink)  # type: ignore[arg-type]
         await sink.save(record("CN"), image=flag())
 
         for _ in range(2):
-            await sweep(["CN", "FR"], refresher, ledger.record, max_requests=10, timeout_s=0.05)
+            await sweep(["CN", "FR"], refresher, recorded.record, max_requests=10, timeout_s=0.05)
 
         cn, fr = await asyncio.to_thread(catalog_rows, [], await sink.records(), {})
     assert (cn.status, cn.reason) == (
@@ -162,12 +171,48 @@ async def test_country_that_was_given_up_is_stale_with_the_reason(silent_source:
         "timeout: the step was ended after 0.05 s, before this partition was done",
     )
     assert (fr.status, fr.has_failed) == (RowStatus.MISSING, True)
-    assert [outcome.only_row_changed for outcome in ledger.outcomes] == [True, True, False, False]
+    assert [outcome.only_row_changed for outcome in recorded.outcomes] == [True, True, False, False]
+
+
+@pytest.fixture
+def source() -> FakeSource:
+    """A source that has France."""
+    return FakeSource({"fr/metadata.json": b'{"country": "France", "iso_cc": "FR"}', "fr/fr.gif": gif()})
+
+
+async def test_bug_costs_one_country_and_is_logged(
+    source: FakeSource, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its kind is `unexpected`, the catalog shows it, its traceback is in the log, and its text is escaped."""
+    source.files["cn/metadata.json"] = RuntimeError("\x1b[31mred\u202e")
+    async with FileSink(str(tmp_path)) as sink:
+        refresher = Refresher(source, sink)  # type: ignore[arg-type]
+
+        summary = await sweep(["CN", "FR"], refresher, Recorded().record, max_requests=10, timeout_s=60)
+
+        recorded = (await sink.records())["CN"].last_failure
+    assert summary.saved_codes == {"FR"}
+    assert recorded == LastFailure(ErrorKind.UNEXPECTED, "RuntimeError: \\x1b[31mred\\u202e")
+    assert [(miss.code, miss.kind, miss.reason) for miss in summary.failed] == [
+        ("CN", ErrorKind.UNEXPECTED, recorded.reason)
+    ]
+    assert "Traceback" in caplog.text
+
+
+async def test_store_that_fails_in_no_known_way_costs_one_country(source: FakeSource, tmp_path: Path) -> None:
+    """A closed sink's threads raise RuntimeError, and the failure cannot be recorded there either."""
+    async with FileSink(str(tmp_path)) as closed:
+        pass
+    refresher = Refresher(source, closed)  # type: ignore[arg-type]
+
+    summary = await sweep(["FR"], refresher, Recorded().record, max_requests=10, timeout_s=60)
+
+    assert [(miss.kind, "shutdown" in miss.reason) for miss in summary.failed] == [(ErrorKind.UNEXPECTED, True)]
 
 
 async def test_cancelling_records_nothing_more() -> None:
     """What was recorded stays, what was under way is left."""
-    ledger, started = Ledger(), asyncio.Event()
+    recorded, started = Recorded(), asyncio.Event()
 
     async def refresh(code: str) -> Outcome:
         if code != "000":
@@ -175,13 +220,13 @@ async def test_cancelling_records_nothing_more() -> None:
             await asyncio.Event().wait()
         return OUTCOMES[0](code)
 
-    task = asyncio.create_task(run(refresh, ledger))
+    task = asyncio.create_task(run(refresh, recorded))
     await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert [outcome.code for outcome in ledger.outcomes] == ["000"]
+    assert [outcome.code for outcome in recorded.outcomes] == ["000"]
 
 
 async def test_country_in_doubt_is_settled_again_and_counts_once() -> None:
@@ -196,12 +241,12 @@ async def test_country_in_doubt_is_settled_again_and_counts_once() -> None:
             return OUTCOMES[1 if code == "000" else 0](code)
         return OUTCOMES[int(code)](code)
 
-    ledger, refresher = Ledger(), FakeRefresher(refresh)
+    recorded, refresher = Recorded(), FakeRefresher(refresh)
     refresher.doubtful = [{"000", "001"}, {"002", "003"}]
-    summary = await sweep(codes, refresher, ledger.record, max_requests=10, timeout_s=60)
+    summary = await sweep(codes, refresher, recorded.record, max_requests=10, timeout_s=60)
 
     # What the source does not have is recorded at the end: the first outcome of 002 never was.
-    assert [outcome.code for outcome in ledger.outcomes] == ["000", "001", "003", *codes]
+    assert [outcome.code for outcome in recorded.outcomes] == ["000", "001", "003", *codes]
     assert (summary.requested, summary.saved_codes, summary.unchanged_codes) == (4, {"001", "002", "003"}, {"000"})
     assert (summary.not_found, summary.failed) == ([], [])
 
@@ -214,9 +259,9 @@ async def test_country_in_doubt_at_the_deadline_has_failed() -> None:
             await asyncio.Event().wait()
         return OUTCOMES[0](code)
 
-    ledger, refresher = Ledger(), FakeRefresher(refresh)
+    recorded, refresher = Recorded(), FakeRefresher(refresh)
     refresher.doubtful = [{"000"}]
-    summary = await sweep(["000", "001", "002"], refresher, ledger.record, max_requests=10, timeout_s=0.05)
+    summary = await sweep(["000", "001", "002"], refresher, recorded.record, max_requests=10, timeout_s=0.05)
 
     assert summary.saved_codes == {"002"}
     assert sorted((miss.code, miss.kind) for miss in summary.failed) == [
@@ -227,7 +272,7 @@ async def test_country_in_doubt_at_the_deadline_has_failed() -> None:
 
 async def test_cancelling_records_that_a_stored_answer_is_in_doubt() -> None:
     """Nothing else is recorded, not even of another country in doubt that has no outcome yet."""
-    ledger, settled = Ledger(), asyncio.Event()
+    recorded, settled = Recorded(), asyncio.Event()
 
     async def refresh(code: str) -> Outcome:
         if code != "000":
@@ -237,11 +282,11 @@ async def test_cancelling_records_that_a_stored_answer_is_in_doubt() -> None:
 
     refresher = FakeRefresher(refresh)
     refresher.doubtful = [{"000", "001"}]
-    task = asyncio.create_task(sweep(CODES, refresher, ledger.record, max_requests=10, timeout_s=60))
+    task = asyncio.create_task(sweep(CODES, refresher, recorded.record, max_requests=10, timeout_s=60))
     await settled.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert [(type(outcome), outcome.code) for outcome in ledger.outcomes] == [(FlagSaved, "000"), (FlagFailed, "000")]
+    assert [(type(outcome), outcome.code) for outcome in recorded.outcomes] == [(FlagSaved, "000"), (FlagFailed, "000")]
     assert [miss.kind for miss in refresher.failures] == [ErrorKind.CONNECTION]

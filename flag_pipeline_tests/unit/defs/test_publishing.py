@@ -35,7 +35,7 @@ def shown_in_a_table(cell: str) -> tuple[list[str], str]:
     ],
 )
 def test_name_is_shown_as_it_is(name: str) -> None:
-    """As text, in one cell: no link, no picture, no HTML."""
+    """It is text in one cell, without link, picture or HTML."""
     kinds, text = shown_in_a_table(escape_markdown(name))
 
     assert kinds == ["text"]

@@ -99,7 +99,7 @@ def test_decoder_opens_no_file(kind: str, form: str) -> None:
         "from flag_pipeline.images.structure import Limits\n"
         "content = sys.stdin.buffer.read()\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
-        "image = inspect_image(content, code='CN', url='u', formats=['gif', 'png', 'jpeg', 'webp'], limits=Limits())\n"
+        "image = inspect_image(content, formats=['gif', 'png', 'jpeg', 'webp'], limits=Limits())\n"
         "print(image.format)\n"
     )
 

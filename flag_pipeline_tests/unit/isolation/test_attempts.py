@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -9,7 +10,7 @@ import pytest
 
 from flag_pipeline.isolation.attempts import MAX_REASON_CHARS, PartitionRunner, as_kind
 from flag_pipeline.isolation.concurrency import Limits
-from flag_pipeline.isolation.outcomes import Assets, Delivered, Ended, Missed, ended
+from flag_pipeline.isolation.outcomes import Assets, Delivered, Ended, Failed, Missed, ended
 
 ASSETS = Assets((dg.AssetKey("asset"),))
 
@@ -72,13 +73,40 @@ async def test_an_exception_is_the_failure_of_its_partition(
 
 
 async def test_the_traceback_is_kept_of_what_was_not_meant() -> None:
-    """A `dg.Failure` says all by itself."""
+    """A `dg.Failure` needs no traceback."""
     unexpected, meant = await run(raising(ValueError("x"))), await run(raising(dg.Failure("x")))
 
     assert isinstance(unexpected, Missed)
     assert isinstance(meant, Missed)
     assert "test_attempts.py" in unexpected.traceback
     assert meant.traceback == ""
+
+
+@pytest.mark.parametrize("is_noting_broken", [False, True])
+async def test_what_the_function_raises_is_noted(*, is_noting_broken: bool) -> None:
+    """`Hooks.note_failure` chooses the outcome; if it raises too, that costs only this partition."""
+    noted: list[str] = []
+
+    async def call(key: str) -> Any:
+        if key == "returned":
+            return Failed("known")
+        raise ValueError("a bug")
+
+    async def note_failure(missed: Missed) -> Missed:
+        noted.append(missed.key)
+        if is_noting_broken:
+            raise OSError("nor can it be noted")
+        return replace(missed, kind="noted", traceback="")
+
+    runner = PartitionRunner(call, finish, Limits(), note_failure)
+    returned, raised = await runner.run("returned"), await runner.run("raised")
+
+    assert noted == ["raised"]
+    assert isinstance(returned, Missed)
+    assert isinstance(raised, Missed)
+    assert (returned.kind, raised.kind) == ("failed", "OSError" if is_noting_broken else "noted")
+    assert "ValueError: a bug" in raised.traceback
+    assert ("nor can it be noted" in raised.traceback) is is_noting_broken
 
 
 async def test_a_long_reason_is_cut() -> None:

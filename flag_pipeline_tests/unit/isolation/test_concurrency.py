@@ -20,7 +20,7 @@ def delivered(key: str) -> Delivered:
 
 
 async def test_each_key_is_settled_once() -> None:
-    """Also if it is asked for twice."""
+    """A key that is asked for twice is settled once."""
     settled: list[str] = []
 
     async def run(key: str) -> Ended:
@@ -98,7 +98,7 @@ async def test_an_error_of_settling_ends_all() -> None:
 
 
 async def test_a_cancelled_step_settles_nothing_more() -> None:
-    """And waits for nothing."""
+    """It does not wait for partitions in progress."""
     settled: list[str] = []
 
     async def run(key: str) -> Ended:

@@ -21,7 +21,7 @@ def test_nothing_failed() -> None:
 
 @pytest.mark.parametrize(("done", "due_at"), [(0, 100), (1, 200)])
 def test_the_delay_doubles(done: int, due_at: float) -> None:
-    """From the latest failure on."""
+    """It counts from the latest failure."""
     failures, attempts = {"a": failed()}, {"a": done}
 
     assert plan_healing(failures, attempts, POLICY, now=due_at - 1).keys == []

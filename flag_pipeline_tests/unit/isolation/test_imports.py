@@ -39,7 +39,7 @@ def test_dagster_still_has_the_private_name(name: str) -> None:
 
 
 def test_private_names_are_in_one_module_only() -> None:
-    """So that an upgrade of Dagster is a change of one file."""
+    """An upgrade of Dagster changes one file."""
     users = [path.name for path in FOLDER.glob("*.py") if "dagster._" in path.read_text(encoding="utf-8")]
 
     assert users == ["dagster_private.py"]

@@ -30,7 +30,7 @@ def delivered(returned: Any, assets: Assets = ONE) -> Delivered:
 
 
 def test_none_is_a_success_of_every_asset() -> None:
-    """Without value, metadata or version."""
+    """The results have no value, metadata or version."""
     outcome = delivered(None, TWO)
 
     assert outcome.outcome is Outcome.SUCCEEDED
@@ -46,7 +46,7 @@ def test_any_other_value_is_for_the_io_manager(value: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore::dagster.BetaWarning")  # of an Output's data version
 def test_an_output_is_taken_for_a_result() -> None:
-    """With its value, metadata and version."""
+    """The result has the output's value, metadata and version."""
     result = delivered(dg.Output(1, metadata={"m": 2}, data_version=dg.DataVersion("3"))).results[FIRST]
 
     assert (result.value, result.data_version) == (1, dg.DataVersion("3"))
@@ -62,7 +62,7 @@ def test_results_of_selected_assets_are_put_in_order() -> None:
 
 
 def test_unchanged_is_a_delivery() -> None:
-    """With the results that it has."""
+    """The delivery has the results of `Unchanged`."""
     outcome = delivered(Unchanged(dg.MaterializeResult(metadata={"m": 1})))
 
     assert outcome.outcome is Outcome.UNCHANGED

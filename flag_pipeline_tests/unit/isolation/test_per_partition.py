@@ -33,7 +33,7 @@ def test_the_signature_is_without_the_partition_key() -> None:
 
 @pytest.mark.parametrize("name", ["context", "_context", "_"])
 def test_a_context_may_be_asked_for(name: str) -> None:
-    """By the names that Dagster knows."""
+    """The parameter may have each name that Dagster knows."""
     namespace: dict[str, Any] = {}
     exec(f"def function({name}, partition_key): ...", namespace)  # noqa: S102 - the name is a parameter of the test
 
@@ -41,7 +41,7 @@ def test_a_context_may_be_asked_for(name: str) -> None:
 
 
 def test_a_function_without_partition_key_is_refused() -> None:
-    """It could not know what to do."""
+    """Such a function could not know its partition."""
     with pytest.raises(dg.DagsterInvalidDefinitionError, match="wrong needs a parameter `partition_key`"):
 
         @per_partition
@@ -49,7 +49,7 @@ def test_a_function_without_partition_key_is_refused() -> None:
 
 
 def test_a_function_that_yields_is_refused() -> None:
-    """Plain or asynchronous."""
+    """Plain and asynchronous generators are refused."""
     with pytest.raises(dg.DagsterInvalidDefinitionError, match="return the result"):
 
         @per_partition
@@ -64,7 +64,7 @@ def test_a_function_that_yields_is_refused() -> None:
 
 
 def test_a_plain_function_with_a_timeout_is_refused() -> None:
-    """It could not be kept."""
+    """A running thread cannot be stopped."""
     with pytest.raises(dg.DagsterInvalidDefinitionError, match="a thread cannot be stopped"):
 
         @per_partition(timeout_s=1)

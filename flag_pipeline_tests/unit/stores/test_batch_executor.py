@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flag_pipeline.stores.batch_executor import BatchExecutor, Failed, for_each
+from flag_pipeline.stores.batch_executor import BatchExecutor, for_each
+from flag_pipeline.workers import Failed
 
 
 @pytest.fixture
