@@ -122,6 +122,6 @@ NOT_DRAWN = {
     "dashes": (SLOW, "takes more than 2 s to draw"),
     "namespaces": (SLOW_NAMESPACES, "takes more than 2 s to draw"),
     "large pattern": (LARGE, "cannot be drawn: .* ended with -6"),
-    "nothing": (svg(""), "it draws nothing"),
 }
-ATTACKS = {**REFUSED, **NOT_DRAWN}
+EMPTY = svg("")
+ATTACKS = {**REFUSED, **NOT_DRAWN, "nothing": (EMPTY, "it draws nothing")}

@@ -11,13 +11,13 @@ import pytest
 
 from flag_pipeline.core.presets import ANY_FORMAT
 from flag_pipeline.errors import ImageError
-from flag_pipeline.images.decoding import first_frame
 from flag_pipeline.images.features import describe_features
 from flag_pipeline.images.formats import check_end, read_structure
 from flag_pipeline.images.inspection import inspect_image
 from flag_pipeline.images.models import FlagImage
 from flag_pipeline.images.structure import MAX_DECODING_S, Limits
-from flag_pipeline_tests.svgs import FRANCE, MASK, NOT_DRAWN, RECTANGLE, REFUSED, svg
+from flag_pipeline.images.svg_renderer import SvgRenderer
+from flag_pipeline_tests.svgs import EMPTY, FRANCE, MASK, NOT_DRAWN, RECTANGLE, REFUSED, svg
 
 DOCTYPE = '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">'
 EDITORS_DATA = """
@@ -47,15 +47,26 @@ def test_attack_is_refused_before_it_is_drawn(attack: str) -> None:
 def test_attack_on_the_renderer_takes_no_longer_than_stated(attack: str) -> None:
     """The reader accepts it, and the process that draws it is killed, which ends its processor time and memory."""
     content, reason = NOT_DRAWN[attack]
-    read_structure(content)
-    before_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    structure, renderer, before_s = read_structure(content), SvgRenderer(), cpu_of_ended_processes_s()
 
     with pytest.raises(ImageError, match=reason):
-        first_frame(content)
+        renderer.draw(structure, (160, 120))
 
-    # The process that is killed had been started before, and had drawn.
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before_s < MAX_DECODING_S + 1
-    assert first_frame(svg()).size == (160, 107)
+    assert 0 < cpu_of_ended_processes_s() - before_s < MAX_DECODING_S + 1
+    assert renderer.draw(read_structure(svg()), (160, 120)).startswith(b"\x89PNG")
+    renderer.close()
+
+
+def cpu_of_ended_processes_s() -> float:
+    """Processor time of the processes that this one has started and waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def test_drawing_without_a_visible_pixel_is_refused() -> None:
+    """What resvg leaves out would be an empty picture."""
+    with pytest.raises(ImageError, match="the svg is damaged: it draws nothing"):
+        inspect(EMPTY)
 
 
 @pytest.mark.parametrize(
