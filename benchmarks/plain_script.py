@@ -91,15 +91,18 @@ async def fetch_all(url: str, folder: Path, max_requests: int, codes: list[str])
 def build_catalog(folder: Path, countries: list[Fetched]) -> None:
     """Make tables, contact sheet and page of what was fetched."""
     # A script that only fetches does not import these.
-    from flag_pipeline.catalog import contact_sheet, gallery
+    from flag_pipeline.catalog import contact_sheet
+    from flag_pipeline.catalog.gallery import render_page
+    from flag_pipeline.catalog.gallery_content import Gallery
     from flag_pipeline.catalog.history import CHANGES_SCHEMA
     from flag_pipeline.catalog.rows import CATALOG_SCHEMA, catalog_rows
     from flag_pipeline.catalog.tables import render_table
     from flag_pipeline.core.countries import iso_country
-    from flag_pipeline.core.layout import CATALOG, CONTACT_SHEET_PATH, GALLERY_PATH, HISTORY
+    from flag_pipeline.core.layout import CATALOG, CONTACT_SHEET_PATH, HISTORY, thumbnail_path
     from flag_pipeline.core.models import FlagRecord, StoredImage
     from flag_pipeline.fetching.models import Validators
     from flag_pipeline.images.features import describe_features
+    from flag_pipeline.images.thumbnails import draw_thumbnail
 
     now = datetime.now(UTC)
     records, features, content = {}, {}, {}
@@ -110,16 +113,17 @@ def build_catalog(folder: Path, countries: list[Fetched]) -> None:
         records[code] = FlagRecord(code, image=image, country=iso_country(code))
         features[sha256], content[code] = describe_features(flag), flag
     rows = catalog_rows(records, records, features)
-    tiles = {code: contact_sheet.sheet_tile(flag) for code, flag in content.items()}
-    cards = {row.code: gallery.card_thumbnail(row, content[row.code], n_flags=len(rows)) for row in rows}
+    thumbnails = {row.sha256: draw_thumbnail(content[row.code]) for row in rows}
+    tiles = {row.code: contact_sheet.sheet_tile(thumbnails[row.sha256]) for row in rows[: contact_sheet.MAX_FLAGS]}
     files = {
+        **{thumbnail_path(sha256): thumbnail for sha256, thumbnail in thumbnails.items()},
         **render_table(CATALOG_SCHEMA, CATALOG, rows),
         **render_table(CHANGES_SCHEMA, HISTORY, []),
         CONTACT_SHEET_PATH: contact_sheet.render_contact_sheet(rows, tiles),
-        GALLERY_PATH: gallery.render_page(gallery.Gallery(rows, flags=cards)),
+        **render_page(Gallery(rows, pictured=thumbnails)),
     }
     for path, rendered in files.items():
-        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
         save(folder / path, rendered)
 
 

@@ -9,32 +9,45 @@ from flag_pipeline.defs.executor import cancelable_executor
 from flag_pipeline.defs.flags import flag_assets
 from flag_pipeline.defs.gallery import flag_gallery
 from flag_pipeline.defs.healing import healing
-from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
+from flag_pipeline.defs.jobs import list_renditions, make_release, rebuild_catalog, refresh_flags, render_flags
 from flag_pipeline.defs.partitions import country_partitions
 from flag_pipeline.defs.pruning import pruning_job, weekly_pruning
+from flag_pipeline.defs.release import release_asset
+from flag_pipeline.defs.renditions import rendition_assets
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY, FileSinkResource, FlagSourceResource
 from flag_pipeline.defs.scaffolded import scaffolded_definitions
 from flag_pipeline.defs.schedules import daily_refresh
-from flag_pipeline.defs.sensors import catalog_automation, catalog_follows
+from flag_pipeline.defs.sensors import catalog_automation, catalog_follows, release_automation, rendition_automation
 from flag_pipeline.settings import Settings, load_settings, partition_codes
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Return the assets, jobs, schedules, sensors and resources for *settings*."""
     codes, max_per_run = partition_codes(settings), settings.max_partitions_per_run
-    flags = flag_assets(country_partitions(settings), max_per_run=max_per_run, source=settings.source)
-    prune_runs = pruning_job(settings)
+    partitions, prune_runs = country_partitions(settings), pruning_job(settings)
+    flags = flag_assets(partitions, max_per_run=max_per_run, source=settings.source)
+    renditions = rendition_assets(partitions, settings.wanted_renditions, settings.rendition_format)
     return dg.Definitions(
         assets=[
             flags,
             catalog_asset(codes, CheckLimits.from_settings(settings)),
             flag_changes,
             flag_gallery,
+            *renditions,
+            release_asset(with_renditions=bool(renditions), keep=settings.releases_keep),
         ],
-        jobs=[refresh_flags, rebuild_catalog, prune_runs],
+        jobs=[
+            refresh_flags,
+            rebuild_catalog,
+            make_release,
+            *([render_flags, list_renditions] if renditions else []),
+            prune_runs,
+        ],
         schedules=[daily_refresh(codes, max_per_run=max_per_run), weekly_pruning(prune_runs)],
         sensors=[
             catalog_automation,
+            release_automation,
+            *([rendition_automation] if renditions else []),
             catalog_follows(dg.DagsterRunStatus.SUCCESS),
             catalog_follows(dg.DagsterRunStatus.FAILURE),
             catalog_follows(dg.DagsterRunStatus.CANCELED),

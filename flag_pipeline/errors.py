@@ -10,6 +10,7 @@ FlagPipelineError
 │   └── SourceContractError
 ├── ImageError
 ├── LocalError
+├── ReleaseError
 └── SinkError
     └── UnusableFileError
         └── ForeignFileError
@@ -157,6 +158,12 @@ class LocalError(FlagPipelineError):
     """The machine is out of open files or memory, or its disk fails."""
 
     kind = ErrorKind.LOCAL
+
+
+class ReleaseError(FlagPipelineError):
+    """Files of the store that do not fit together, so that no release can be made of them."""
+
+    kind = ErrorKind.SINK
 
 
 class SinkError(FlagPipelineError):

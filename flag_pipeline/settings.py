@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flag_pipeline.addresses import aws_variable_with_secret, split_host, store_may_hold_secret
-from flag_pipeline.core.config import ExtraCode, Source, SourceSettings
+from flag_pipeline.core.config import DerivedSettings, ExtraCode, Source, SourceSettings
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.fetching.config import CommaSeparated
 from flag_pipeline.fetching.secret_headers import HEADERS_VARIABLE, read_headers
@@ -80,7 +80,7 @@ class StoreSettings(BaseModel):
     sink_threads: int = Field(4, ge=1, le=64, description="Threads that read and write files.")
 
 
-class Settings(SourceSettings, StoreSettings, BaseSettings):
+class Settings(SourceSettings, StoreSettings, DerivedSettings, BaseSettings):
     """All settings. Use `load_settings`, which translates pydantic's errors."""
 
     model_config = SettingsConfigDict(

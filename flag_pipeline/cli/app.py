@@ -1,11 +1,9 @@
 """The commands `run`, `retry`, `status`, `mirror` and `ui`: options, output and exit codes. Add a command here."""
 
-import gc
 import importlib.metadata
 import json
 import os
 import sys
-from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -17,13 +15,14 @@ from flag_pipeline.cli.arguments import AsJson, Codes, Source, Store, examples
 from flag_pipeline.cli.catalog_commands import commands
 from flag_pipeline.cli.environment import read_env_file
 from flag_pipeline.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, exit_code_of, own_stderr
+from flag_pipeline.cli.progress import progress
 from flag_pipeline.cli.prune_command import commands as prune_commands
+from flag_pipeline.cli.release_commands import commands as release_commands
 from flag_pipeline.errors import ConfigurationError, SinkError
 
 # Commands import what they use, so that `--help` and wrong arguments do not wait 0.7 s for Dagster.
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Collection
     from typing import TextIO
 
     from dagster import DagsterInstance
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from flag_pipeline.cli.reports import CatalogReport, RunReport
     from flag_pipeline.cli.runs import FetchRequest
     from flag_pipeline.core.listing import StoreListing
-    from flag_pipeline.isolation import RecordedOutcome
     from flag_pipeline.settings import Settings
 
 app = typer.Typer(
@@ -45,6 +43,7 @@ app = typer.Typer(
 
 app.add_typer(commands)
 app.add_typer(prune_commands)
+app.add_typer(release_commands)
 
 MaxRequests = Annotated[
     int | None,
@@ -94,14 +93,14 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Fetch countries in one Dagster run, then rebuild the catalog."""
-    from flag_pipeline.cli.instance import prepare
+    from flag_pipeline.cli.instance import open_instance, prepare
     from flag_pipeline.core.countries import select_codes
     from flag_pipeline.settings import load_settings, partition_codes, use_dagster_home
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
     wanted = select_codes(codes or [], partition_codes(settings))[:limit]
     prepare(use_dagster_home(), settings.store, is_verbose=verbose)
-    with _open_instance() as instance:
+    with open_instance() as instance:
         from flag_pipeline.cli.runs import FetchRequest
 
         request = FetchRequest(settings, wanted, refetch=refetch)
@@ -122,13 +121,13 @@ def retry(
     Each country is fetched from the source that it was asked for at last. Countries that an interrupted run did not
     ask for count as missing.
     """
-    from flag_pipeline.cli.instance import prepare
+    from flag_pipeline.cli.instance import open_instance, prepare
     from flag_pipeline.core.countries import select_codes
     from flag_pipeline.settings import load_settings, partition_codes, use_dagster_home
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
     prepare(use_dagster_home(), settings.store, is_verbose=verbose)
-    with _open_instance() as instance:
+    with open_instance() as instance:
         from flag_pipeline.cli.retrying import codes_by_source
         from flag_pipeline.cli.runs import FetchRequest
 
@@ -148,14 +147,14 @@ def status(store: Store = None, as_json: AsJson = False) -> None:
 
     The status is the latest recorded outcome, compared with what is in the store.
     """
-    from flag_pipeline.cli.instance import is_new, say_that_there_is_none
+    from flag_pipeline.cli.instance import is_new, open_instance, say_that_there_is_none
     from flag_pipeline.settings import load_settings, use_dagster_home
 
     settings = load_settings(store=store)
     home = use_dagster_home(make=False)
     if not (exists := not is_new(home)):
         say_that_there_is_none(home)
-    with _open_instance(is_persistent=exists) as instance:
+    with open_instance(is_persistent=exists) as instance:
         from flag_pipeline.cli.retrying import read_statuses
 
         statuses = read_statuses(instance, settings, _list_store(settings))
@@ -261,7 +260,7 @@ def _fetch(
     with own_stderr(is_shared=verbose) as terminal:
         on_wait = partial(_say_wait, terminal)
         n_countries = sum(len(each.codes) for each in requests)
-        with _progress(n_countries, terminal, shown=not (verbose or as_json)) as on_country:
+        with progress("Fetching flags", n_countries, terminal, shown=not (verbose or as_json)) as on_country:
             for request in requests:
                 report.include(runs.fetch(instance, request, on_country, on_wait=on_wait, log_level=log_level))
                 if report.is_canceled:
@@ -292,32 +291,6 @@ def _list_store(settings: "Settings") -> "StoreListing | None":
     except SinkError as exc:
         print(f"flag-pipeline: {exc}; the files in the store are not checked", file=sys.stderr)
         return None
-
-
-@contextmanager
-def _open_instance(*, is_persistent: bool = True) -> "Iterator[DagsterInstance]":
-    """Import Dagster and open its instance, with the garbage collector off: the million new objects all stay."""
-    with ExitStack() as opened:
-        gc.disable()
-        try:
-            from flag_pipeline.cli.runs import open_instance, open_no_instance
-
-            instance = opened.enter_context(open_instance() if is_persistent else open_no_instance())
-            gc.freeze()
-        finally:
-            gc.enable()
-        yield instance
-
-
-def _progress(
-    total: int, terminal: "TextIO", *, shown: bool
-) -> "AbstractContextManager[Callable[[RecordedOutcome], None]]":
-    """Return the callback for each recorded country: it moves a progress bar, or does nothing."""
-    if not shown:
-        return nullcontext(lambda _country: None)
-    from flag_pipeline.cli.rendering import progress_bar
-
-    return progress_bar(total, terminal)
 
 
 def _say_wait(terminal: "TextIO", run_ids: "Collection[str]") -> None:

@@ -1,13 +1,18 @@
-"""The folder of the Dagster instance: only a new one gets this package's settings."""
+"""The Dagster instance of the commands. Only a new one gets this package's settings."""
 
+import gc
 import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flag_pipeline.errors import ConfigurationError, printable
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 SETTINGS = Path(__file__).parent.parent / "dagster.yaml"
 # Files of mounts, git, file managers and `flag-pipeline ui`: a folder with only these is empty.
@@ -37,6 +42,21 @@ def prepare(home: Path, store: str, *, is_verbose: bool) -> None:
         _say(f"{'new ' if is_made else ''}Dagster instance in {home}; files are stored in {store}")
     if missing := list(_missing_settings(home)):
         _say(_how_to_add(home, missing))
+
+
+@contextmanager
+def open_instance(*, is_persistent: bool = True) -> "Iterator[DagsterInstance]":
+    """Import Dagster and open its instance, with the garbage collector off: the million new objects all stay."""
+    with ExitStack() as opened:
+        gc.disable()
+        try:
+            from flag_pipeline.cli import runs
+
+            instance = opened.enter_context(runs.open_instance() if is_persistent else runs.open_no_instance())
+            gc.freeze()
+        finally:
+            gc.enable()
+        yield instance
 
 
 def say_that_there_is_none(home: Path) -> None:

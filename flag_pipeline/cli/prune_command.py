@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flag_pipeline.cli.arguments import examples
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.settings import dagster_home, load_settings
+from flag_pipeline.settings import load_settings, use_dagster_home
 
 # `--help` does not wait for Dagster.
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 
-@commands.command(epilog="Examples: flag-pipeline prune --older-than 30d --dry-run; flag-pipeline prune --yes")
+@commands.command(epilog=examples("prune --older-than 30d --dry-run", "prune --yes"))
 def prune(
     older_than: Annotated[
         str | None,
@@ -37,7 +38,7 @@ def prune(
     settings = load_settings(prune_older_than=older_than)
     if as_json and not (yes or dry_run):
         raise ConfigurationError("--json cannot ask before it deletes; add --yes or --dry-run")
-    home = dagster_home(make=False)
+    home = use_dagster_home(make=False)
     if is_new(home):
         say_that_there_is_none(home)
         return

@@ -25,19 +25,19 @@ SHOWN_NOT_FOUND = 60
 
 
 @contextmanager
-def progress_bar(total: int, terminal: "TextIO") -> "Iterator[Callable[[RecordedOutcome], None]]":
+def progress_bar(title: str, total: int, terminal: "TextIO") -> "Iterator[Callable[[RecordedOutcome], None]]":
     """Show a bar if it is a terminal, and yield the callback that advances it by one country."""
     console = Console(file=terminal)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("Fetching flags", total=total)
+        task = progress.add_task(title, total=total)
         n_failed = 0
 
         def on_country(country: "RecordedOutcome") -> None:
             nonlocal n_failed
             n_failed += country.outcome == "failed"
             failed = f", {n_failed} failed" if n_failed else ""
-            progress.update(task, advance=1, description=f"Fetching flags{failed}")
+            progress.update(task, advance=1, description=f"{title}{failed}")
 
         yield on_country
 
@@ -88,6 +88,21 @@ def _summary_of(report: "RunReport") -> list[str]:
             f" {report.elapsed_s:.1f} s"
         ),
     ]
+
+
+def print_renditions(report: "RunReport", settings: Settings) -> None:
+    """Print counts, failures with their reasons, and where the renditions are."""
+    console = Console(highlight=False)
+    for warning in warnings_of(report):
+        console.print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True)
+    failed = f"[red]{len(report.failed)} failed[/red]" if report.failed else "0 failed"
+    not_made = f", interrupted: {report.n_not_asked} not made" if report.is_canceled else ""
+    counts = f"{report.saved} made, {report.unchanged} unchanged, {len(report.not_found)} without a flag, {failed}"
+    console.print(f"{report.requested} countries: {counts}{not_made}", soft_wrap=True)
+    _print_failures(console, {code: (miss["kind"], miss["reason"]) for code, miss in report.failed.items()})
+    if report.error:
+        console.print(f"[red]The run failed: {escape(report.error)}[/red]", soft_wrap=True)
+    console.print(f"{', '.join(settings.renditions)} are in {escape(settings.store)}/renditions", soft_wrap=True)
 
 
 def print_statuses(statuses: "Mapping[str, CountryStatuses]", settings: Settings) -> None:

@@ -32,6 +32,22 @@ def report_json(report: "RunReport", catalog: "CatalogReport", settings: "Settin
     }
 
 
+def renditions_json(report: "RunReport", settings: "Settings") -> dict[str, object]:
+    """Return the object that `render --json` prints."""
+    return {
+        "run_id": report.run_id,
+        "store": settings.store,
+        "renditions": sorted(settings.renditions),
+        "requested": report.requested,
+        "made": report.saved,
+        "unchanged": report.unchanged,
+        "without_flag": sorted(report.not_found),
+        "failed": dict(sorted(report.failed.items())),
+        "not_made": report.n_not_asked,
+        "elapsed_s": round(report.elapsed_s, 3),
+    }
+
+
 def errors_of(report: "RunReport", catalog: "CatalogReport") -> list[str]:
     """Return the errors of the run and the catalog, one line each."""
     said = [("The run failed", report.error), ("The catalog was not rebuilt", catalog.error)]

@@ -32,13 +32,14 @@ from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, fail_orph
 from flag_pipeline.cli.run_warnings import collecting_warnings
 from flag_pipeline.core.config import SourceSettings
 from flag_pipeline.definitions import build_definitions
-from flag_pipeline.defs.events import read_event
+from flag_pipeline.defs.events import EVENT_TAGS
 from flag_pipeline.defs.flags import POOL, STEP
-from flag_pipeline.defs.jobs import rebuild_catalog, refresh_flags
-from flag_pipeline.defs.keys import FETCHED_ASSETS, FLAG_CATALOG
+from flag_pipeline.defs.jobs import list_renditions, make_release, rebuild_catalog, refresh_flags, render_flags
+from flag_pipeline.defs.keys import FETCHED_ASSETS, FLAG_CATALOG, FLAG_RELEASE, FLAG_RENDITION
 from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
 from flag_pipeline.defs.source_guard import SOURCE_GIVEN_TAG
-from flag_pipeline.isolation import RecordedOutcome, plan_partitions
+from flag_pipeline.errors import ReleaseError
+from flag_pipeline.isolation import EventTags, RecordedOutcome, plan_partitions, read_outcome
 from flag_pipeline.settings import Settings, StoreSettings, partition_codes, use_dagster_home
 
 LOCATION = "flag_pipeline"
@@ -102,18 +103,72 @@ def fetch(
         if listed:
             plan_partitions(instance, run, STEP, FETCHED_ASSETS, listed)
         report = RunReport(run_id=run.run_id, requested=len(codes))
-
-        def listen(entry: EventLogEntry) -> None:
-            event = entry.dagster_event
-            if event is None:
-                if entry.level == logging.WARNING:
-                    report.warnings.append(entry.user_message)
-            elif (country := read_event(event)) is not None and report.add(country):
-                on_country(country)
-
-        instance.add_event_listener(run.run_id, listen)
+        _listen(instance, report, on_country, EVENT_TAGS)
         with _turn_of(instance, run, on_wait), collecting_warnings(report.warnings):
             result = execute_run(InMemoryJob(job), run, instance)
+    return _finished(instance, run, result, report, started_at)
+
+
+def render(
+    instance: DagsterInstance,
+    settings: Settings,
+    codes: list[str],
+    on_country: Callable[[RecordedOutcome], None],
+    *,
+    log_level: str = QUIET,
+) -> RunReport:
+    """Make the renditions of *codes* in one run, and call *on_country* as soon as a country is recorded."""
+    started_at = time.monotonic()
+    tags, listed = _partition_request(codes, partition_codes(settings))
+    config = _run_config(settings, log_level, SINK_KEY)
+    if listed:
+        config["ops"] = {FLAG_RENDITION.to_python_identifier(): {"config": {"partition_keys": listed}}}
+    with _launched(instance, settings, render_flags.name, tags=tags, run_config=config) as (job, run):
+        report = RunReport(run_id=run.run_id, requested=len(codes))
+        _listen(instance, report, on_country, EventTags())
+        with collecting_warnings(report.warnings):
+            result = execute_run(InMemoryJob(job), run, instance)
+    return _finished(instance, run, result, report, started_at)
+
+
+def release(instance: DagsterInstance, settings: Settings) -> dict[str, Any]:
+    """Make a release, and return its metadata. Raises ReleaseError if its run fails."""
+    return _metadata_of(_derive(instance, settings, make_release.name), FLAG_RELEASE)
+
+
+def write_rendition_table(instance: DagsterInstance, settings: Settings) -> None:
+    """Write the table of renditions. Raises ReleaseError if its run fails."""
+    _derive(instance, settings, list_renditions.name)
+
+
+def _derive(instance: DagsterInstance, settings: Settings, job_name: str) -> Sequence[dg.DagsterEvent]:
+    config = _run_config(settings, QUIET, SINK_KEY)
+    with _launched(instance, settings, job_name, tags={}, run_config=config) as (job, run):
+        result = execute_run(InMemoryJob(job), run, instance)
+    if not result.success:
+        raise ReleaseError(_error_of(result.all_events))
+    return result.all_events
+
+
+def _listen(
+    instance: DagsterInstance, report: RunReport, on_country: Callable[[RecordedOutcome], None], tags: EventTags
+) -> None:
+    """Add the run's outcomes and warnings to the report while it runs."""
+
+    def listen(entry: EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None:
+            if entry.level == logging.WARNING:
+                report.warnings.append(entry.user_message)
+        elif (country := read_outcome(event, tags)) is not None and report.add(country):
+            on_country(country)
+
+    instance.add_event_listener(report.run_id, listen)
+
+
+def _finished(
+    instance: DagsterInstance, run: dg.DagsterRun, result: Any, report: RunReport, started_at: float
+) -> RunReport:
     report.is_canceled = _is_canceled(instance, run)
     if not (result.success or report.is_canceled or _is_of_countries(result.all_events, report)):
         report.error = _error_of(result.all_events)
@@ -130,11 +185,13 @@ def rebuild(instance: DagsterInstance, settings: Settings) -> CatalogReport:
         return CatalogReport(is_canceled=True, error="it was interrupted")
     if not result.success:
         return CatalogReport(error=_error_of(result.all_events))
-    materialized = next(
-        event for event in result.all_events if event.is_step_materialization and event.asset_key == FLAG_CATALOG
-    )
-    row_count: Any = materialized.step_materialization_data.materialization.metadata["dagster/row_count"].value
-    return CatalogReport(n_rows=int(row_count))
+    return CatalogReport(n_rows=int(_metadata_of(result.all_events, FLAG_CATALOG)["dagster/row_count"]))
+
+
+def _metadata_of(events: Sequence[dg.DagsterEvent], key: dg.AssetKey) -> dict[str, Any]:
+    materialized = next(event for event in events if event.is_step_materialization and event.asset_key == key)
+    metadata = materialized.step_materialization_data.materialization.metadata
+    return {name: value.value for name, value in metadata.items()}
 
 
 @contextmanager
@@ -206,10 +263,10 @@ def _op_config(listed: list[str], *, refetch: bool) -> dict[str, Any]:
     return {"ops": {STEP: {"config": config}}} if config else {}
 
 
-def _run_config(settings: Settings, log_level: str) -> dict[str, Any]:
+def _run_config(settings: Settings, log_level: str, *resources: str) -> dict[str, Any]:
     """Return the configuration that a re-execution from the UI must share with this run.
 
-    The environment of the re-execution decides the rest.
+    The environment of the re-execution decides the rest. *resources* are those of the job; none means both.
     """
     repeated = settings.model_dump(include={"source", "store", *settings.given})
     groups = {SOURCE_KEY: SourceSettings.model_fields, SINK_KEY: StoreSettings.model_fields}
@@ -217,6 +274,7 @@ def _run_config(settings: Settings, log_level: str) -> dict[str, Any]:
         "resources": {
             key: {"config": {name: value for name, value in repeated.items() if name in fields}}
             for key, fields in groups.items()
+            if key in (resources or groups)
         },
         "loggers": {"console": {"config": {"log_level": log_level}}},
     }

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from flag_pipeline.core.countries import EXTRA_CODE, iso_codes
 from flag_pipeline.core.presets import PRESETS, find_preset
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.fetching.config import HttpSettings
+from flag_pipeline.fetching.config import CommaSeparated, HttpSettings
+from flag_pipeline.images.rendition_names import Rendition, RenditionFormat, parse_rendition
 from flag_pipeline.images.structure import Limits
 
 
@@ -28,6 +29,7 @@ def _extra_code(code: str) -> str:
 
 Source = Annotated[str, AfterValidator(_known_source)]
 ExtraCode = Annotated[str, AfterValidator(_extra_code)]
+RenditionName = Annotated[str, AfterValidator(lambda name: parse_rendition(name).name)]
 
 
 class SourceSettings(HttpSettings):
@@ -63,3 +65,22 @@ class SourceSettings(HttpSettings):
     def codes(self, extra: Iterable[str] = ()) -> list[str]:
         """Return ISO 3166-1 and *extra*, without codes that the source lacks, sorted."""
         return sorted({*iso_codes(), *extra} - find_preset(self.source).lacks)
+
+
+class DerivedSettings(BaseModel):
+    """What is made from the stored flags besides the catalog."""
+
+    renditions: CommaSeparated[RenditionName] = Field(
+        default_factory=list,
+        description=(
+            "Sizes and shapes to make of each flag, separated by commas, such as w160,square64,circle64,pad64; unset "
+            "means none."
+        ),
+    )
+    rendition_format: RenditionFormat = Field(RenditionFormat.PNG, description="`png`, or `webp` without loss.")
+    releases_keep: int = Field(3, ge=1, le=1000, description="Releases that are kept.")
+
+    @property
+    def wanted_renditions(self) -> tuple[Rendition, ...]:
+        """The named renditions, each once, sorted by name."""
+        return tuple(parse_rendition(name) for name in sorted(set(self.renditions)))

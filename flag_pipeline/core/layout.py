@@ -2,17 +2,21 @@
 
 import re
 
-from flag_pipeline.images.formats import FORMATS
+from flag_pipeline.images.formats import FORMATS, THUMBNAIL_VERSION
 
 FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "catalog", "history"
-FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY)
+THUMBNAILS = f"{CATALOG}/thumbnails/v{THUMBNAIL_VERSION}"
+RENDITIONS, RELEASES = "renditions", "release"
+# The folders of every store; the others are made when they are used.
+FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY, THUMBNAILS)
 
 # The names of the sources that filled the store.
 SOURCES_PATH = f"{RECORDS}/.sources"
 # Only a local folder has this file.
 LOCK_PATH = f"{RECORDS}/.lock"
 GALLERY_PATH = f"{CATALOG}/index.html"
-CONTACT_SHEET_PATH = f"{CATALOG}/contact_sheet.png"
+PAGE_DETAILS = f"{CATALOG}/details"
+CONTACT_SHEET_PATH, MOSAIC_PATH = f"{CATALOG}/contact_sheet.png", f"{CATALOG}/mosaic.webp"
 
 # File systems allow 255; code, extension and temporary suffix need the rest.
 MAX_NAME_BYTES = 200
@@ -58,6 +62,11 @@ def history_path(code: str, sha256: str, image_format: str) -> str:
     return f"{history_folder(code)}/{sha256}.{FORMATS[image_format].extension}"
 
 
+def thumbnail_path(sha256: str) -> str:
+    """Return `catalog/thumbnails/v1/<sha256>.webp` for the flag with the SHA-256."""
+    return f"{THUMBNAILS}/{sha256}.webp"
+
+
 def table_path(folder: str, table: str, extension: str = "json") -> str:
     """Return, for example, `catalog/catalog.json`."""
     return f"{folder}/{table}.{extension}"
@@ -66,6 +75,21 @@ def table_path(folder: str, table: str, extension: str = "json") -> str:
 def schema_path(folder: str) -> str:
     """Return, for example, `catalog/schema.json`."""
     return f"{folder}/schema.json"
+
+
+def rendition_path(rendition: str, code: str, image_format: str) -> str:
+    """Return, for example, `renditions/w160/CN.png`."""
+    return f"{RENDITIONS}/{rendition}/{code}.{image_format}"
+
+
+def rendition_record_path(code: str) -> str:
+    """Return `renditions/records/CN.json` for CN."""
+    return f"{RENDITIONS}/records/{code}.json"
+
+
+def release_path(name: str) -> str:
+    """Return, for example, `release/flags-2026-11-26.zip`."""
+    return f"{RELEASES}/{name}"
 
 
 CATALOG_PATH = table_path(CATALOG, "catalog")

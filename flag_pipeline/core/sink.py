@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from flag_pipeline.errors import ImageError, SinkError, UnusableFileError
 from flag_pipeline.images.models import FlagImage
 from flag_pipeline.stores.batch_executor import BatchExecutor, for_each
 from flag_pipeline.stores.open_store import open_store
-from flag_pipeline.stores.store import MAX_RECORD_BYTES, CheckedStore, raising_sink_error
+from flag_pipeline.stores.store import MAX_RECORD_BYTES, CheckedStore, Content, raising_sink_error
 from flag_pipeline.workers import Failed
 
 if TYPE_CHECKING:
@@ -151,9 +151,30 @@ class FileSink:
 
         return dict(result for result in await self._map(make_one, list(files)) if result is not None)
 
-    async def write(self, path: str, content: bytes) -> None:
+    async def write(self, path: str, content: Content) -> None:
         """Write the file atomically, unless it is the same."""
         await self._run(self._files.write, path, content)
+
+    async def write_files(self, files: Mapping[str, bytes]) -> None:
+        """Write each file atomically, unless it is the same; *files* are by path."""
+        await self._map(lambda path: self._files.write(path, files[path]), list(files))
+
+    async def delete_files(self, paths: Iterable[str]) -> None:
+        """Delete the files that exist."""
+        await self._run(self._delete_files, paths)
+
+    async def all_exist(self, paths: Iterable[str]) -> bool:
+        """Whether every file exists."""
+        return await self._run(self._all_exist, paths)
+
+    async def names(self, folder: str) -> list[str]:
+        """Return the names of the visible files in *folder*."""
+        return await self._run(self._files.names, folder)
+
+    async def read_files(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """Return the readable files by path."""
+        contents = await self._map(lambda path: (path, self._files.read_hint(path)), list(paths))
+        return {path: content for path, content in contents if content is not None}
 
     async def save(
         self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None, lost: bool = False
@@ -192,6 +213,13 @@ class FileSink:
                 flags_of.setdefault(code_of(name), set()).add(f"{FLAGS}/{name}")
             self._recorded.update(code_of(name) for name in self._store.names(RECORDS))
         return flags_of
+
+    def _delete_files(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self._files.delete(path)
+
+    def _all_exist(self, paths: Iterable[str]) -> bool:
+        return all(map(self._files.exists, paths))
 
     def _save_all(self, saves: Sequence[Callable[[], Any]]) -> list[Any | Failed]:
         with raising_sink_error(self.root), self._store.batch():

@@ -2,21 +2,36 @@
 
 import asyncio
 import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from pathlib import PurePosixPath
 
 import dagster as dg
 from PIL import Image
 
-from flag_pipeline.catalog import contact_sheet, gallery
-from flag_pipeline.catalog.gallery import Gallery, render_page
+from flag_pipeline.catalog import contact_sheet
+from flag_pipeline.catalog.gallery import render_page
+from flag_pipeline.catalog.gallery_content import Gallery, pictured_files
 from flag_pipeline.catalog.history import load_changes
-from flag_pipeline.catalog.rows import load_rows
-from flag_pipeline.core.layout import CATALOG_PATH, CHANGES_PATH, CONTACT_SHEET_PATH, GALLERY_PATH
+from flag_pipeline.catalog.rows import CatalogRow, load_rows
+from flag_pipeline.core.layout import (
+    CATALOG_PATH,
+    CHANGES_PATH,
+    CONTACT_SHEET_PATH,
+    GALLERY_PATH,
+    MOSAIC_PATH,
+    PAGE_DETAILS,
+    THUMBNAILS,
+    thumbnail_path,
+)
+from flag_pipeline.core.models import FlagChange
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.defs.catalog import show_mosaic
 from flag_pipeline.defs.keys import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS
 from flag_pipeline.defs.publishing import publish
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
+from flag_pipeline.errors import ImageError
 from flag_pipeline.images.formats import read_structure
+from flag_pipeline.images.thumbnails import data_uri, draw_thumbnail
 
 # Built in the tables' run, if both are requested.
 TABLES_CHANGED = (
@@ -42,54 +57,78 @@ async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None
     """Draw the catalog from its tables and the flags that they name."""
     started_at = time.monotonic()
     sink = file_sink.sink
-    shown, tiles = await read_gallery(sink)
+    rows, changes = await read_tables(sink)
+    shown = pictured_files(rows, changes)
+    pictured = await draw_thumbnails(sink, shown)
     # In sequence, because concurrent threads do not share freed memory.
-    sheet = await asyncio.to_thread(contact_sheet.render_contact_sheet, shown.rows, tiles)
-    preview = await show_mosaic(shown.rows, tiles)
-    tiles.clear()  # With thousands of countries, the page needs this memory.
-    page = await asyncio.to_thread(render_page, shown)
-    version = await publish(sink, {GALLERY_PATH: page, CONTACT_SHEET_PATH: sheet})
+    pictures = await draw_pictures(sink, rows, pictured)
+    page = await asyncio.to_thread(render_page, Gallery(rows, changes, pictured))
+    version = await publish(sink, {**page, **pictures})
+    await sink.keep_only(PAGE_DETAILS, page.keys())
+    await sink.keep_only(THUMBNAILS, set(map(thumbnail_path, shown)))
     return dg.MaterializeResult(
         data_version=version,
         metadata={
             "page": dg.MetadataValue.path(f"{file_sink.store}/{GALLERY_PATH}"),
             "contact_sheet": dg.MetadataValue.path(f"{file_sink.store}/{CONTACT_SHEET_PATH}"),
-            "preview": preview,
-            "n_flags": len(shown.flags),
-            "page_bytes": len(page),
-            "contact_sheet_bytes": len(sheet),
+            "preview": dg.MetadataValue.md(f"![all flags]({data_uri(pictures[MOSAIC_PATH], 'webp')})"),
+            "n_flags": sum(row.sha256 in pictured for row in rows),
+            "page_bytes": len(page[GALLERY_PATH]),
+            "contact_sheet_bytes": len(pictures[CONTACT_SHEET_PATH]),
             "seconds": round(time.monotonic() - started_at, 3),
         },
     )
 
 
-async def read_gallery(sink: FileSink) -> tuple[Gallery, dict[str, Image.Image]]:
-    """Return the page's content and the contact sheet's tiles by code.
+async def read_tables(sink: FileSink) -> tuple[list[CatalogRow], list[FlagChange]]:
+    """Return the rows of the catalog and of the history.
 
     Raises dg.Failure without a catalog of this version.
     """
     try:
         rows = load_rows(await sink.read(CATALOG_PATH) or b"")
-        changes = load_changes(await sink.read(CHANGES_PATH) or b"[]")
+        return rows, load_changes(await sink.read(CHANGES_PATH) or b"[]")
     except ValueError as exc:
         raise dg.Failure("there is no catalog to draw: materialize flag_catalog first", allow_retries=False) from exc
-    by_code = {row.code: row for row in rows if row.file}
-    on_sheet = {row.code for row in rows[: contact_sheet.MAX_FLAGS]}
 
+
+async def draw_thumbnails(sink: FileSink, files: Mapping[str, str]) -> set[str]:
+    """Draw what is missing; return the SHA-256 of the flags that have a thumbnail. *files* are paths by SHA-256."""
+    stored = set(await sink.names(THUMBNAILS))
+    found = {sha256 for sha256 in files if PurePosixPath(thumbnail_path(sha256)).name in stored}
     limits = await image_limits()
 
-    def draw(code: str, content: bytes) -> tuple[str, Image.Image | None]:
+    def draw(_sha256: str, content: bytes) -> bytes:
         read_structure(content).check(limits)
-        tile = contact_sheet.sheet_tile(content) if code in on_sheet else None
-        return gallery.card_thumbnail(by_code[code], content, n_flags=len(by_code)), tile
+        return draw_thumbnail(content)
 
-    def draw_replaced(file: str, content: bytes) -> str:
-        read_structure(content).check(limits)
-        return gallery.history_thumbnail(file, content)
+    drawn = await sink.examine({sha256: (files[sha256], sha256) for sha256 in files.keys() - found}, draw)
+    await sink.write_files({thumbnail_path(sha256): thumbnail for sha256, thumbnail in drawn.items()})
+    return found | drawn.keys()
 
-    drawn = await sink.examine({code: (row.file, row.sha256) for code, row in by_code.items()}, draw)
-    replaced = await sink.examine(gallery.pictured_changes(changes), draw_replaced)
-    return (
-        Gallery(rows, changes, {code: uri for code, (uri, _) in drawn.items()}, replaced),
-        {code: tile for code, (_, tile) in drawn.items() if tile is not None},
-    )
+
+async def draw_pictures(sink: FileSink, rows: Sequence[CatalogRow], pictured: Collection[str]) -> dict[str, bytes]:
+    """Return contact sheet and mosaic by path; the stored ones if they show the same."""
+    digest = contact_sheet.sheet_digest(rows, pictured)
+    sheet, mosaic = await sink.read_hint(CONTACT_SHEET_PATH), await sink.read_hint(MOSAIC_PATH)
+    if sheet is None or mosaic is None or not contact_sheet.is_drawn_from(sheet, digest):
+        tiles = await read_tiles(sink, [row for row in rows[: contact_sheet.MAX_FLAGS] if row.sha256 in pictured])
+        sheet = await asyncio.to_thread(contact_sheet.render_contact_sheet, rows, tiles, digest=digest)
+        mosaic = await asyncio.to_thread(contact_sheet.render_mosaic, rows, tiles)
+    return {CONTACT_SHEET_PATH: sheet, MOSAIC_PATH: mosaic}
+
+
+async def read_tiles(sink: FileSink, rows: Sequence[CatalogRow]) -> dict[str, Image.Image]:
+    """Return the contact sheet's tiles by code, made from the thumbnails, without damaged ones."""
+    thumbnails = await asyncio.gather(*(sink.read_hint(thumbnail_path(row.sha256)) for row in rows))
+    limits = await image_limits()
+
+    def reduce_all() -> dict[str, Image.Image]:
+        tiles = {}
+        for row, thumbnail in zip(rows, thumbnails, strict=True):
+            with suppress(ImageError):
+                read_structure(thumbnail or b"").check(limits)
+                tiles[row.code] = contact_sheet.sheet_tile(thumbnail or b"")
+        return tiles
+
+    return await asyncio.to_thread(reduce_all)

@@ -1,8 +1,17 @@
-"""The jobs: fetch, and rebuild the catalog."""
+"""The jobs: fetch, rebuild the catalog, make renditions and releases."""
 
 import dagster as dg
 
-from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, FLAG_IMAGE
+from flag_pipeline.defs.keys import (
+    COUNTRY_METADATA,
+    FLAG_CATALOG,
+    FLAG_CHANGES,
+    FLAG_GALLERY,
+    FLAG_IMAGE,
+    FLAG_RELEASE,
+    FLAG_RENDITION,
+    RENDITION_CATALOG,
+)
 
 refresh_flags = dg.define_asset_job(
     "refresh_flags",
@@ -14,4 +23,20 @@ rebuild_catalog = dg.define_asset_job(
     "rebuild_catalog",
     selection=dg.AssetSelection.assets(FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY),
     description="Derive the catalog, the history of changes and the pictures from what is stored.",
+)
+
+render_flags = dg.define_asset_job(
+    "render_flags",
+    selection=dg.AssetSelection.assets(FLAG_RENDITION),
+    description="Make the renditions of countries: partitions, or a list in the configuration of flag_rendition.",
+)
+
+list_renditions = dg.define_asset_job(
+    "list_renditions", selection=dg.AssetSelection.assets(RENDITION_CATALOG), description="List the renditions."
+)
+
+make_release = dg.define_asset_job(
+    "make_release",
+    selection=dg.AssetSelection.assets(FLAG_RELEASE),
+    description="Pack the flags, their renditions and the catalog into one file, unless the latest release has them.",
 )

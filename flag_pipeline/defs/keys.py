@@ -7,6 +7,9 @@ FLAG_IMAGE = dg.AssetKey("flag_image")
 FLAG_CATALOG = dg.AssetKey("flag_catalog")
 FLAG_CHANGES = dg.AssetKey("flag_changes")
 FLAG_GALLERY = dg.AssetKey("flag_gallery")
+FLAG_RENDITION = dg.AssetKey("flag_rendition")
+RENDITION_CATALOG = dg.AssetKey("rendition_catalog")
+FLAG_RELEASE = dg.AssetKey("flag_release")
 
 FETCHED_ASSETS = (COUNTRY_METADATA, FLAG_IMAGE)
 

@@ -1,10 +1,18 @@
-"""The sensors that rebuild the catalog."""
+"""The sensors that rebuild what is derived from the flags."""
 
 import dagster as dg
 
 from flag_pipeline.defs.events import ONLY_ROW_CHANGED_TAG, read_event
 from flag_pipeline.defs.jobs import rebuild_catalog
-from flag_pipeline.defs.keys import FETCHED_ASSETS, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
+from flag_pipeline.defs.keys import (
+    FETCHED_ASSETS,
+    FLAG_CATALOG,
+    FLAG_CHANGES,
+    FLAG_GALLERY,
+    FLAG_RELEASE,
+    FLAG_RENDITION,
+    RENDITION_CATALOG,
+)
 
 ASSET_EVENTS = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
 
@@ -14,6 +22,21 @@ catalog_automation = dg.AutomationConditionSensorDefinition(
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=10,
     description="Rebuilds the catalog, the history and the pictures when a flag or a name has changed.",
+)
+
+rendition_automation = dg.AutomationConditionSensorDefinition(
+    "rendition_automation",
+    target=dg.AssetSelection.assets(FLAG_RENDITION, RENDITION_CATALOG),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=10,
+    description="Makes the renditions of flags that have changed, and lists them.",
+)
+
+release_automation = dg.AutomationConditionSensorDefinition(
+    "release_automation",
+    target=dg.AssetSelection.assets(FLAG_RELEASE),
+    minimum_interval_seconds=60,
+    description="Makes a release when the catalog or a rendition has changed. Off until you start it.",
 )
 
 

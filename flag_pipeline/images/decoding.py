@@ -72,12 +72,21 @@ def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
 
     Scaling comes first, because converting copies the image.
     """
+    return _shown(image, structure, COARSE_PX)
+
+
+def shown_in_full(image: Image.Image, structure: Structure) -> Image.Image:
+    """Return the current frame like `as_shown`, in its full size."""
+    return _shown(image, structure, image.size)
+
+
+def _shown(image: Image.Image, structure: Structure, max_size: tuple[int, int]) -> Image.Image:
     if getattr(image, "default_image", False):
         # Browsers show the first animation frame instead.
         with suppress(EOFError):
             image.seek(1)
     full_width = image.width
-    image.thumbnail(COARSE_PX, Image.Resampling.NEAREST)
+    image.thumbnail(max_size, Image.Resampling.NEAREST)
     picture = _with_alpha(image, structure.bits)
     box = tuple(round(edge * image.width / full_width) for edge in structure.box)
     if structure.format == GIF and box != (0, 0, *picture.size):

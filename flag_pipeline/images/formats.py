@@ -14,6 +14,9 @@ from flag_pipeline.images.structure import Structure
 from flag_pipeline.images.svg import read_svg
 from flag_pipeline.images.webp import read_webp
 
+# Raised when `thumbnails.draw_thumbnail` draws other files.
+THUMBNAIL_VERSION = 1
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFormat:
@@ -49,11 +52,6 @@ _ALL = (
     ImageFormat(SVG, "svg", "image/svg+xml", _SVG_START, read_svg, "PngImagePlugin:PngImageFile", is_drawn_first=True),
 )
 FORMATS = {one.name: one for one in _ALL}
-
-
-def format_of_file(path: str) -> ImageFormat:
-    """Return the format by extension. Raises KeyError if there is none."""
-    return {one.extension: one for one in _ALL}[path.rpartition(".")[2]]
 
 
 def read_structure(content: bytes) -> Structure:

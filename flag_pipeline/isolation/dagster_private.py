@@ -192,3 +192,32 @@ def output_context(
     context._partition_key = partition_key  # noqa: SLF001 - Dagster has no other way
     context._asset_partitions_subset = partitions_def.subset_with_partition_keys([partition_key])  # noqa: SLF001
     return context
+
+
+PARTITION_KEYS = "partition_keys"
+
+_subset_for_input = StepExecutionContext.asset_partitions_subset_for_input
+
+
+def _listed_subset_for_input(
+    step: StepExecutionContext, input_name: str, *, require_valid_partitions: bool = True
+) -> Any:
+    """Return the upstream partitions of an input, also in a run for a list of partitions.
+
+    Dagster's method, which this replaces, raises in every run without partition, before the step's function is called.
+    """
+    config = step.op_config
+    listed = config.get(PARTITION_KEYS) if isinstance(config, Mapping) else None
+    if step.has_partitions or not listed:
+        return _subset_for_input(step, input_name, require_valid_partitions=require_valid_partitions)
+    layer: Any = step.job_def.asset_layer
+    upstream_key = layer.get_asset_key_for_node_input(step.node_handle, input_name)
+    assets_def = layer.get_assets_def_for_node(step.node_handle)
+    upstream, own = layer.get(upstream_key).partitions_def, assets_def.partitions_def
+    mapping: Any = infer_partition_mapping(assets_def.get_partition_mapping_for_dep(upstream_key), own, upstream)
+    with dg.partition_loading_context(dynamic_partitions_store=step.instance):
+        subset = own.subset_with_partition_keys(listed)
+        return mapping.get_upstream_mapped_partitions_result_for_partitions(subset, own, upstream).partitions_subset
+
+
+StepExecutionContext.asset_partitions_subset_for_input = _listed_subset_for_input  # type: ignore[assignment,method-assign]

@@ -91,7 +91,7 @@ class EventWriter:
 
     def _observation(self, asset_key: dg.AssetKey, missed: Missed) -> dg.AssetObservation:
         traceback = {"traceback": dg.MetadataValue.md(f"```\n{missed.traceback}\n```")} if missed.traceback else {}
-        own = {"reason": missed.reason, "kind": missed.kind, "attempts": missed.attempts, **traceback}
+        own: dict[str, Any] = {"reason": missed.reason, "kind": missed.kind, "attempts": missed.attempts, **traceback}
         return dg.AssetObservation(
             asset_key,
             partition=missed.key,

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 
 from flag_pipeline.errors import SinkError
-from flag_pipeline.stores.store import too_large
+from flag_pipeline.stores.store import Content, too_large
 
 TEMPORARY_PREFIX = ".flag-pipeline-"
 ASIDE_PREFIX = ".set-aside-"
@@ -83,7 +83,7 @@ def read_file(name: str, folder: int, *, max_bytes: int) -> bytes:
         os.close(descriptor)
 
 
-def has_content(name: str, folder: int, content: bytes) -> bool:
+def has_content(name: str, folder: int, content: Content) -> bool:
     """Whether a regular file has this content."""
     with suppress(FileNotFoundError):
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -95,7 +95,7 @@ def has_content(name: str, folder: int, content: bytes) -> bool:
     return False
 
 
-def replace_file(name: str, folder: int, content: bytes) -> None:
+def replace_file(name: str, folder: int, content: Content) -> None:
     """Sync a temporary file and rename it to *name*. The caller syncs the folder."""
     temporary = f"{TEMPORARY_PREFIX}{_PROGRAM}-{os.getpid()}-{next(_numbers)}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=folder)

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from flag_pipeline.errors import SinkError
-from flag_pipeline.stores.store import MAX_FILE_BYTES, split_path, too_large
+from flag_pipeline.stores.store import MAX_FILE_BYTES, Content, split_path, too_large
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -49,9 +49,9 @@ class FsspecStore:
             raise too_large(path, max_bytes=max_bytes)
         return content
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: Content) -> None:
         """Write the file in one call."""
-        self._target(path).write_bytes(content)
+        self._target(path).write_bytes(bytes(content))
 
     def sync(self, folder: str) -> None:
         """Do nothing."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from flag_pipeline.addresses import aws_variable_with_secret
 from flag_pipeline.errors import SinkError
-from flag_pipeline.stores.store import MAX_FILE_BYTES, split_path, too_large
+from flag_pipeline.stores.store import MAX_FILE_BYTES, Content, split_path, too_large
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Store
@@ -30,6 +30,22 @@ CREDENTIALS = (
 ROLE = "AWS_EC2_METADATA_DISABLED"
 # Only the client retries.
 _RETRY: "RetryConfig" = {"max_retries": 4, "retry_timeout": timedelta(seconds=20)}
+
+# Without it, browsers save the page instead of showing it, and refuse its script.
+_CONTENT_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "csv": "text/csv; charset=utf-8",
+    "gif": "image/gif",
+    "html": "text/html; charset=utf-8",
+    "jpg": "image/jpeg",
+    "js": "text/javascript; charset=utf-8",
+    "json": "application/json",
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "webp": "image/webp",
+    "zip": "application/zip",
+}
+_UNKNOWN_TYPE = "application/octet-stream"
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGES = {
@@ -116,12 +132,13 @@ class Bucket:
                 raise too_large(path, max_bytes=max_bytes)
             return bytes(found.bytes())
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: Content) -> None:
         """See `Store`."""
         import obstore
 
+        attributes = {"Content-Type": _CONTENT_TYPES.get(path.rpartition(".")[2], _UNKNOWN_TYPE)}
         with self._raising_sink_error(path):
-            obstore.put(self._client, "/".join(split_path(path)), content, use_multipart=False)
+            obstore.put(self._client, "/".join(split_path(path)), content, attributes=attributes, use_multipart=False)
 
     def sync(self, folder: str) -> None:
         """Do nothing."""

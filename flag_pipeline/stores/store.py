@@ -12,6 +12,9 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 # Room for 1,000 changes, the limit of `history_keep`.
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 
+# A view, because a release can be larger than memory.
+Content = bytes | memoryview
+
 # Other errors can concern the whole store.
 _ABOUT_ONE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG})
 _FOREIGN = frozenset({errno.EISDIR, errno.EFBIG})
@@ -38,7 +41,7 @@ class Store(Protocol):
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         """Return the content. Raises FileNotFoundError or `too_large`."""
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: Content) -> None:
         """Replace the file atomically. A folder at *path* is renamed."""
 
     def sync(self, folder: str) -> None:
@@ -91,7 +94,7 @@ class CheckedStore:
         with raising_sink_error(path):
             return self._store.exists(path)
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: Content) -> None:
         """See `Store`."""
         with raising_sink_error(path):
             self._store.write(path, content)

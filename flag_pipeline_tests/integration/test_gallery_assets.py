@@ -101,14 +101,17 @@ def test_everything_is_derived_the_same_twice(instance: dg.DagsterInstance, sett
         "catalog.parquet",
         "changes.parquet",
         "index.html",
+        "page.js",
+        "0.js",
         "contact_sheet.png",
+        "mosaic.webp",
     }
     assert derived_files(store) == first
 
 
 def derived_files(store: Path) -> dict[str, bytes]:
     """Every file of the catalog and the history's tables, by path."""
-    paths = [*(store / "catalog").iterdir(), *(store / "history").glob("*.*")]
+    paths = [*(store / "catalog").rglob("*.*"), *(store / "history").glob("*.*")]
     return {str(path.relative_to(store)): path.read_bytes() for path in paths}
 
 
@@ -121,6 +124,52 @@ def test_a_flag_overwritten_by_somebody_is_left_out(
     rebuild(instance, settings)
 
     assert metadata_of(instance, FLAG_GALLERY)["n_flags"].value == 2
+
+
+def test_only_new_flags_are_drawn(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer, store: Path
+) -> None:
+    """Other thumbnails and an unchanged contact sheet stay the same files; what is no longer shown goes."""
+    refresh(instance, settings)
+    rebuild(instance, settings)
+    thumbnails, sheet = store / "catalog/thumbnails/v1", store / "catalog/contact_sheet.png"
+    before = {path: written(path) for path in [*thumbnails.iterdir(), sheet, store / "catalog/mosaic.webp"]}
+    for name in ("thumbnails/v1/of-another-flag.webp", "details/9.js"):
+        (store / "catalog" / name).write_bytes(b"old")
+    rebuild(instance, settings)
+
+    assert {path: written(path) for path in before} == before
+    assert len(list(thumbnails.iterdir())) == 3
+    assert [path.name for path in (store / "catalog/details").iterdir()] == ["0.js"]
+
+    flag_server.script(flag_url_path("FR"), [answer(200, striped("red", "gold", kind="GIF"))])
+    refresh(instance, settings)
+    rebuild(instance, settings)
+
+    # The replaced flag is shown in the history.
+    assert len(list(thumbnails.iterdir())) == 4
+    changed = {path for path in before if written(path) != before[path]}
+    assert changed == {sheet, store / "catalog/mosaic.webp"}
+
+
+def written(path: Path) -> tuple[int, int]:
+    """When the file was written, and which file it is."""
+    return path.stat().st_ino, path.stat().st_mtime_ns
+
+
+def test_damaged_thumbnail_leaves_a_gap_on_the_sheet(
+    instance: dg.DagsterInstance, settings: Settings, store: Path
+) -> None:
+    """The gallery is drawn without it."""
+    refresh(instance, settings)
+    rebuild(instance, settings)
+    for path in (store / "catalog/thumbnails/v1").iterdir():
+        path.write_bytes(b"damaged")
+    (store / "catalog/contact_sheet.png").unlink()
+
+    rebuild(instance, settings)
+
+    assert (store / "catalog/contact_sheet.png").exists()
 
 
 def test_what_a_damaged_flag_looks_like_is_remembered(

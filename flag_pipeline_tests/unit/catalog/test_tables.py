@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from flag_pipeline.catalog.history import CHANGES_SCHEMA
+from flag_pipeline.catalog.renditions import RENDITIONS_SCHEMA, RenditionRow
 from flag_pipeline.catalog.rows import CATALOG_SCHEMA, CatalogRow, catalog_rows, features_of, load_rows
 from flag_pipeline.catalog.tables import VERSION_KEY, TableSchema, render_dictionary, render_table
 from flag_pipeline.core.layout import CATALOG
@@ -175,7 +176,10 @@ def test_cell_out_of_bounds_is_refused(files: dict[str, bytes], column: str, val
         load_rows(json.dumps(rows).encode())
 
 
-@pytest.mark.parametrize(("schema", "row_type"), [(CATALOG_SCHEMA, CatalogRow), (CHANGES_SCHEMA, FlagChange)])
+@pytest.mark.parametrize(
+    ("schema", "row_type"),
+    [(CATALOG_SCHEMA, CatalogRow), (CHANGES_SCHEMA, FlagChange), (RENDITIONS_SCHEMA, RenditionRow)],
+)
 def test_data_dictionary_has_every_column(schema: TableSchema, row_type: type) -> None:
     """The documentation, the schema and the rows name the same columns; names are unique."""
     names = [column.name for column in schema.columns]

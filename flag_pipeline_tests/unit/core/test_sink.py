@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from flag_pipeline.core.layout import MAX_NAME_BYTES, flag_path, record_path
+from flag_pipeline.core.layout import MAX_NAME_BYTES, THUMBNAILS, flag_path, record_path, thumbnail_path
 from flag_pipeline.core.models import Country, FlagRecord, LastFailure
 from flag_pipeline.core.records import dump_record
 from flag_pipeline.core.sink import FileSink, StoredCountry
@@ -79,6 +79,18 @@ async def test_same_content_is_not_rewritten(sink: FileSink, tmp_path: Path) -> 
 
     assert (same.st_ino, same.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert (tmp_path / "catalog/a").read_bytes() == b"two"
+
+
+async def test_files_of_a_deeper_folder_are_written_and_listed(sink: FileSink, tmp_path: Path) -> None:
+    """The folder is made when the store is opened; others are made for their first file."""
+    files = {thumbnail_path(letter * 64): letter.encode() for letter in "abcdef"} | {"catalog/details/0.js": b"x"}
+
+    assert await sink.names(THUMBNAILS) == []
+    await sink.write_files(files)
+
+    assert {path: (tmp_path / path).read_bytes() for path in files} == files
+    assert sorted(await sink.names(THUMBNAILS)) == [f"{letter * 64}.webp" for letter in "abcdef"]
+    assert await sink.names("catalog/none") == []
 
 
 async def test_name_that_changes_only_in_case_keeps_its_file(sink: FileSink, tmp_path: Path) -> None:

@@ -103,6 +103,25 @@ def test_each_object_of_a_batch_is_there_at_once(bucket: Bucket) -> None:
         assert bucket.read("flags/CN-China.gif") == b"GIF"
 
 
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("catalog/index.html", "text/html; charset=utf-8"),
+        ("catalog/details/0.js", "text/javascript; charset=utf-8"),
+        ("flags/FR-France.gif", "image/gif"),
+        ("catalog/catalog.parquet", "application/octet-stream"),
+    ],
+)
+def test_object_has_the_type_of_its_name(path: str, content_type: str) -> None:
+    """A browser shows the page from the bucket."""
+    obstore = pytest.importorskip("obstore", reason="the extra s3 is not installed")
+    client = pytest.importorskip("obstore.store").MemoryStore()
+
+    Bucket("flags", client, server=SERVER).write(path, b"x")
+
+    assert obstore.get(client, path).attributes["Content-Type"] == content_type
+
+
 def test_larger_object_is_not_downloaded(bucket: Bucket) -> None:
     """The size is in the headers of the response. The limit is inclusive."""
     bucket.write("flags/CN-China.gif", b"GIF")

@@ -1,0 +1,58 @@
+"""What the gallery's page shows."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from flag_pipeline.catalog.rows import CatalogRow
+from flag_pipeline.core.layout import CATALOG, thumbnail_path
+from flag_pipeline.core.models import FlagChange, RowStatus
+
+MAX_HISTORY_PICTURES = 100
+# Narrower images are enlarged without smoothing.
+TINY_PX = 64
+
+STATUS_LABELS = {
+    RowStatus.OK: "ok",
+    RowStatus.STALE: "failed",
+    RowStatus.NOT_FOUND: "not found",
+    RowStatus.MISSING: "missing",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """The content of the page.
+
+    Attributes:
+        pictured: SHA-256 of the current and replaced flags that have a thumbnail.
+        downloads: further files of a country, by code: paths below the store's root by label.
+        credits: sentences for the footer, about licences and origins.
+    """
+
+    rows: Sequence[CatalogRow]
+    changes: Sequence[FlagChange] = ()
+    pictured: Collection[str] = ()
+    downloads: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    credits: Sequence[str] = ()
+
+
+def status_label(row: CatalogRow) -> str:
+    """Return the status that the page shows and filters by."""
+    return "failed" if row.has_failed else STATUS_LABELS[row.status]
+
+
+def pictured_files(rows: Sequence[CatalogRow], changes: Sequence[FlagChange]) -> dict[str, str]:
+    """Return the paths of the flags that the page shows, by SHA-256: current ones, and the latest replaced ones."""
+    replaced = {change.old_sha256: change.old_file for change in changes[:MAX_HISTORY_PICTURES] if change.old_file}
+    return {**replaced, **{row.sha256: row.file for row in rows if row.file}}
+
+
+def address_of(path: str) -> str:
+    """Return the address of a stored file, relative to the page."""
+    return f"../{quote(path)}"
+
+
+def thumbnail_address(sha256: str) -> str:
+    """Return the address of a thumbnail, relative to the page."""
+    return thumbnail_path(sha256).removeprefix(f"{CATALOG}/")

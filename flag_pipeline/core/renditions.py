@@ -1,0 +1,157 @@
+"""Makes the renditions of a country's stored flag, and records which it has."""
+
+import asyncio
+import dataclasses
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import StringConstraints, TypeAdapter
+
+from flag_pipeline import bounds
+from flag_pipeline.core.layout import RENDITIONS, rendition_path, rendition_record_path
+from flag_pipeline.core.records import dump_json
+from flag_pipeline.core.sink import FileSink
+from flag_pipeline.errors import UnusableFileError
+from flag_pipeline.images.rendition_names import Rendition, RenditionFormat
+from flag_pipeline.images.renditions import RENDITIONS_VERSION, encode, full_picture, render
+from flag_pipeline.images.structure import Limits
+
+RenditionName = Annotated[str, StringConstraints(pattern="^(?:w|square|circle|pad)[1-9][0-9]{0,3}$")]
+RenditionPath = Annotated[
+    str, StringConstraints(pattern=rf"^{RENDITIONS}/[a-z]+[0-9]+/{bounds.CODE_PATTERN}\.(?:png|webp)$")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RenditionFile:
+    """A rendition's file.
+
+    Attributes:
+        file: `renditions/w160/CN.png`, relative to the store's root.
+        width_px, height_px: smaller than the name says if the flag is smaller.
+    """
+
+    rendition: RenditionName
+    file: RenditionPath
+    width_px: bounds.Pixels
+    height_px: bounds.Pixels
+    size_bytes: bounds.SizeBytes
+    sha256: bounds.Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class RenditionRecord:
+    """Which renditions a country has.
+
+    Attributes:
+        flag_sha256: of the flag that they were made from.
+        version: of the code that made them.
+    """
+
+    code: bounds.Code
+    flag_sha256: bounds.Sha256
+    version: bounds.Count
+    files: tuple[RenditionFile, ...]
+
+    @property
+    def data_version(self) -> str:
+        """The SHA-256 of the files' names and bytes."""
+        names = [(each.file, each.sha256) for each in self.files]
+        return hashlib.sha256(dump_json(names)).hexdigest()
+
+
+_RECORD = TypeAdapter(RenditionRecord)
+
+
+def load_rendition_record(content: bytes) -> RenditionRecord:
+    """Return the record in *content*. Raises ValueError if it is none."""
+    return _RECORD.validate_json(content)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The renditions of one country, and whether they were there already."""
+
+    record: RenditionRecord
+    is_unchanged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RenditionMaker:
+    """Makes the *wanted* renditions of stored flags."""
+
+    sink: FileSink
+    wanted: tuple[Rendition, ...]
+    image_format: RenditionFormat
+    limits: Limits
+
+    async def make(self, code: str) -> Made | None:
+        """Make the country's renditions, unless they exist; return None if it has no flag.
+
+        Raises SinkError if the stored flag is missing or damaged, ImageError if it exceeds the limits.
+        """
+        stored = await self.sink.load(code)
+        if stored.record.image is None:
+            return None
+        if stored.flag is None:
+            raise UnusableFileError(
+                f"{stored.record.image.file} is missing or damaged; fetch {code} again", path=stored.record.image.file
+            )
+        before = await self._recorded(code)
+        sha256 = stored.record.image.sha256
+        if before is not None and await self._is_current(before, sha256):
+            return Made(before, is_unchanged=True)
+        made = await asyncio.to_thread(self._draw, code, stored.flag)
+        record = RenditionRecord(code, sha256, RENDITIONS_VERSION, tuple(file for file, _ in made))
+        await self.sink.write_files({file.file: content for file, content in made})
+        # The record comes last: it names only what exists.
+        await self.sink.write(rendition_record_path(code), dump_json(dataclasses.asdict(record)))
+        if before is not None:
+            kept = {each.file for each in record.files}
+            await self.sink.delete_files(each.file for each in before.files if each.file not in kept)
+        return Made(record, is_unchanged=False)
+
+    async def _recorded(self, code: str) -> RenditionRecord | None:
+        with suppress(ValueError):
+            record = load_rendition_record(await self.sink.read_hint(rendition_record_path(code)) or b"")
+            return record if record.code == code else None
+        return None
+
+    async def _is_current(self, record: RenditionRecord, flag_sha256: str) -> bool:
+        wanted = {rendition_path(each.name, record.code, self.image_format) for each in self.wanted}
+        files = [each.file for each in record.files]
+        made_from = (record.flag_sha256, record.version)
+        return (
+            made_from == (flag_sha256, RENDITIONS_VERSION) and set(files) == wanted and await self.sink.all_exist(files)
+        )
+
+    def _draw(self, code: str, flag: bytes) -> list[tuple[RenditionFile, bytes]]:
+        picture = full_picture(flag, self.limits)
+        made = []
+        for rendition in self.wanted:
+            drawn = render(picture, rendition)
+            content = encode(drawn, self.image_format)
+            file = RenditionFile(
+                rendition.name,
+                rendition_path(rendition.name, code, self.image_format),
+                *drawn.size,
+                len(content),
+                hashlib.sha256(content).hexdigest(),
+            )
+            made.append((file, content))
+        return made
+
+
+async def rendition_records(sink: FileSink) -> dict[str, RenditionRecord]:
+    """Return the records of all countries with renditions by code, sorted, without damaged ones."""
+    folder = f"{RENDITIONS}/records"
+    found = await sink.read_files(f"{folder}/{name}" for name in sorted(await sink.names(folder)))
+    records = dict[str, RenditionRecord]()
+    for path, content in found.items():
+        with suppress(ValueError):
+            record = load_rendition_record(content)
+            if path == rendition_record_path(record.code):
+                records[record.code] = record
+    return records

@@ -1,0 +1,52 @@
+"""The release asset: the catalog with all its pictures in one file."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from flag_pipeline.catalog.release import Contents, publish_release
+from flag_pipeline.catalog.rows import load_rows
+from flag_pipeline.core.layout import CATALOG_PATH
+from flag_pipeline.core.renditions import rendition_records
+from flag_pipeline.defs.catalog import ANY_COUNTRY_CHANGED
+from flag_pipeline.defs.keys import CODE_VERSION, FLAG_CATALOG, FLAG_RELEASE, OWNERS, RENDITION_CATALOG
+from flag_pipeline.defs.resources import FileSinkResource
+from flag_pipeline.errors import ReleaseError
+
+
+def release_asset(*, with_renditions: bool, keep: int) -> dg.AssetsDefinition:
+    """Return the asset `flag_release`, which keeps the latest *keep* releases."""
+
+    @dg.asset(
+        key=FLAG_RELEASE,
+        deps=[FLAG_CATALOG, RENDITION_CATALOG] if with_renditions else [FLAG_CATALOG],
+        automation_condition=ANY_COUNTRY_CHANGED,
+        code_version=CODE_VERSION,
+        group_name="flags",
+        owners=OWNERS,
+        kinds={"zip", "css"},
+        description="All flags in one file, with a manifest: `release/flags-2026-11-26.zip`, and `release/flags.css`.",
+    )
+    async def flag_release(file_sink: FileSinkResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster 1.13 does not recognise it with an argument
+        sink = file_sink.sink
+        renditions = await rendition_records(sink) if with_renditions else None
+        try:
+            contents = Contents.of(load_rows(await sink.read(CATALOG_PATH) or b""), renditions)
+            release, is_new = await publish_release(sink, contents, keep=keep, today=datetime.now(UTC).date())
+        except ValueError as exc:
+            raise dg.Failure("there is no catalog: materialize flag_catalog first", allow_retries=False) from exc
+        except ReleaseError as exc:
+            raise dg.Failure(str(exc), allow_retries=False) from exc
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(release.content_sha256),
+            metadata={
+                "file": dg.MetadataValue.path(f"{file_sink.store}/{release.file}"),
+                "is_new": is_new,
+                "n_flags": release.n_flags,
+                "n_files": release.n_files,
+                "size_bytes": release.size_bytes,
+                "sha256": release.sha256,
+            },
+        )
+
+    return flag_release

@@ -1,0 +1,85 @@
+"""Draws renditions: copies of an image in named sizes and shapes."""
+
+import io
+
+from PIL import Image, ImageChops, ImageDraw
+
+from flag_pipeline.images.decoding import opened, shown_in_full
+from flag_pipeline.images.formats import read_structure
+from flag_pipeline.images.rendition_names import Rendition, RenditionFormat, Shape
+from flag_pipeline.images.structure import Limits
+
+# Raise it when the same image gives other bytes than before: every rendition is then made again.
+RENDITIONS_VERSION = 1
+# A circle's edge is drawn this many times larger and scaled down, so that it is smooth.
+_FINENESS = 4
+
+
+def full_picture(content: bytes, limits: Limits) -> Image.Image:
+    """Return the first frame in RGBA and in its full size. Blocks.
+
+    Raises ImageError if the image is damaged or exceeds *limits*.
+    """
+    structure = read_structure(content)
+    structure.check(limits)
+    with opened(structure) as image:
+        return shown_in_full(image, structure)
+
+
+def render(picture: Image.Image, rendition: Rendition) -> Image.Image:
+    """Return *picture*, in RGBA, as the rendition shows it; it is never enlarged, only padded."""
+    match rendition.shape:
+        case Shape.WIDTH:
+            return _reduced(picture, rendition.px / picture.width)
+        case Shape.SQUARE:
+            return _square(picture, rendition.px)
+        case Shape.CIRCLE:
+            return _cut_circle(_square(picture, rendition.px))
+        case _:
+            return _padded(picture, rendition.px)
+
+
+def encode(picture: Image.Image, image_format: RenditionFormat) -> bytes:
+    """Return the file: lossless, without metadata, and the same bytes for the same pixels."""
+    buffer = io.BytesIO()
+    if image_format is RenditionFormat.PNG:
+        _without_needless_alpha(picture).save(buffer, "PNG", optimize=True)
+    else:
+        _without_needless_alpha(picture).save(buffer, "WEBP", lossless=True, exact=False)
+    return buffer.getvalue()
+
+
+def _reduced(picture: Image.Image, factor: float) -> Image.Image:
+    if factor >= 1:
+        return picture
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    # Pillow weights colours by their alpha, so transparent pixels leave no dark edge.
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _square(picture: Image.Image, px: int) -> Image.Image:
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    return _reduced(picture.crop((left, top, left + side, top + side)), px / side)
+
+
+def _cut_circle(square: Image.Image) -> Image.Image:
+    side = square.width
+    mask = Image.new("L", (_FINENESS * side, _FINENESS * side))
+    ImageDraw.Draw(mask).ellipse((0, 0, _FINENESS * side - 1, _FINENESS * side - 1), fill=255)
+    circle = square.copy()
+    mask = mask.resize(square.size, Image.Resampling.BOX)
+    circle.putalpha(ImageChops.multiply(square.getchannel("A"), mask))
+    return circle
+
+
+def _padded(picture: Image.Image, px: int) -> Image.Image:
+    small = _reduced(picture, px / max(picture.size))
+    canvas = Image.new("RGBA", (px, px))
+    canvas.paste(small, ((px - small.width) // 2, (px - small.height) // 2))
+    return canvas
+
+
+def _without_needless_alpha(picture: Image.Image) -> Image.Image:
+    lowest, _ = picture.getchannel("A").getextrema()
+    return picture.convert("RGB") if lowest == 255 else picture  # noqa: PLR2004
