@@ -5,6 +5,7 @@ further ones, and ends with this process.
 """
 
 import atexit
+import math
 import os
 import queue
 import signal
@@ -23,6 +24,8 @@ from flag_pipeline.images.structure import MAX_DECODING_S, Structure
 MAX_MEMORY_BYTES = 512 * 2**20
 # A process that neither works nor answers has been stopped, or the machine is out of memory.
 MAX_WAIT_S = 60.0
+# More of them, which only renditions have, may take longer.
+_USUAL_PIXELS = 1_000_000
 
 _GONE = "the process that draws SVGs"
 
@@ -57,12 +60,12 @@ class SvgProcess:
         """Whether it can draw more."""
         return self._process.poll() is None
 
-    def draw(self, content: bytes, width: int, height: int) -> bytes:
+    def draw(self, content: bytes, width: int, height: int, *, max_cpu_s: float = MAX_DECODING_S) -> bytes:
         """Return the PNG of *content*, of that width or height; the other is 0. Blocks.
 
         Raises ImageError if it is damaged or takes too much time or memory, LocalError if the process is killed.
         """
-        request = svg_process.REQUEST.pack(width, height, MAX_DECODING_S, len(content)) + content
+        request = svg_process.REQUEST.pack(width, height, max_cpu_s, len(content)) + content
         deadline = threading.Timer(MAX_WAIT_S, self._process.kill)
         deadline.daemon = True
         deadline.start()
@@ -77,7 +80,7 @@ class SvgProcess:
         finally:
             deadline.cancel()
         if len(body) < n_bytes or not header:
-            raise self._reason_of_end()
+            raise self._reason_of_end(max_cpu_s)
         if not is_drawn:
             raise ImageError(f"the svg is damaged: {body.decode(errors='replace')[:100]}")
         return body
@@ -85,11 +88,11 @@ class SvgProcess:
     def _read(self, n_bytes: int) -> bytes:
         return _pipe(self._process.stdout).read(n_bytes)
 
-    def _reason_of_end(self) -> ImageError | LocalError:
+    def _reason_of_end(self, max_cpu_s: float) -> ImageError | LocalError:
         self.close()
         code = self._process.returncode
         if code == -signal.SIGPROF:
-            return ImageError(f"the svg takes more than {MAX_DECODING_S:g} s to draw")
+            return ImageError(f"the svg takes more than {max_cpu_s:g} s to draw")
         if code == -signal.SIGKILL:
             return LocalError(f"{_GONE} was killed")
         return ImageError(f"the svg cannot be drawn: {_GONE} ended with {code}, maybe for lack of memory")
@@ -126,13 +129,15 @@ class SvgRenderer:
         """Return a PNG that fits in *box*, enlarged if need be. Blocks. Raises the errors of `SvgProcess.draw`."""
         width, height = structure.size
         is_wide = width * box[1] >= height * box[0]
+        max_cpu_s = MAX_DECODING_S * max(1, math.prod(box) / _USUAL_PIXELS)
         process = self._places.get()
         try:
             if process is not None and not process.is_alive():
                 process.close()
                 process = None
             process = process or self._start()
-            return process.draw(structure.drawing, box[0] if is_wide else 0, 0 if is_wide else box[1])
+            sides = (box[0], 0) if is_wide else (0, box[1])
+            return process.draw(structure.drawing, *sides, max_cpu_s=max_cpu_s)
         finally:
             self._places.put(process)
 

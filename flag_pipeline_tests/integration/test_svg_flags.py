@@ -16,6 +16,7 @@ from flag_pipeline.defs.keys import FLAG_IMAGE
 from flag_pipeline.defs.statuses import read_country_statuses
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path
+from flag_pipeline_tests.records import striped
 from flag_pipeline_tests.svgs import ATTACKS, FRANCE, svg
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -116,11 +117,12 @@ def test_other_formats_are_not_accepted_and_missing_flags_are_absent(
 ) -> None:
     """A source of SVGs has nothing else, and lacks what it answers with 404."""
     settings = settings_for(f"flag-icons@{flag_server.url}", tmp_path)
-    flag_server.script("/4x3/fr.svg", [answer(200, b"GIF89a")])
+    flag_server.script("/4x3/fr.svg", [answer(200, striped("red", kind="GIF"))])
+    flag_server.script("/4x3/us.svg", [answer(200, svg())])
 
-    assert not run(instance, settings, "refresh_flags", "CN", "FR")
+    assert not run(instance, settings, "refresh_flags", "CN", "FR", "US")
 
-    statuses = read_country_statuses(instance, FLAG_IMAGE, ["CN", "FR"])
+    statuses = read_country_statuses(instance, FLAG_IMAGE, ["CN", "FR", "US"])
     assert (list(statuses.absent), list(statuses.failed)) == (["CN"], ["FR"])
 
 
