@@ -35,10 +35,10 @@ class Fault:
     """One thing that goes wrong with one country.
 
     Attributes:
-        kind: what the country fails with, None when it is saved all the same.
+        kind: what the country fails with, None when it is still saved.
         attempts: requests for the file that needed most; two are allowed.
         flag: how the server answers for the flag, as usual when empty.
-        metadata: likewise for the metadata.
+        metadata: the same for the metadata.
         document: what the metadata is instead, given the code.
         store: what is wrong with the store, given its root and the code.
     """
@@ -151,7 +151,7 @@ CONNECTIONS = (
     Fault("no HTTP", CONTRACT, flag=(raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),)),
     Fault("two lengths", CONTRACT, flag=(raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx"),)),
     Fault("header without end", CONTRACT, flag=(raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),)),
-    # A whole answer: unless it says that it closes, whoever asks next on the connection may find that it has.
+    # A whole answer. Unless it says that it closes, the next request on the connection may find it closed.
     Fault("ETag in another encoding", None, flag=(raw(CLOSING[:-2] + b'ETag: "\xff"\r\n\r\n' + GIF),)),
 )
 REDIRECTS = (

@@ -67,7 +67,7 @@ def head(status: str = "200 OK", **headers: str) -> bytes:
 
 async def hang(request: web.Request) -> web.StreamResponse:
     """Answer nothing until the client has closed the connection."""
-    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - it tells nobody
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - it has no event for this
         await asyncio.sleep(0.05)
     return web.Response()
 

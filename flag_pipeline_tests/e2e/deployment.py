@@ -147,7 +147,7 @@ class Deployment:
         """Do what "Reload" in the UI does: reload the code location.
 
         The webserver's code server ends itself when for 45 s it hears nothing of a busy webserver, which takes it for
-        loaded all the same and answers 500 to a launch, until somebody reloads. Source: dagster-io/dagster #24050.
+        still loaded and answers 500 to a launch, until the user reloads it. Source: dagster-io/dagster #24050.
         """
         reloaded = self.ask(
             """mutation ($location: String!) { reloadRepositoryLocation(repositoryLocationName: $location) {

@@ -68,7 +68,7 @@ def test_healing_gives_up_and_says_so(
 def test_healing_goes_on_after_a_run_that_recorded_nothing(
     instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
 ) -> None:
-    """The next tick asks for a new run, not for the one that has ended; with the cursor lost, for the same one."""
+    """The next tick asks for a new run, and without its cursor for the one that has ended."""
     flag_server.break_country("FR", answer(500))
     launch(instance, settings, ops=listed("FR"))
     first = tick("healing", instance, settings)

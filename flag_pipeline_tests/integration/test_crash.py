@@ -40,7 +40,7 @@ from flag_pipeline_tests.samples import gif
 CODES = ["AD", "AE", "AF", "BR", "CN", "FR"]
 FLAGS = [gif("CN"), gif("BR")]
 SEED = 4
-# From time to time a run is killed that is the first on its store.
+# Some of the killed runs are the first on their store.
 FRESH_EVERY = 20
 
 

@@ -322,7 +322,7 @@ def test_ctrl_c_cancels_a_run_wherever_it_is(
     assert [*runs_by_job(where[0]).values()] == [status]
     is_catalog_canceled = where[0] == "rebuild_catalog" and number == signal.SIGINT
     assert ("The catalog was not rebuilt: it was interrupted" in said) == is_catalog_canceled
-    # Interrupted just before a step, Dagster lets go of its coroutine; what is ignored here must be collected here.
+    # Dagster drops a step's coroutine if it is interrupted just before; what is ignored here must be collected here.
     gc.collect()
 
 

@@ -44,7 +44,7 @@ class Layout(StrEnum):
 
 
 class Answers(StrEnum):
-    """What is wrong with the source's answers, for one country or for all."""
+    """What is wrong with the source's answers for one or all countries."""
 
     GOOD = "good"
     FAILING = "failing"

@@ -39,7 +39,7 @@ class Request:
         codes: what is asked for, in order.
         environment: settings of the process, `DAGSTER_HOME` among them.
         options: of the command line.
-        folder: where the process runs; what it reads from files lies there.
+        folder: where the process runs, with the files that it reads.
     """
 
     way: Way

@@ -191,7 +191,7 @@ def test_data_dictionary_has_every_column(schema: TableSchema, row_type: type) -
 
 
 def test_schema_file_describes_the_table(files: dict[str, bytes]) -> None:
-    """Beside the table lies what its columns mean."""
+    """The schema beside the table describes its columns."""
     document = json.loads(files["catalog/schema.json"])
 
     assert document["schema_version"] == CATALOG_SCHEMA.version
@@ -199,7 +199,7 @@ def test_schema_file_describes_the_table(files: dict[str, bytes]) -> None:
 
 
 def test_features_are_taken_from_the_catalog_before(files: dict[str, bytes]) -> None:
-    """By the bytes' hash: of what nobody has looked at, nothing is known."""
+    """The features of equal bytes are taken over, and other bytes have none yet."""
     assert features_of(load_rows(files["catalog/catalog.json"])) == FEATURES
 
 

@@ -1,4 +1,4 @@
-"""What a command imports before it is known to be needed."""
+"""What a command imports before it needs it."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def test_help_and_usage_errors_do_not_wait_for_dagster(arguments: list[str], exi
 
 
 def test_run_on_one_machine_imports_nothing_of_a_fleet(tmp_path: Path) -> None:
-    """A bucket's client, Postgres and Celery cost nobody anything who has none, installed or not."""
+    """A command without bucket and fleet does not import their clients, installed or not."""
     settings = {"DAGSTER_HOME": str(tmp_path / "home"), "FLAG_STORE": str(tmp_path / "store")}
     (tmp_path / "home").mkdir()
     (tmp_path / "home/dagster.yaml").write_text("telemetry: {enabled: false}")

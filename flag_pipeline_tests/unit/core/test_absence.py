@@ -102,7 +102,7 @@ async def test_a_source_that_hangs_is_not_believed(
 
 @pytest.mark.parametrize("n_lost", [3, 4])
 async def test_more_than_three_lost_flags_are_not_believed(source: FakeSource, sink: FileSink, n_lost: int) -> None:
-    """Of five flags in the store the source lacks some; the fifth absent country never had a flag."""
+    """The source lacks some of five stored flags; the fifth absent country never had a flag."""
     for code in CODES:
         await sink.save(record(code), image=flag())
     lost = CODES[:n_lost]

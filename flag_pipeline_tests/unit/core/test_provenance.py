@@ -50,7 +50,7 @@ async def test_a_store_of_one_source_or_none_has_no_other(sink: FileSink) -> Non
 
 
 async def test_a_record_that_cannot_be_read_counts_for_no_source(sink: FileSink, tmp_path: Path) -> None:
-    """A folder lies in its place."""
+    """There is a folder in its place."""
     await sink.save(record_from("embedded", "AD"), image=flag())
     await sink.save(record_from("embedded", "AE"), image=flag())
     (tmp_path / "records/AE.json").unlink()

@@ -113,7 +113,7 @@ async def test_damaged_or_missing_file_is_fetched_in_full(
 
 
 async def test_damaged_record_means_a_full_fetch(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
-    """It is written anew; the good files stay as they are."""
+    """It is written again; the good files stay as they are."""
     await refresher(source, sink).refresh("CN")
     (tmp_path / "records/CN.json").write_bytes(b"{")
 
@@ -197,7 +197,7 @@ async def test_replaced_flag_beyond_the_limits_is_not_kept(
 async def test_size_of_a_turned_flag_is_mended_without_fetching_it(
     source: FakeSource, sink: FileSink, size: tuple[int, int]
 ) -> None:
-    """An earlier version gave it as the picture lies in the file; the file has not changed since."""
+    """An earlier version recorded it without the EXIF orientation; the file has not changed since."""
     flag = Image.effect_noise(size, 50)
     source.files["cn/cn.gif"] = encoded(flag, "JPEG", exif=b"Exif\0\0" + exif(6))
     saved = await refresher(source, sink).refresh("CN")

@@ -347,7 +347,7 @@ async def test_store_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 
 async def test_stale_temporaries_are_swept_at_any_depth_but_not_through_links(tmp_path: Path) -> None:
-    """A replaced flag's folder is looked into; what a link leads to is somebody else's."""
+    """Files in a replaced flag's folder are deleted, but not the target of a link."""
     history, elsewhere = tmp_path / "store" / "history" / "CN", tmp_path / "elsewhere"
     long_ago = time.time() - STALE_TEMPORARY_S - 60
     for folder in (history, elsewhere):

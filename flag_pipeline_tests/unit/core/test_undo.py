@@ -87,7 +87,7 @@ async def test_replaced_flag_that_was_not_kept_is_fetched_in_full(
 
 
 async def test_country_that_changed_nothing_is_left_alone(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
-    """It is fetched again all the same."""
+    """It is still fetched again."""
     await run_of(source, sink).refresh("CN")
     before = await asyncio.to_thread(files_in, tmp_path)
     run = run_of(source, sink)

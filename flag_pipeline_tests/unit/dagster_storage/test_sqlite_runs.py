@@ -143,7 +143,7 @@ def open_at_once(home: str, at_once: "Barrier") -> None:
 
 
 def test_processes_may_open_a_new_home_at_once(tmp_path: Path) -> None:
-    """Whoever is first makes the files, the others wait for it."""
+    """The first process makes the files, and the others wait for it."""
     spawn = multiprocessing.get_context("spawn")
     at_once = spawn.Barrier(3)
     processes = [spawn.Process(target=open_at_once, args=(str(tmp_path / "new"), at_once)) for _ in range(3)]

@@ -17,7 +17,7 @@ class Api(dg.ConfigurableResource[Any]):
 
 
 def test_the_signature_is_without_the_partition_key() -> None:
-    """Parameters that can only be given by name are others to Dagster, which would not see an upstream asset."""
+    """Dagster does not see an upstream asset in a keyword-only parameter."""
 
     @per_partition
     async def function(partition_key: str, *, config: PartitionsConfig, upstream: int, api: Api) -> None: ...

@@ -109,7 +109,7 @@ async def test_a_request_must_name_one_host(headers: list[tuple[str, str]]) -> N
 )
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 async def test_pages_of_another_origin_are_refused(origin: str, kind: str) -> None:
-    """An Origin other than that of the request is refused, for a WebSocket too, which sends nothing else."""
+    """An Origin other than that of the request is refused; a WebSocket, which sends nothing else, too."""
     headers = {"Host": UI, "Origin": origin}
 
     assert await status_of(headers, method="POST", path="/graphql", kind=kind) == 403
@@ -187,5 +187,5 @@ async def test_probes_are_served_by_any_name() -> None:
 
 
 async def test_what_is_no_request_passes() -> None:
-    """The server's own messages about its start and end concern nobody else."""
+    """The server's own messages about its start and end are no requests."""
     assert await status_of([], kind="lifespan") == 200
