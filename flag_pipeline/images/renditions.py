@@ -19,7 +19,7 @@ _FINENESS = 4
 def full_picture(content: bytes, limits: Limits, *, px: int) -> Image.Image:
     """Return the first frame in RGBA and in its full size. Blocks.
 
-    An SVG has no size of its own: each of its sides gets *px* pixels or more, within the limit of pixels.
+    An SVG is drawn so large that both sides have *px* pixels or more, within the limit of pixels.
 
     Raises ImageError if the image is damaged or exceeds *limits*.
     """

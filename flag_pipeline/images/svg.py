@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 from xml.parsers import expat
 
@@ -36,8 +37,10 @@ _LAYER_ATTRIBUTES = frozenset({"clip-path", "filter", "isolation", "mask", "mix-
 _LAYER_PROPERTY = re.compile(rf"(?<![\w-])(?:{'|'.join(_LAYER_ATTRIBUTES)})\s*:")
 # Their values are no CSS.
 _TEXT_ATTRIBUTE = re.compile(r"(?:class|id|lang|role|version|(?:aria|data)-.*)")
-# A function with its name and, if its argument is a reference to an element, the element's id.
-_FUNCTION = re.compile(r"""([\w-]*)\s*\((?:\s*(["']?)#([^\s"'()]+)\2\s*\))?""")
+# Before a parenthesis, backwards; and behind it a reference to an element. Both are tried once for each parenthesis: a
+# search would try every character of a long word again.
+_NAME_BACKWARDS = re.compile(r"[\w-]*")
+_REFERENCE = re.compile(r"""\s*(["']?)#([^\s"'()]+)\1\s*\)""")
 _FUNCTIONS = frozenset(
     "calc hsl hsla icc-color matrix rgb rgba rotate scale scalex scaley skewx skewy translate translatex "
     "translatey".split()
@@ -227,14 +230,14 @@ def _references(name: str, value: str) -> Iterable[str]:
 def _css_references(css: str) -> Iterator[str]:
     if "\\" in css:
         raise ImageError("the svg has a backslash in its CSS")
-    for function in _FUNCTION.finditer(css) if "(" in css else ():
-        name, _, reference = function.groups()
-        if name.lower() == "url" and reference:
-            yield reference
-        elif name.lower() not in _FUNCTIONS:
-            raise ImageError(
-                f"the svg has {function[0][:40]!r}, which is no colour, transformation or part of the file"
-            )
+    for before, behind in pairwise(css.split("(")):
+        name = _NAME_BACKWARDS.match(before.rstrip()[::-1])
+        function = name[0][::-1].lower() if name else ""
+        reference = _REFERENCE.match(behind + "(")
+        if function == "url" and reference:
+            yield reference[2]
+        elif function not in _FUNCTIONS:
+            raise ImageError(f"the svg has '{function[:40]}(', which is no colour and no part of the file")
 
 
 def _size(root: Mapping[str, str]) -> tuple[int, int]:

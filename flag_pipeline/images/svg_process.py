@@ -8,6 +8,7 @@ import resource
 import signal
 import struct
 import sys
+from contextlib import suppress
 from typing import BinaryIO
 
 import resvg_py
@@ -26,7 +27,8 @@ def serve(requests: BinaryIO, answers: BinaryIO, *, max_memory_bytes: int) -> No
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
-    resource.setrlimit(resource.RLIMIT_AS, (max_memory_bytes, max_memory_bytes))
+    with suppress(ValueError, OSError):  # macOS has no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (max_memory_bytes, max_memory_bytes))
     answers.write(READY)
     answers.flush()
     while header := requests.read(REQUEST.size):

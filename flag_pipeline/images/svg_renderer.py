@@ -1,4 +1,4 @@
-"""Draws SVGs in processes of their own, which are killed if a drawing takes too long.
+"""Draws SVGs in separate processes, which are killed if a drawing takes too long.
 
 resvg cannot be interrupted: 295 bytes with a filter take 40 s. A process is started with the first SVG, serves all
 further ones, and ends with this process.
@@ -31,7 +31,7 @@ _GONE = "the process that draws SVGs"
 
 
 class SvgProcess:
-    """One process, for one request at a time. Raises LocalError if it does not start."""
+    """One process, which takes one request at a time. Raises LocalError if it does not start."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-S", "-P", svg_process.__file__, str(MAX_MEMORY_BYTES)]
@@ -49,11 +49,11 @@ class SvgProcess:
             raise LocalError(f"cannot start {_GONE}: {exc.strerror}") from exc
         if not self._read(len(svg_process.READY)):
             self.close()
-            raise LocalError(f"cannot start {_GONE}: is resvg-py installed?")
+            raise LocalError(f"cannot start {_GONE}: it ended at once")
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The process id."""
         return self._process.pid
 
     def is_alive(self) -> bool:
