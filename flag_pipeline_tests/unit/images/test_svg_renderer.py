@@ -147,21 +147,39 @@ def test_more_threads_than_processes_wait() -> None:
 
 
 FORKING = """
-import os
+import os, signal, threading
 from flag_pipeline.images.decoding import first_frame
+from flag_pipeline.images.svg_renderer import SvgProcess
 
 def draw(width):
     content = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d 100"><path d="M0 0h999v999H0z"/></svg>' % width
     return first_frame(content, (999, 100)).width
 
-assert draw(100) == 100
+draw_now, begun, may_end = SvgProcess.draw, threading.Semaphore(0), threading.Event()
+
+def draw_later(*args, **options):
+    begun.release()
+    may_end.wait()
+    return draw_now(*args, **options)
+
+SvgProcess.draw = draw_later
+threads = [threading.Thread(target=draw, args=(100,)) for _ in range(os.cpu_count())]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    begun.acquire()
+SvgProcess.draw = draw_now
 children = []
 for number in range(1, 4):
     if not (pid := os.fork()):
+        signal.alarm(30)
         os._exit(not all(draw(100 * number + n) == 100 * number + n for n in range(20)))
     children.append(pid)
+may_end.set()
 assert all(draw(500 + n) == 500 + n for n in range(20))
 assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0, 0]
+for thread in threads:
+    thread.join()
 with open(f"/proc/self/task/{os.getpid()}/children") as file:
     print(file.read())
 """
@@ -169,9 +187,11 @@ with open(f"/proc/self/task/{os.getpid()}/children") as file:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_forked_processes_do_not_share_a_renderer_and_it_ends_with_its_process() -> None:
-    """Each draws its own pictures; when the program has ended, so has what it started."""
+    """A fork draws while all processes of its parent are busy; when the program has ended, so has what it started."""
     ended = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True)
 
-    [pid] = ended.stdout.split()
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid), 0)
+    started = [int(pid) for pid in ended.stdout.split()]
+    assert started
+    for pid in started:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
