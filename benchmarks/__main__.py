@@ -4,8 +4,9 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from benchmarks.comparisons import FULL, QUICK, SECTIONS, Result
+from benchmarks.comparisons import FULL, QUICK, Result
 from benchmarks.report import draw, line, markdown
+from benchmarks.sections import SECTIONS
 
 HERE = Path(__file__).parent
 PLOT = "partitions.svg"
@@ -18,10 +19,12 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(SECTIONS), help="Sections, separated by commas.")
     parser.add_argument("--repeats", type=int, help="Repeats of each measurement.")
     parser.add_argument("--output", type=Path, help="Folder for RESULTS.md and the plot.")
+    parser.add_argument("--peers", metavar="PYTHON", help="A Python with Scrapy and img2dataset: see peers.txt.")
     given = parser.parse_args()
     extent = QUICK if given.quick else FULL
     if given.repeats:
         extent = dataclasses.replace(extent, repeats=given.repeats)
+    extent = dataclasses.replace(extent, peers=given.peers)
     results: dict[str, list[Result]] = {}
     for letter in given.only.split(","):
         title, section = SECTIONS[letter]

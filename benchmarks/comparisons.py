@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,8 @@ class Extent:
     Attributes:
         n_single_runs: countries of the one-run-per-country idiom.
         sizes: numbers of partitions.
+        real_sizes: numbers of countries with flags of real size.
+        peers: a Python that has Scrapy and img2dataset; None leaves them out.
     """
 
     repeats: int
@@ -41,6 +43,8 @@ class Extent:
     sizes: tuple[int, ...]
     body_bytes: tuple[int, ...]
     delays_s: tuple[float, ...]
+    real_sizes: tuple[int, ...]
+    peers: str | None = None
 
     @property
     def codes(self) -> list[str]:
@@ -48,8 +52,8 @@ class Extent:
         return list(iso_codes()[: self.n_codes])
 
 
-FULL = Extent(5, 249, 500, 20, (249, 1_000, 5_000, 10_000), (0, 1_000_000), (0.0, 0.05))
-QUICK = Extent(1, 20, 50, 1, (300,), (100_000,), (0.0,))
+FULL = Extent(5, 249, 500, 20, (249, 1_000, 5_000, 10_000), (0, 1_000_000), (0.0, 0.05), (194, 1_000, 5_000, 10_000))
+QUICK = Extent(1, 20, 50, 1, (300,), (100_000,), (0.0,), (30,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,15 +294,3 @@ def _book_layout(folder: Path, codes: list[str]) -> Path:
         document = {"country": iso_country(code).name, "iso_cc": code}
         (folder / cc / "metadata.json").write_text(json.dumps(document), encoding="utf-8")
     return folder
-
-
-Section = Callable[[Extent], Iterator[Result]]
-SECTIONS: dict[str, tuple[str, Section]] = {
-    "a": ("Our run and a plain script", plain_script),
-    "b": ("Our run and Dagster's idioms", idioms),
-    "c": ("Our event log and Dagster's", event_logs),
-    "d": ("Partitions, seconds and memory", partitions),
-    "e": ("Conditional refresh and full fetch", conditional),
-    "f": ("A server with a small backlog", small_backlog),
-    "g": ("A hostile answer and a damaged store", hostile_answer),
-}

@@ -1,11 +1,13 @@
 """The same work without Dagster: aiohttp, `gather` and `run_in_executor`, as a script of an afternoon.
 
 For each country it fetches metadata and flag, checks that the metadata is JSON of that country and that Pillow can
-decode the flag, and saves both and a record, each synced to the disk with its folder. It has no retries, no limits, no
-conditional requests and no history. With `--catalog` it also makes the files of our derived assets, with the same
-functions of `core/`, from what it has in memory.
+decode the flag, and saves both and a record, each synced to the disk with its folder. It has no retries, no limits and
+no history. With `--conditional` it asks only for what has changed since the last time. With `--catalog` it also makes
+the files of our derived assets, with the same functions of `core/`, from what it has in memory.
 
-    python plain_script.py [--catalog] URL FOLDER MAX_REQUESTS CODE...
+    python plain_script.py [--catalog] [--conditional] URL FOLDER MAX_REQUESTS CODE...
+
+A code `@file` stands for the codes in that file.
 
 It prints the seconds that fetching, checking and saving took, without its own start-up and the catalog.
 """
@@ -40,13 +42,19 @@ def save(target: Path, content: bytes) -> None:
     os.close(folder)
 
 
-def check_and_save(folder: Path, code: str, metadata: bytes, flag: bytes) -> tuple[int, int]:
+def check_and_save(folder: Path, code: str, metadata: bytes, flag: bytes, etags: list[str]) -> tuple[int, int]:
     """Decode the flag, save all that there is of a country, and return the flag's size in pixels."""
     with Image.open(io.BytesIO(flag), formats=["GIF"]) as image:
         for frame in ImageSequence.Iterator(image):
             frame.load()
         width, height = image.size
-    record = {"code": code, "sha256": hashlib.sha256(flag).hexdigest(), "width": width, "height": height}
+    record = {
+        "code": code,
+        "sha256": hashlib.sha256(flag).hexdigest(),
+        "width": width,
+        "height": height,
+        "etags": etags,
+    }
     save(folder / "metadata" / f"{code}.json", metadata)
     save(folder / "flags" / f"{code}.gif", flag)
     save(folder / "records" / f"{code}.json", json.dumps(record).encode())
@@ -62,30 +70,44 @@ class Fetched:
     size: tuple[int, int]
 
 
-async def fetch_all(url: str, folder: Path, max_requests: int, codes: list[str]) -> list[Fetched]:
-    """Fetch and save every country; the first error ends the script."""
+def known_etags(folder: Path, code: str) -> list[str]:
+    """Return the ETags of the country's document and flag, which are in its record."""
+    etags: list[str] = json.loads((folder / "records" / f"{code}.json").read_bytes())["etags"]
+    return etags
+
+
+async def fetch_all(
+    url: str, folder: Path, max_requests: int, codes: list[str], *, conditional: bool = False
+) -> list[Fetched]:
+    """Fetch and save every country; the first error ends the script. Leave out what is unchanged if *conditional*."""
     for part in ("metadata", "flags", "records"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     limiter = asyncio.Semaphore(max_requests)
     loop = asyncio.get_running_loop()
 
-    async def body_of(session: aiohttp.ClientSession, path: str) -> bytes:
-        async with limiter, session.get(f"{url}/{path}") as reply:
+    async def body_of(session: aiohttp.ClientSession, path: str, etag: str) -> tuple[bytes, str]:
+        headers = {"If-None-Match": etag} if etag else {}
+        async with limiter, session.get(f"{url}/{path}", headers=headers) as reply:
             reply.raise_for_status()
-            return await reply.read()
+            return await reply.read(), reply.headers.get("ETag", "")
 
-    async def fetch(session: aiohttp.ClientSession, executor: ThreadPoolExecutor, code: str) -> Fetched:
+    async def fetch(session: aiohttp.ClientSession, executor: ThreadPoolExecutor, code: str) -> Fetched | None:
         cc = code.lower()
-        metadata = await body_of(session, f"{cc}/metadata.json")
-        if json.loads(metadata)["iso_cc"].upper() != code:
+        known = await loop.run_in_executor(executor, known_etags, folder, code) if conditional else ["", ""]
+        metadata, metadata_etag = await body_of(session, f"{cc}/metadata.json", known[0])
+        flag, flag_etag = await body_of(session, f"{cc}/{cc}.gif", known[1])
+        if conditional and not flag:
+            return None
+        if json.loads(metadata or (folder / "metadata" / f"{code}.json").read_bytes())["iso_cc"].upper() != code:
             raise ValueError(f"{code}: metadata of another country")
-        flag = await body_of(session, f"{cc}/{cc}.gif")
-        size = await loop.run_in_executor(executor, check_and_save, folder, code, metadata, flag)
+        etags = [metadata_etag, flag_etag]
+        size = await loop.run_in_executor(executor, check_and_save, folder, code, metadata, flag, etags)
         return Fetched(code, flag, size)
 
     with ThreadPoolExecutor(4) as executor:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=max_requests)) as session:
-            return await asyncio.gather(*(fetch(session, executor, code) for code in codes))
+            fetched = await asyncio.gather(*(fetch(session, executor, code) for code in codes))
+    return [country for country in fetched if country is not None]
 
 
 def build_catalog(folder: Path, countries: list[Fetched]) -> None:
@@ -129,15 +151,17 @@ def build_catalog(folder: Path, countries: list[Fetched]) -> None:
 
 def main() -> None:
     """Fetch, print how long that took, and derive the catalog if it is wanted."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(fromfile_prefix_chars="@")
     parser.add_argument("--catalog", action="store_true")
+    parser.add_argument("--conditional", action="store_true")
     parser.add_argument("url")
     parser.add_argument("folder", type=Path)
     parser.add_argument("max_requests", type=int)
     parser.add_argument("codes", nargs="+")
     given = parser.parse_args()
     started_at = time.perf_counter()
-    countries = asyncio.run(fetch_all(given.url, given.folder, given.max_requests, given.codes))
+    fetching = fetch_all(given.url, given.folder, given.max_requests, given.codes, conditional=given.conditional)
+    countries = asyncio.run(fetching)
     print(json.dumps({"fetching_s": time.perf_counter() - started_at}))
     if given.catalog:
         build_catalog(given.folder, countries)

@@ -39,9 +39,9 @@ class SyntheticFlags:
         if hostile:
             self._flags[hostile.lower()] = _slow_jpeg()
 
-    async def flag(self, cc: str) -> bytes | None:
-        """The GIF of that country."""
-        return self._flags.get(cc)
+    async def flag(self, cc: str, extension: str = "gif") -> bytes | None:
+        """The GIF of that country; there are no SVGs."""
+        return self._flags.get(cc) if extension == "gif" else None
 
     async def metadata(self, cc: str) -> bytes | None:
         """A metadata document in the book's layout."""

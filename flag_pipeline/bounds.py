@@ -50,6 +50,7 @@ Moment = Annotated[
 # Catalog cells are empty if the value is unknown.
 Sha256OrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{SHA256_PATTERN})?$")]
 Phash = Annotated[str, StringConstraints(pattern="^(?:[0-9a-f]{16})?$")]
+DerivedVersion = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}$")]
 PixelMode = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9;]{0,16}$")]
 AspectRatio = Annotated[str, StringConstraints(pattern="^(?:[0-9]{1,10}:[0-9]{1,10})?$")]
 HexColour = Annotated[str, StringConstraints(pattern="^#[0-9a-f]{6}$")]

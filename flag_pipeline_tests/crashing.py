@@ -8,12 +8,17 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy
+from dagster import DagsterInstance
+
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.sink import FileSink
+from flag_pipeline.dagster_storage.pruning import plan_pruning, prune
 from flag_pipeline_tests.samples import flag, gif, picture, record
 
 # What is about to change the store or the event log, or has just been read from them: the points to die at.
@@ -49,7 +54,10 @@ def start(
 
 
 NEW_FLAG = picture("GIF", size=(300, 200))
-OLD, NEW = record(name="Old"), record(name="New", image=flag(NEW_FLAG))
+OLD, NEW = record(name="Old"), record(name="New one", image=flag(NEW_FLAG))
+assert OLD.image is not None
+# As version 0.1.0 wrote it, with a space in its name.
+OLD = replace(OLD, image=replace(OLD.image, file="flags/CN-Old one.gif"))
 
 
 async def save_old(root: str) -> None:
@@ -62,7 +70,7 @@ async def save_new(root: str) -> None:
     """Save it under another name and with another flag, of which the replaced one is kept."""
     async with FileSink(root) as sink:
         await sink.write("history/CN/old.gif", gif("CN"))
-        await sink.save(NEW, image=flag(NEW_FLAG), country=replace(iso_country("CN"), name="New"))
+        await sink.save(NEW, image=flag(NEW_FLAG), country=replace(iso_country("CN"), name="New one"))
 
 
 def start_save(root: str, *, die_at: int = 0, seen: Any = None) -> BaseProcess:
@@ -75,6 +83,29 @@ def start_save(root: str, *, die_at: int = 0, seen: Any = None) -> BaseProcess:
 def _save(root: str, die_at: int, seen: Any) -> None:
     sys.addaudithook(_Fuse(root, die_at, seen))
     asyncio.run(save_new(root))
+
+
+def start_prune(home: str, *, die_at: int = 0, seen: Any = None) -> BaseProcess:
+    """Start to delete all runs that can be, to die just before SQL statement, commit or deletion number *die_at*."""
+    process = _FORKING.Process(target=_prune, args=(home, die_at, seen))
+    process.start()
+    return process
+
+
+def _prune(home: str, die_at: int, seen: Any) -> None:
+    os.environ["DAGSTER_HOME"] = home
+    fuse = _Fuse(home, die_at, seen)
+
+    def on_step(event: str, _arguments: object) -> None:
+        if event in {"os.remove", "os.rmdir", "sqlite3.connect"}:
+            fuse.burn()
+
+    with DagsterInstance.from_config(home) as instance:
+        planned = plan_pruning(instance, datetime.now(UTC))
+        sys.addaudithook(on_step)
+        for name in ("before_cursor_execute", "commit"):
+            sqlalchemy.event.listen(sqlalchemy.Engine, name, lambda *_arguments: fuse.burn())
+        prune(instance, planned)
 
 
 def shared_counter() -> Any:
@@ -108,6 +139,10 @@ class _Fuse:
             return
         if event == "open" and _is_written(*arguments):
             os._exit(WRITTEN_IN_PLACE)
+        self.burn()
+
+    def burn(self) -> None:
+        """Count an event."""
         self._n_seen += 1
         if self._n_seen == self._die_at:
             os.kill(os.getpid(), signal.SIGKILL)

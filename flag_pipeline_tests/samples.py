@@ -41,13 +41,6 @@ def picture(kind: str = "PNG", *, size: tuple[int, int] = (8, 4), mode: str = "R
     return buffer.getvalue()
 
 
-def large_gif() -> bytes:
-    """A picture that is too large to be its own thumbnail."""
-    buffer = io.BytesIO()
-    Image.effect_noise((200, 150), 80).save(buffer, "GIF")
-    return buffer.getvalue()
-
-
 def flag(content: bytes | None = None) -> FlagImage:
     """An accepted image."""
     content = content or gif()
@@ -68,6 +61,7 @@ def record(code: str = "CN", *, name: str = "", image: FlagImage | None = None) 
         fetched_at=MOMENT,
         changed_at=MOMENT,
         validators=Validators('"e"', "Mon, 23 Nov 2026 12:00:00 GMT"),
+        derived=image.derived,
     )
     metadata = StoredMetadata(country_sha256(country), "http://x/metadata.json", Validators())
     return FlagRecord(code, image=stored, metadata=metadata, country=country)

@@ -10,6 +10,7 @@ from html import escape
 from flag_pipeline.catalog.gallery_content import TINY_PX, Gallery, address_of, status_label, thumbnail_address
 from flag_pipeline.catalog.plots import colour_families, ratio_group
 from flag_pipeline.catalog.rows import CatalogRow
+from flag_pipeline.core.names import other_names
 from flag_pipeline.images.thumbnails import thumbnail_size
 
 
@@ -51,5 +52,6 @@ def _tokens(row: CatalogRow, status: str) -> Iterator[str]:
 def _search_terms(row: CatalogRow) -> Iterator[str]:
     """Yield what the search finds besides the name, the code and the domain `.code`."""
     yield from filter(None, (row.alpha_3, row.numeric, row.official_name))
+    yield from (name for name in other_names(row.code) if name not in {row.name, row.official_name})
     if row.tld != f".{row.code.lower()}":
         yield row.tld

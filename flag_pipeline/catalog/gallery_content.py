@@ -42,6 +42,14 @@ def status_label(row: CatalogRow) -> str:
     return "failed" if row.has_failed else STATUS_LABELS[row.status]
 
 
+def credits_of(rows: Sequence[CatalogRow]) -> list[str]:
+    """Return the sentences about whose flags these are, under which licence, and whether they are simplified."""
+    sources = sorted({f"{row.attribution}: {row.licence}" for row in rows if row.licence})
+    are_drawings = any(row.file and not row.aspect_ratio for row in rows)
+    notes = ["The drawings are simplified, and nearly all in one ratio, which is not that of most flags."]
+    return [*(f"Flags: {source}." for source in sources), *(notes if are_drawings else ())]
+
+
 def pictured_files(rows: Sequence[CatalogRow], changes: Sequence[FlagChange]) -> dict[str, str]:
     """Return the paths of the flags that the page shows, by SHA-256: current ones, and the latest replaced ones."""
     replaced = {change.old_sha256: change.old_file for change in changes[:MAX_HISTORY_PICTURES] if change.old_file}

@@ -16,6 +16,7 @@ from flag_pipeline.catalog.tables import Column, ColumnType, TableSchema
 from flag_pipeline.core.bounds import FlagFileOrEmpty, ImageFormatOrEmpty
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.models import FlagRecord, LastFailure, RowStatus, StoredImage
+from flag_pipeline.core.presets import SourcePreset, find_preset, source_of
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.models import ColourShare, ImageFeatures
 
@@ -24,7 +25,7 @@ MOMENT, COLOURS = ColumnType.MOMENT, ColumnType.COLOURS
 
 CATALOG_SCHEMA = TableSchema(
     "catalog",
-    version=3,
+    version=4,
     columns=(
         Column("code", TEXT, "ISO 3166-1 alpha-2 code, or one of `FLAG_EXTRA_CODES`; unique, rows are sorted by it"),
         Column("alpha_3", TEXT, "ISO 3166-1 alpha-3 code; empty outside the standard"),
@@ -36,8 +37,8 @@ CATALOG_SCHEMA = TableSchema(
         Column("format", TEXT, "`gif`, `png`, `jpeg` or `webp`, by the file's bytes"),
         Column("width_px", INTEGER, "width in pixels, as shown: EXIF orientation is applied"),
         Column("height_px", INTEGER, "height in pixels, as shown"),
-        Column("aspect_ratio", TEXT, "width to height as a reduced fraction, `3:2`"),
-        Column("aspect_decimal", DECIMAL, "width divided by height, four decimals"),
+        Column("aspect_ratio", TEXT, "width to height as a reduced fraction, `3:2`; empty for simplified drawings"),
+        Column("aspect_decimal", DECIMAL, "width divided by height, four decimals; null where `aspect_ratio` is empty"),
         Column("mode", TEXT, "how a pixel is stored, in Pillow's words: `P`, `RGB`, `RGBA` ..."),
         Column("n_frames", INTEGER, "frames; more than 1 is an animation"),
         Column("colours", COLOURS, "up to five main colours, `hex` (`#rrggbb`) and `share` (0 to 1), largest first"),
@@ -45,6 +46,8 @@ CATALOG_SCHEMA = TableSchema(
         Column("size_bytes", INTEGER, "size of the file in bytes"),
         Column("sha256", TEXT, "SHA-256 of the file, lower-case hex"),
         Column("source_url", TEXT, "where the flag came from"),
+        Column("licence", TEXT, "licence of the flag, as its source gives it; empty for a source that is no preset"),
+        Column("attribution", TEXT, "whom the licence wants named, and what was changed; empty with `licence`"),
         Column("fetched_at", MOMENT, "when the stored bytes came, UTC; an unchanged answer leaves it as it was"),
         Column("first_seen_at", MOMENT, "when the country's first flag came, UTC"),
         Column("changed_at", MOMENT, "when the bytes last differed from those before, UTC; at first `first_seen_at`"),
@@ -85,6 +88,8 @@ class CatalogRow:
     size_bytes: bounds.SizeBytes | None = None
     sha256: bounds.Sha256OrEmpty = ""
     source_url: bounds.Line = ""
+    licence: bounds.Line = ""
+    attribution: bounds.Line = ""
     fetched_at: bounds.Moment | None = None
     first_seen_at: bounds.Moment | None = None
     changed_at: bounds.Moment | None = None
@@ -95,6 +100,8 @@ class CatalogRow:
         """Whether the latest attempt failed; a country that the source does not have is no failure."""
         return self.status in {RowStatus.STALE, RowStatus.MISSING} and bool(self.reason)
 
+
+_NO_PRESET = SourcePreset(name="", base_url="")
 
 _COLOUR, _ROW = TypeAdapter(ColourShare), TypeAdapter(CatalogRow)
 
@@ -146,19 +153,16 @@ def _row(code: str, record: FlagRecord | None, features: Mapping[str, ImageFeatu
         tld=country.tld,
         status=_status(record.image, record.last_failure),
         reason=f"{record.last_failure.kind}: {record.last_failure.reason}" if record.last_failure else "",
-        **(_image_cells(record.image, features.get(record.image.sha256)) if record.image else {}),
+        **(_image_cells(code, record.image, features.get(record.image.sha256)) if record.image else {}),
     )
 
 
-def _image_cells(image: StoredImage, features: ImageFeatures | None) -> dict[str, Any]:
-    divisor = math.gcd(image.width_px, image.height_px)
+def _image_cells(code: str, image: StoredImage, features: ImageFeatures | None) -> dict[str, Any]:
     cells = {
         "file": image.file,
         "format": image.format,
         "width_px": image.width_px,
         "height_px": image.height_px,
-        "aspect_ratio": f"{image.width_px // divisor}:{image.height_px // divisor}",
-        "aspect_decimal": round(image.width_px / image.height_px, 4),
         "size_bytes": image.size_bytes,
         "sha256": image.sha256,
         "source_url": image.source_url,
@@ -166,6 +170,7 @@ def _image_cells(image: StoredImage, features: ImageFeatures | None) -> dict[str
         "first_seen_at": image.first_seen_at or image.changed_at,
         "changed_at": image.changed_at,
         "n_changes": image.n_changes,
+        **_source_cells(code, image),
     }
     if features is None:
         return cells
@@ -175,6 +180,18 @@ def _image_cells(image: StoredImage, features: ImageFeatures | None) -> dict[str
         "n_frames": features.n_frames,
         "colours": features.colours,
         "phash": features.phash,
+    }
+
+
+def _source_cells(code: str, image: StoredImage) -> dict[str, Any]:
+    source = source_of(image.source_url, code)
+    preset = find_preset(source) if source else _NO_PRESET
+    divisor = math.gcd(image.width_px, image.height_px)
+    return {
+        "licence": preset.licence,
+        "attribution": preset.attribution,
+        "aspect_ratio": f"{image.width_px // divisor}:{image.height_px // divisor}" if preset.has_ratios else "",
+        "aspect_decimal": round(image.width_px / image.height_px, 4) if preset.has_ratios else None,
     }
 
 

@@ -51,8 +51,8 @@ def examples(*lines: str, takes_codes: bool = False) -> str:
 
 
 _CODE = (
-    "A CODE is FR, FRA or 250; a letter stands for all codes that start with it, POP20 for the twenty most populous "
-    "countries. None means all."
+    "A CODE is FR, FRA, 250, .fr or a name such as 'Ivory Coast'; a letter stands for all codes that start with it, "
+    "POP20 for the twenty most populous countries. None means all."
 )
 Codes = Annotated[
     list[str] | None,

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import webbrowser
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -20,17 +21,32 @@ AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else."
 EXIT_FAILED = 1
 
 
-@commands.command(epilog=examples("catalog", "catalog FR DE", "catalog --csv > flags.csv", takes_codes=True))
-def catalog(codes: Codes = None, store: Store = None, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+@commands.command(
+    epilog=examples("catalog", "catalog FR DE --language fr", "catalog --csv > flags.csv", takes_codes=True)
+)
+def catalog(
+    codes: Codes = None,
+    store: Store = None,
+    language: Annotated[
+        str | None,
+        typer.Option("--language", metavar="LANGUAGE", help="Print names in a language such as fr or pt-BR."),
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
     """Print the catalog's rows."""
     # `--help` does not need Pillow and the tables of ISO 3166-1.
     from flag_pipeline.catalog.published import read_catalog
     from flag_pipeline.catalog.rows import CATALOG_SCHEMA
     from flag_pipeline.cli.rendering_catalog import print_catalog, print_table
-    from flag_pipeline.core.countries import select_codes
+    from flag_pipeline.core.names import names_in
+    from flag_pipeline.core.selection import select_codes
 
     rows = {row.code: row for row in read_catalog(load_settings(store=store).store)}
     wanted = [rows[code] for code in select_codes(codes or [], rows)]
+    if language is not None:
+        names = names_in(language)
+        wanted = [replace(row, name=names.get(row.code, row.name)) for row in wanted]
     if as_json or as_csv:
         print_table(CATALOG_SCHEMA, wanted, _format(as_json=as_json, as_csv=as_csv))
     else:

@@ -23,7 +23,7 @@ def render(codes: Codes = None, store: Store = None, as_json: AsJson = False) ->
     Nothing is made again for a flag that has not changed.
     """
     from flag_pipeline.cli.instance import open_instance, prepare
-    from flag_pipeline.core.countries import select_codes
+    from flag_pipeline.core.selection import select_codes
 
     settings = load_settings(store=store)
     if not settings.renditions:

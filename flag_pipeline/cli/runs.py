@@ -27,6 +27,8 @@ from dagster._core.storage.tags import (
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.utils import make_new_run_id
 
+from flag_pipeline.catalog.built import note_build
+from flag_pipeline.cli.current_catalog import catalog_inputs, find_current_catalog
 from flag_pipeline.cli.reports import CatalogReport, RunReport
 from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG, fail_orphaned_runs, run_lock, unfinished_run
 from flag_pipeline.cli.run_warnings import collecting_warnings
@@ -177,7 +179,12 @@ def _finished(
 
 
 def rebuild(instance: DagsterInstance, settings: Settings) -> CatalogReport:
-    """Rebuild the catalog in a second run."""
+    """Rebuild the catalog in a second run, unless it is current."""
+    inputs = catalog_inputs(settings)
+    current = find_current_catalog(instance, settings, inputs)
+    if current is not None:
+        current.report_age(instance, settings)
+        return CatalogReport(n_rows=current.n_rows, is_current=True)
     config = _run_config(settings, QUIET)
     with _launched(instance, settings, rebuild_catalog.name, tags={}, run_config=config) as (job, run):
         result = execute_run(InMemoryJob(job), run, instance)
@@ -185,6 +192,7 @@ def rebuild(instance: DagsterInstance, settings: Settings) -> CatalogReport:
         return CatalogReport(is_canceled=True, error="it was interrupted")
     if not result.success:
         return CatalogReport(error=_error_of(result.all_events))
+    note_build(settings.store, inputs)
     return CatalogReport(n_rows=int(_metadata_of(result.all_events, FLAG_CATALOG)["dagster/row_count"]))
 
 

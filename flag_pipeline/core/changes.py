@@ -6,7 +6,6 @@ from datetime import datetime
 from flag_pipeline.core.layout import history_path
 from flag_pipeline.core.models import FlagChange, StoredImage
 from flag_pipeline.fetching.models import Validators
-from flag_pipeline.images.inspection import is_own_thumbnail
 from flag_pipeline.images.models import FlagImage
 
 
@@ -24,7 +23,7 @@ def first_flag(image: FlagImage, *, file: str, url: str, validators: Validators,
         changed_at=now,
         validators=validators,
         first_seen_at=now,
-        thumbnail="" if is_own_thumbnail(image.content, image.format) else image.thumbnail,
+        derived=image.derived,
     )
 
 

@@ -1,15 +1,13 @@
 """ISO 3166-1 codes and names, and the parser of metadata documents."""
 
-import difflib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 from flag_pipeline.core.models import Country
-from flag_pipeline.errors import ConfigurationError, SourceContractError
+from flag_pipeline.errors import SourceContractError
 
 # The twenty most populous countries ("Fluent Python", second edition, chapter 20).
 POP20 = tuple("CN IN US ID BR PK NG BD RU JP MX PH VN ET EG DE IR TR CD FR".split())
@@ -18,8 +16,8 @@ EXTRA_CODE = re.compile(r"[A-Z0-9]{2,8}")
 
 MAX_NAME_CHARS = 100
 
-# Common codes that are not in ISO 3166-1.
-_OTHER_CODES = {"UK": "GB", "EL": "GR"}
+# Common codes outside ISO 3166-1 that have a flag.
+OUTSIDE_ISO = {"EU": "European Union", "UN": "United Nations", "XK": "Kosovo"}
 
 _TLD = re.compile(r"\.[a-z]{2,63}")
 # Without U+001C to U+001F, which Python counts as white space.
@@ -44,13 +42,15 @@ def _iso_entries() -> dict[str, Any]:
 
 
 def iso_country(code: str) -> Country:
-    """Return the country in ISO 3166-1; other codes are their own names.
+    """Return the country in ISO 3166-1 or `OUTSIDE_ISO`; other codes are their own names.
 
     `common_name` is preferred: "Bolivia", not "Bolivia, Plurinational State of".
     """
     entry = _iso_entries().get(code)
     if entry is None:
-        return Country(code=code, name=code, official_name="", alpha_3="", numeric="", tld=_tld(code))
+        return Country(
+            code=code, name=OUTSIDE_ISO.get(code, code), official_name="", alpha_3="", numeric="", tld=_tld(code)
+        )
     return Country(
         code=code,
         name=getattr(entry, "common_name", entry.name),
@@ -59,6 +59,13 @@ def iso_country(code: str) -> Country:
         numeric=entry.numeric,
         tld=_tld(code),
     )
+
+
+def iso_names(code: str) -> tuple[str, ...]:
+    """Return all names that ISO 3166-1 gives the code, the short one first; none for other codes."""
+    entry = _iso_entries().get(code)
+    given = (getattr(entry, field, "") for field in ("name", "common_name", "official_name"))
+    return tuple(name for name in given if name)
 
 
 def iso_document(code: str) -> bytes:
@@ -144,46 +151,3 @@ def _name_problem(name: str) -> str | None:
     if "\\" in name or not {".", ".."}.isdisjoint(name.split("/")):
         return "has a path separator"
     return None
-
-
-def select_codes(wanted: Iterable[str], among: Iterable[str]) -> list[str]:
-    """Return the codes of *among* that *wanted* selects, in their order.
-
-    A word is an alpha-2, alpha-3 or numeric code, a first letter, or `POP20`; none selects every code.
-
-    Raises ConfigurationError for a word that selects nothing.
-    """
-    available = list(among)
-    words = [word.upper() for text in wanted for word in re.findall(r"[^\s,]+", text) or [text]]
-    chosen = {code for word in words for code in _codes_of(word, available)}
-    return [code for code in available if code in chosen] if words else available
-
-
-def _codes_of(word: str, available: list[str]) -> list[str]:
-    if word == "POP20":
-        codes = [code for code in available if code in POP20]
-    elif len(word) == 1 and word.isalpha():
-        codes = [code for code in available if code.startswith(word)]
-    else:
-        meant = word if word in available else _alpha_2_codes().get(word.zfill(3), word)
-        codes = [code for code in available if code == meant]
-    if not codes:
-        raise ConfigurationError(f"{word!r} {_explain_unknown(word)}")
-    return codes
-
-
-@cache
-def _alpha_2_codes() -> dict[str, str]:
-    entries = _iso_entries().values()
-    return {other: entry.alpha_2 for entry in entries for other in (entry.alpha_3, entry.numeric)}
-
-
-def _explain_unknown(word: str) -> str:
-    code = _alpha_2_codes().get(word.zfill(3), word)
-    if entry := _iso_entries().get(code):
-        named = f"is {code} ({entry.name})" if code != word else f"is {entry.name}"
-        return f"{named}, which the source does not have"
-    names = {iso_country(code).name.upper(): code for code in iso_codes()} | _OTHER_CODES
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.8)
-    hint = f"; did you mean {names[near[0]]}?" if near else "; use codes such as CN, CHN or 156, a letter, or POP20"
-    return f"selects no country{hint}"

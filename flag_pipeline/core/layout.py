@@ -12,6 +12,8 @@ FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY, THUMBNAILS)
 
 # The names of the sources that filled the store.
 SOURCES_PATH = f"{RECORDS}/.sources"
+# What the derived files were built from.
+BUILT_PATH = f"{CATALOG}/.built"
 # Only a local folder has this file.
 LOCK_PATH = f"{RECORDS}/.lock"
 GALLERY_PATH = f"{CATALOG}/index.html"
@@ -26,9 +28,12 @@ FORBIDDEN_PATTERN = r'<>:"/\\|?*\x00-\x1f\x7f'
 
 
 def flag_path(code: str, name: str, image_format: str) -> str:
-    """Return `flags/CN-China.gif` for China, valid on all common file systems."""
-    safe_name = re.sub(f"[{FORBIDDEN_PATTERN}]", "_", name)
-    cut_name = safe_name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip(". ")
+    """Return `flags/AE-United_Arab_Emirates.gif`, valid on all common file systems.
+
+    Spaces are underscores, as in "Fluent Python". Version 0.1.0 kept them: a save under this path deletes the former.
+    """
+    safe_name = re.sub(f"[ {FORBIDDEN_PATTERN}]", "_", name.rstrip(". "))
+    cut_name = safe_name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip(".")
     return f"{flag_prefix(code)}{cut_name}.{FORMATS[image_format].extension}"
 
 

@@ -5,7 +5,6 @@ It can delay responses and answer with errors, repeatable with a seed.
 
 import asyncio
 import hashlib
-import importlib.metadata
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,32 +17,36 @@ from aiohttp import web
 
 from flag_pipeline.core.countries import iso_codes, iso_document
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.images.formats import FORMATS, GIF
 
 HOST = "127.0.0.1"
-FLAGS_DISTRIBUTION = "django-countries"
+# Drawn by hatch_build.py when the package is built or installed.
+DRAWN_FLAGS = Path(__file__).with_name("embedded")
+_CONTENT_TYPES = {"gif": "image/gif", "svg": "image/svg+xml"}
 
 
 class FlagProvider(Protocol):
     """Provides the mirror's files by lower-case code, None if there is none."""
 
-    async def flag(self, cc: str) -> bytes | None:
-        """The country's GIF."""
+    async def flag(self, cc: str, extension: str = "gif") -> bytes | None:
+        """The country's GIF or SVG."""
 
     async def metadata(self, cc: str) -> bytes | None:
         """The country's metadata document."""
 
 
 class PackagedFlags:
-    """The GIF flags of django-countries, with ISO 3166-1 names; the constructor reads files."""
+    """The drawn flags, with ISO 3166-1 names; the constructor reads a folder.
+
+    Raises ConfigurationError if it has none.
+    """
 
     def __init__(self) -> None:
         self._files = packaged_flags()
         iso_codes()
 
-    async def flag(self, cc: str) -> bytes | None:
-        """The packaged GIF."""
-        return await _read(self._files[cc]) if cc in self._files else None
+    async def flag(self, cc: str, extension: str = "gif") -> bytes | None:
+        """The drawn GIF or SVG."""
+        return await _read(self._files[cc].with_suffix(f".{extension}")) if cc in self._files else None
 
     async def metadata(self, cc: str) -> bytes | None:
         """The document, made from ISO 3166-1."""
@@ -51,16 +54,17 @@ class PackagedFlags:
 
 
 def packaged_flags() -> dict[str, Path]:
-    """Return the flags' paths by lower-case code, without importing the package, which needs Django.
+    """Return the paths of the drawn GIFs by lower-case code.
 
-    Raises ConfigurationError if it is missing.
+    Raises ConfigurationError if there are none.
     """
-    try:
-        files = importlib.metadata.distribution(FLAGS_DISTRIBUTION).files or []
-    except importlib.metadata.PackageNotFoundError as exc:
-        raise ConfigurationError(f"the embedded source needs the package {FLAGS_DISTRIBUTION}; install it") from exc
-    flags = (Path(str(file.locate())) for file in files if file.match("static/flags/*.gif"))
-    return {path.stem: path for path in flags if path.stem.isalnum()}
+    flags = {path.stem: path for path in DRAWN_FLAGS.glob("*.gif")}
+    if not flags:
+        raise ConfigurationError(
+            f"the embedded source has no flags in {DRAWN_FLAGS}; draw them: "
+            "uv sync --inexact --reinstall-package flag-pipeline"
+        )
+    return flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +73,9 @@ class FolderOfFlags:
 
     root: Path
 
-    async def flag(self, cc: str) -> bytes | None:
-        """The country's GIF."""
-        return await _read(self.root / cc / f"{cc}.gif")
+    async def flag(self, cc: str, extension: str = "gif") -> bytes | None:
+        """The country's GIF or SVG."""
+        return await _read(self.root / cc / f"{cc}.{extension}")
 
     async def metadata(self, cc: str) -> bytes | None:
         """The country's document."""
@@ -108,13 +112,13 @@ class Mirror:
         application = web.Application()
         # No separators, because the text becomes part of a path.
         application.router.add_get(r"/{cc:[a-z0-9]{2,8}}/metadata.json", self._metadata)
-        application.router.add_get(r"/{cc:[a-z0-9]{2,8}}/{file:[a-z0-9]{2,8}}.gif", self._flag)
+        application.router.add_get(r"/{cc:[a-z0-9]{2,8}}/{file:[a-z0-9]{2,8}}.{extension:gif|svg}", self._flag)
         return application
 
     async def _flag(self, request: web.Request) -> web.StreamResponse:
-        cc = request.match_info["cc"]
-        content = await self.provider.flag(cc) if request.match_info["file"] == cc else None
-        return await self._answer(request, content, FORMATS[GIF].media_type)
+        cc, extension = request.match_info["cc"], request.match_info["extension"]
+        content = await self.provider.flag(cc, extension) if request.match_info["file"] == cc else None
+        return await self._answer(request, content, _CONTENT_TYPES[extension])
 
     async def _metadata(self, request: web.Request) -> web.StreamResponse:
         content = await self.provider.metadata(request.match_info["cc"])

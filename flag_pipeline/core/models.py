@@ -10,6 +10,7 @@ from flag_pipeline import bounds
 from flag_pipeline.core.bounds import FlagFile, HistoryFile, ImageFormat
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.fetching.models import FetchStatistics, Validators
+from flag_pipeline.images.models import Derived
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class StoredImage:
         fetched_at: when the stored bytes were received.
         first_seen_at: of the first flag; None in old records.
         n_changes: since `first_seen_at`.
-        thumbnail: `data:` URI, empty if the flag is its own thumbnail.
+        derived: None in records of old versions.
     """
 
     file: FlagFile
@@ -53,7 +54,7 @@ class StoredImage:
     validators: Validators
     first_seen_at: bounds.Moment | None = None
     n_changes: bounds.Count = 0
-    thumbnail: bounds.Thumbnail = ""
+    derived: Derived | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,25 +127,24 @@ class RowStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class FlagSaved:
+class _Fetched:
+    code: str
+    record: FlagRecord
+    thumbnail: str
+    statistics: FetchStatistics
+    only_row_changed: bool = False
+
+
+class FlagSaved(_Fetched):
     """At least one of the country's files was written."""
 
-    code: str
-    record: FlagRecord
-    thumbnail: str
-    statistics: FetchStatistics
-    only_row_changed: bool = False
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FlagUnchanged:
+class FlagUnchanged(_Fetched):
     """The source's files equal the stored ones."""
 
-    code: str
-    record: FlagRecord
-    thumbnail: str
-    statistics: FetchStatistics
-    only_row_changed: bool = False
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ class SourcePreset:
         lacks: missing ISO 3166-1 codes.
         is_public: on the internet, so private addresses are refused.
         name_key: the key of a country's name in the shared object.
+        licence: of the flags; empty where we know of none.
+        attribution: whom to name, and what was changed.
+        has_ratios: whether a picture has the width and height of its flag.
     """
 
     name: str
@@ -33,6 +36,9 @@ class SourcePreset:
     lacks: frozenset[str] = frozenset()
     is_public: bool = False
     name_key: str = "{cc}"
+    licence: str = ""
+    attribution: str = ""
+    has_ratios: bool = True
 
     @property
     def has_shared_metadata(self) -> bool:
@@ -49,7 +55,14 @@ class SourcePreset:
 
 
 # No real URL, because the mirror's port varies.
-EMBEDDED = SourcePreset(name="embedded", base_url="embedded:", formats=ONLY_GIF)
+EMBEDDED = SourcePreset(
+    name="embedded",
+    base_url="embedded:",
+    formats=ONLY_GIF,
+    licence="CC BY-SA 4.0",
+    attribution="OpenMoji 17.0, https://openmoji.org, drawn without frame and margin",
+    has_ratios=False,
+)
 
 # The site has the 194 flags of country_codes.txt ("Fluent Python", example code, chapter 20).
 FLUENTPYTHON = SourcePreset(
@@ -57,6 +70,8 @@ FLUENTPYTHON = SourcePreset(
     base_url="https://www.fluentpython.com/data/flags",
     formats=ONLY_GIF,
     is_public=True,
+    licence="public domain",
+    attribution="CIA World Factbook, by https://www.fluentpython.com",
     lacks=frozenset(
         "AI AQ AS AW AX BL BM BQ BV CC CK CW CX DO EH FK FO GF GG GI GL GP GS GU HK HM IM IO JE KY MF "
         "MO MP MQ MS NC NF NU PF PM PN PR PS RE SH SJ SX TC TF TK UM VG VI WF YT".split()
@@ -71,6 +86,8 @@ FLAGCDN = SourcePreset(
     metadata_path="en/codes.json",
     formats=frozenset({"png"}),
     is_public=True,
+    licence="terms at https://flagpedia.net/download/api",
+    attribution="https://flagcdn.com",
 )
 
 FLAGCDN_SVG = replace(FLAGCDN, name="flagcdn-svg", flag_path="{cc}.svg", formats=ONLY_SVG)
@@ -83,6 +100,9 @@ FLAG_ICONS = SourcePreset(
     metadata_path="",
     formats=ONLY_SVG,
     is_public=True,
+    licence="MIT",
+    attribution="flag-icons, https://github.com/lipis/flag-icons",
+    has_ratios=False,
 )
 FLAG_ICONS_SQUARE = replace(FLAG_ICONS, name="flag-icons-square", flag_path="1x1/{cc}.svg")
 
@@ -102,7 +122,8 @@ def find_preset(source: str) -> SourcePreset:
         return preset
     layout, _, address = source.partition("@")
     if layout in PRESETS and (base_url := _base_url(address)):
-        return replace(PRESETS[layout], name=f"{layout}@{base_url}", base_url=base_url, is_public=False)
+        elsewhere = replace(PRESETS[layout], name=f"{layout}@{base_url}", base_url=base_url, is_public=False)
+        return replace(elsewhere, licence="", attribution="")
     if base_url := _base_url(source):
         return SourcePreset(name=base_url, base_url=base_url)
     choices = (

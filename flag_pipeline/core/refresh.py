@@ -35,10 +35,10 @@ from flag_pipeline.errors import FlagNotFoundError, FlagPipelineError, ImageErro
 from flag_pipeline.fetching.client import Answer, FetchCounter
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.decoder import Decoder
-from flag_pipeline.images.features import distance_bits
-from flag_pipeline.images.formats import GIF, read_structure
-from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image, is_own_thumbnail, recall_image
-from flag_pipeline.images.models import FlagImage
+from flag_pipeline.images.features import describe_features, distance_bits
+from flag_pipeline.images.formats import read_structure
+from flag_pipeline.images.inspection import inspect_image, is_described, recall_image
+from flag_pipeline.images.models import FlagImage, ImageFeatures
 from flag_pipeline.images.structure import Limits
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # Smaller files are parsed on the event loop, because a thread takes longer.
-SMALL_BYTES = MAX_THUMBNAIL_BYTES
+SMALL_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +137,17 @@ class Refresher:
         if record != before or new_country or new_image or self.sink.has_orphaned_files(record):
             self._before.setdefault(code, before)
             # If the flag disappears from now on, another run renamed it, and the save fails.
-            await self.sink.save(record, image=new_image, country=new_country, lost=stored.flag is None)
+            await self.sink.save(
+                record,
+                image=new_image,
+                country=new_country,
+                thumbnail=image.page_thumbnail if image else b"",
+                lost=stored.flag is None,
+            )
         if record.changes != before.changes:
             await self.sink.keep_only(history_folder(code), {change.old_file for change in record.changes})
         outcome = FlagSaved if new_country or new_image else FlagUnchanged
-        thumbnail = image.thumbnail if image else ""
+        thumbnail = image.derived.thumbnail if image else ""
         return outcome(code, record, thumbnail, counter.statistics(), _only_row_changed(before, record))
 
     async def _refresh_metadata(
@@ -213,8 +219,7 @@ class Refresher:
     async def _inspect(self, content: bytes, stored: StoredImage | None) -> FlagImage:
         if stored is not None:
             recall = partial(recall_image, content, stored, limits=self._limits)
-            is_quick = is_own_thumbnail(content, stored.format) or (stored.format == GIF and stored.thumbnail)
-            return recall() if is_quick else await self.decoder.run(recall)
+            return recall() if is_described(stored) else await self.decoder.run(recall)
         inspect = partial(inspect_image, content, formats=self.source.preset.formats, limits=self._limits)
         return await self.decoder.run(inspect)
 
@@ -223,7 +228,7 @@ class Refresher:
     ) -> FlagRecord:
         """Write the replaced flag to the history, unless it exceeds the limits, because each catalog decodes it."""
         old, new = contents
-        distance = None if old is None else await self.decoder.run(partial(self._distance_bits, old, new))
+        distance = None if old is None else await self.decoder.run(partial(self._distance_bits, (old, new), images))
         change = describe_change(record.code, *images, distance_bits=distance)
         changes = latest_changes((*record.changes, change), keep=self.history_keep)
         if old is not None and change.old_file and changes:
@@ -234,12 +239,16 @@ class Refresher:
     def _limits(self) -> Limits:
         return self.source.settings.image_limits
 
-    def _distance_bits(self, old: bytes, new: bytes) -> int | None:
+    def _distance_bits(self, contents: tuple[bytes, bytes], images: tuple[StoredImage, StoredImage]) -> int | None:
         try:
-            read_structure(old).check(self._limits)
-            return distance_bits(old, new)
+            read_structure(contents[0]).check(self._limits)
+            return distance_bits(*map(_features, contents, images))
         except ImageError:
             return None
+
+
+def _features(content: bytes, stored: StoredImage) -> ImageFeatures:
+    return stored.derived.features if stored.derived and is_described(stored) else describe_features(content)
 
 
 async def _as_outcome(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
@@ -261,8 +270,8 @@ def _content(record: FlagRecord) -> tuple[object, ...]:
 
 
 def _row(record: FlagRecord) -> tuple[object, ...]:
-    # The catalog shows neither.
-    image = record.image and replace(record.image, validators=Validators(), thumbnail="")
+    # The catalog does not show validators, and features depend on the content.
+    image = record.image and replace(record.image, validators=Validators(), derived=None)
     return record.country, image, record.last_failure
 
 

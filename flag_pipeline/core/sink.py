@@ -7,16 +7,24 @@ import asyncio
 import hashlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import call
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flag_pipeline.core.countries import EXTRA_CODE
-from flag_pipeline.core.layout import FLAGS, FOLDERS, LOCK_PATH, RECORDS, code_of, metadata_path, record_path
+from flag_pipeline.core.layout import (
+    FLAGS,
+    FOLDERS,
+    LOCK_PATH,
+    RECORDS,
+    code_of,
+    metadata_path,
+    record_path,
+    thumbnail_path,
+)
 from flag_pipeline.core.models import Country, FlagRecord, LastFailure
 from flag_pipeline.core.records import dump_country, dump_record, load_record
 from flag_pipeline.errors import ImageError, SinkError, UnusableFileError
@@ -24,7 +32,7 @@ from flag_pipeline.images.models import FlagImage
 from flag_pipeline.stores.batch_executor import BatchExecutor, for_each
 from flag_pipeline.stores.open_store import open_store
 from flag_pipeline.stores.store import MAX_RECORD_BYTES, CheckedStore, Content, raising_sink_error
-from flag_pipeline.workers import Failed
+from flag_pipeline.workers import attempt
 
 if TYPE_CHECKING:
     from flag_pipeline.stores.store import Store
@@ -32,6 +40,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# Changes of one country: each `yield` waits until what is written is durable.
+Steps = Generator[None, None, Any]
+Change = tuple[str, Callable[[], Steps]]
+_GOES_ON = object()
 
 
 def intact(content: bytes | None, sha256: str) -> bytes | None:
@@ -65,7 +78,7 @@ class FileSink:
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
         self._loads = BatchExecutor(for_each(self._load), self._executor, threads=threads)
-        self._saves = BatchExecutor(self._save_all, self._executor, threads=threads)
+        self._changes = BatchExecutor(self._change_all, self._executor, threads=threads)
         # A country that another process saves after the listing is overwritten.
         self._flags_of: dict[str, set[str]] = {}
         self._recorded: set[str] = set()
@@ -177,21 +190,27 @@ class FileSink:
         return {path: content for path, content in contents if content is not None}
 
     async def save(
-        self, record: FlagRecord, *, image: FlagImage | None = None, country: Country | None = None, lost: bool = False
+        self,
+        record: FlagRecord,
+        *,
+        image: FlagImage | None = None,
+        country: Country | None = None,
+        thumbnail: bytes = b"",
+        lost: bool = False,
     ) -> None:
-        """Write the image and metadata, then the record, then delete orphaned images.
+        """Write the image, metadata and page *thumbnail*, then the record, then delete orphaned images.
 
         Without *image*, the record's image has to exist, unless it is *lost*.
         """
-        await self._saves.do(partial(self._save, record, image, country, lost=lost))
+        await self._changes.do((record.code, partial(self._save, record, image, country, thumbnail, lost=lost)))
 
     async def record_failure(self, code: str, failure: LastFailure) -> bool:
         """Write *failure* into the record; return False if it is there."""
-        return bool(await self._saves.do(partial(self._record_failure, code, failure)))
+        return bool(await self._changes.do((code, partial(self._record_failure, code, failure))))
 
     async def delete_country(self, code: str) -> None:
         """Delete flag, metadata and record."""
-        await self._saves.do(partial(self._delete_country, code))
+        await self._changes.do((code, partial(self._delete_country, code)))
 
     def has_orphaned_files(self, record: FlagRecord) -> bool:
         """Whether a killed save left images that the record does not name."""
@@ -221,9 +240,29 @@ class FileSink:
     def _all_exist(self, paths: Iterable[str]) -> bool:
         return all(map(self._files.exists, paths))
 
-    def _save_all(self, saves: Sequence[Callable[[], Any]]) -> list[Any | Failed]:
-        with raising_sink_error(self.root), self._store.batch():
-            return for_each(call)(saves)
+    def _change_all(self, changes: Sequence[Change]) -> list[Any]:
+        """Run each change to its next `yield`, sync the written folders once, and go on.
+
+        Changes of one country run one after the other.
+        """
+        results: dict[int, Any] = {}
+        todo = list(enumerate(changes))
+        while todo:
+            codes = {code: number for number, (code, _) in reversed(todo)}
+            # In order, because two threads or processes that hold locks would wait for each other.
+            some = sorted((code, number) for code, number in codes.items())
+            running = {number: changes[number][1]() for _, number in some}
+            try:
+                while running:
+                    with raising_sink_error(self.root), self._store.batch():
+                        ended = {number: attempt(_advance, change) for number, change in running.items()}
+                    results |= {number: result for number, result in ended.items() if result is not _GOES_ON}
+                    running = {number: change for number, change in running.items() if number not in results}
+            finally:
+                for change in running.values():
+                    change.close()
+            todo = [(number, change) for number, change in todo if number not in results]
+        return [results[number] for number in range(len(changes))]
 
     @contextmanager
     def _locked(self, code: str) -> Iterator[None]:
@@ -234,32 +273,44 @@ class FileSink:
         with self._locks.setdefault(code, threading.Lock()), self._files.lock(code, record_path(code)):
             yield
 
-    def _save(self, record: FlagRecord, image: FlagImage | None, country: Country | None, *, lost: bool) -> None:
+    def _save(
+        self, record: FlagRecord, image: FlagImage | None, country: Country | None, thumbnail: bytes, *, lost: bool
+    ) -> Steps:
         with self._locked(record.code):
             file = self._write_flag(record, image, lost=lost)
             if country is not None:
                 self._files.write(metadata_path(record.code), dump_country(country))
-            if file is not None:
-                # After a power cut, the record needs its flag.
-                self._files.sync(FLAGS)
+            if thumbnail and record.image is not None:
+                self._files.write(thumbnail_path(record.image.sha256), thumbnail)
+            # After a power cut, the record needs its files.
+            yield
             self._files.write(record_path(record.code), dump_record(record))
             self._recorded.add(record.code)
             if file is not None:
-                self._delete_orphaned_flags(record.code, file)
+                if orphans := self._flags_of.get(record.code, set()) - {file}:
+                    # After a power cut, an old record needs its old flag.
+                    yield
+                for orphan in orphans:
+                    self._files.delete(orphan, kept=file)
+                self._flags_of[record.code] = {file}
 
-    def _record_failure(self, code: str, failure: LastFailure) -> bool:
+    def _record_failure(self, code: str, failure: LastFailure) -> Steps:
         with self._locked(code):
             record = self._read_record(record_path(code)) or FlagRecord(code)
             if record.last_failure == failure:
                 return False
             self._files.write(record_path(code), dump_record(replace(record, last_failure=failure)))
             self._recorded.add(code)
+            # The record is synced before others may change it.
+            yield
             return True
 
-    def _delete_country(self, code: str) -> None:
+    def _delete_country(self, code: str) -> Steps:
         with self._locked(code):
             self._files.delete(record_path(code))
             self._recorded.discard(code)
+            # Synced before the files go.
+            yield
             for path in (metadata_path(code), *self._flags_of.pop(code, ())):
                 self._files.delete(path)
 
@@ -274,14 +325,6 @@ class FileSink:
                 return None
             raise SinkError(f"{path} has disappeared since it was read; another run may have renamed it", path=path)
         return path
-
-    def _delete_orphaned_flags(self, code: str, current: str) -> None:
-        if orphans := self._flags_of.get(code, set()) - {current}:
-            # After a power cut, an old record needs its old flag.
-            self._files.sync(RECORDS)
-        for orphan in orphans:
-            self._files.delete(orphan, kept=current)
-        self._flags_of[code] = {current}
 
     def _keep_only(self, folder: str, paths: Collection[str]) -> None:
         for path in {f"{folder}/{name}" for name in self._files.names(folder)}.difference(paths):
@@ -318,3 +361,11 @@ def _parse_record(content: bytes | None, path: str) -> FlagRecord | None:
         if path == record_path(record.code):
             return record
     return None
+
+
+def _advance(change: Steps) -> Any:
+    try:
+        next(change)
+    except StopIteration as ended:
+        return ended.value
+    return _GOES_ON

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import dagster as dg
@@ -26,11 +27,13 @@ from flag_pipeline.defs.checks import CheckLimits, catalog_check_specs, check_ca
 from flag_pipeline.defs.keys import CODE_VERSION, COUNTRY_METADATA, FLAG_CATALOG, FLAG_IMAGE, OWNERS
 from flag_pipeline.defs.publishing import column_schema, publish, table_preview
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
-from flag_pipeline.errors import ErrorKind
+from flag_pipeline.errors import ErrorKind, ImageError
 from flag_pipeline.images.features import describe_features
 from flag_pipeline.images.formats import read_structure
+from flag_pipeline.images.inspection import is_described
 from flag_pipeline.images.models import ImageFeatures
-from flag_pipeline.images.thumbnails import data_uri
+from flag_pipeline.images.structure import Limits
+from flag_pipeline.images.thumbnails import data_uri, read_data_uri
 
 PREVIEW_ROWS = 10
 PREVIEW_COLUMNS = ("code", "name", "status", "width_px", "height_px", "aspect_ratio", "size_bytes", "changed_at")
@@ -117,19 +120,34 @@ async def describe_flags(
 ) -> dict[str, SeenFlag]:
     """Return the intact flags by code; the *known* features are by SHA-256.
 
-    Flags beyond the image limits are left out, because they take minutes to decode.
+    Decodes only flags without features in the record and in *known*. Those beyond the image limits are left out,
+    because they take minutes to decode.
     """
-    files = {code: (record.image.file, record.image.sha256) for code, record in records.items() if record.image}
+    images = {code: record.image for code, record in records.items() if record.image}
     on_mosaic = set(sorted(records)[:MAX_FLAGS])
     limits = await image_limits()
 
     def see(code: str, content: bytes) -> SeenFlag:
-        read_structure(content).check(limits)
-        sha256 = files[code][1]
-        tile = mosaic_tile(content) if code in on_mosaic else None
-        return SeenFlag(sha256, known.get(sha256) or describe_features(content), tile)
+        image = images[code]
+        derived = image.derived if is_described(image) else None
+        look = derived.features if derived else known.get(image.sha256)
+        if look is None:
+            read_structure(content).check(limits)
+            look = describe_features(content)
+        tile = _tile_of((derived.thumbnail if derived else "", content), limits) if code in on_mosaic else None
+        return SeenFlag(image.sha256, look, tile)
 
-    return await sink.examine(files, see)
+    return await sink.examine({code: (image.file, image.sha256) for code, image in images.items()}, see)
+
+
+def _tile_of(pictures: Sequence[str | bytes], limits: Limits) -> Image.Image | None:
+    """Return the tile of the thumbnail, or else of the flag; a store can have other bytes in both."""
+    for picture in pictures:
+        with suppress(ImageError):
+            content = read_data_uri(picture) if isinstance(picture, str) else picture
+            read_structure(content).check(limits)
+            return mosaic_tile(content)
+    return None
 
 
 async def unusable_flags(sink: FileSink, records: Mapping[str, FlagRecord]) -> dict[str, FlagRecord]:

@@ -11,10 +11,10 @@ import dagster as dg
 from pydantic import Field
 
 from flag_pipeline.core.absence import AbsenceJudge
-from flag_pipeline.core.countries import select_codes
 from flag_pipeline.core.listing import list_store
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.refresh import Refresher
+from flag_pipeline.core.selection import select_codes
 from flag_pipeline.defs.countries import Countries
 from flag_pipeline.defs.events import EVENT_TAGS
 from flag_pipeline.defs.executor import is_being_canceled

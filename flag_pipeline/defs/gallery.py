@@ -11,7 +11,7 @@ from PIL import Image
 
 from flag_pipeline.catalog import contact_sheet
 from flag_pipeline.catalog.gallery import render_page
-from flag_pipeline.catalog.gallery_content import Gallery, pictured_files
+from flag_pipeline.catalog.gallery_content import Gallery, credits_of, pictured_files
 from flag_pipeline.catalog.history import load_changes
 from flag_pipeline.catalog.rows import CatalogRow, load_rows
 from flag_pipeline.core.layout import (
@@ -62,7 +62,7 @@ async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None
     pictured = await draw_thumbnails(sink, shown)
     # In sequence, because concurrent threads do not share freed memory.
     pictures = await draw_pictures(sink, rows, pictured)
-    page = await asyncio.to_thread(render_page, Gallery(rows, changes, pictured))
+    page = await asyncio.to_thread(render_page, Gallery(rows, changes, pictured, credits=credits_of(rows)))
     version = await publish(sink, {**page, **pictures})
     await sink.keep_only(PAGE_DETAILS, page.keys())
     await sink.keep_only(THUMBNAILS, set(map(thumbnail_path, shown)))

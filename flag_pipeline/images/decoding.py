@@ -16,6 +16,8 @@ from flag_pipeline.images.svg_renderer import RENDERER
 COARSE_PX = (1280, 960)
 
 # `Image.open` would try other formats. Without these imports, Pillow imports all its plugins when it saves a WebP.
+# `preinit` imports the plugins that saving looks up, because a process may later be out of open files.
+Image.preinit()
 _PILLOW_CLASSES = {name: resolve_name(f"PIL.{image_format.pillow_class}") for name, image_format in FORMATS.items()}
 
 _TURNS = {

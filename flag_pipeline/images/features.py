@@ -1,6 +1,7 @@
 """Dominant colours and perceptual hash of an image.
 
-Catalogs copy the features of unchanged images, so a change of results needs a new `CATALOG_SCHEMA`.
+Records and catalogs keep the features of unchanged images, so a change of results needs a new `FEATURES_VERSION` and
+a new `CATALOG_SCHEMA`.
 """
 
 import math
@@ -15,6 +16,8 @@ from flag_pipeline.images.colours import ColourFamily, Rgb, colour_family, hex_o
 from flag_pipeline.images.decoding import as_shown, opened
 from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.models import ColourShare, ImageFeatures
+
+FEATURES_VERSION = 1
 
 MAX_COLOURS = 5
 # Smaller shares are blurred edges.
@@ -31,15 +34,19 @@ def describe_features(content: bytes) -> ImageFeatures:
     with opened(structure) as image:
         mode = image.mode
         picture = as_shown(image, structure)
+    return features_of_picture(picture, mode=mode, n_frames=structure.n_frames)
+
+
+def features_of_picture(picture: Image.Image, *, mode: str, n_frames: int) -> ImageFeatures:
+    """Return the features of *picture*, the first frame in RGBA. Blocks."""
     return ImageFeatures(
-        mode=mode, n_frames=structure.n_frames, colours=_dominant_colours(picture), phash=_perceptual_hash(picture)
+        mode=mode, n_frames=n_frames, colours=_dominant_colours(picture), phash=_perceptual_hash(picture)
     )
 
 
-def distance_bits(first: bytes, second: bytes) -> int:
+def distance_bits(one: ImageFeatures, other: ImageFeatures) -> int:
     """Return how many of 64 hash bits differ: about 32 for unrelated images."""
-    one, other = (int(describe_features(content).phash, 16) for content in (first, second))
-    return (one ^ other).bit_count()
+    return (int(one.phash, 16) ^ int(other.phash, 16)).bit_count()
 
 
 def _dominant_colours(picture: Image.Image) -> tuple[ColourShare, ...]:

@@ -29,10 +29,24 @@ class ImageFeatures:
         phash: 16 hex digits.
     """
 
-    mode: str
-    n_frames: int
+    mode: bounds.PixelMode
+    n_frames: bounds.Count
     colours: tuple[ColourShare, ...]
-    phash: str
+    phash: bounds.Phash
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What was computed from an image's bytes.
+
+    Attributes:
+        version: `inspection.DERIVED_VERSION` of the code that computed it.
+        thumbnail: a `data:` URI of at most `thumbnails.MAX_EVENT_CHARS`.
+    """
+
+    version: bounds.DerivedVersion
+    features: ImageFeatures
+    thumbnail: bounds.Thumbnail
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +56,7 @@ class FlagImage:
     Attributes:
         format: a name of `formats.FORMATS`.
         width_px, height_px: after the EXIF orientation is applied.
-        thumbnail: a `data:` URI of at most about 4 KB.
+        page_thumbnail: a WebP; empty if *derived* was known.
     """
 
     content: bytes
@@ -50,11 +64,12 @@ class FlagImage:
     width_px: int
     height_px: int
     sha256: str
-    thumbnail: str
+    derived: Derived
+    page_thumbnail: bytes = b""
 
 
 class StoredDescription(Protocol):
-    """An image in a record; the thumbnail can be empty."""
+    """An image in a record."""
 
     @property
     def format(self) -> str: ...  # noqa: D102
@@ -65,4 +80,4 @@ class StoredDescription(Protocol):
     @property
     def sha256(self) -> str: ...  # noqa: D102
     @property
-    def thumbnail(self) -> str: ...  # noqa: D102
+    def derived(self) -> Derived | None: ...  # noqa: D102

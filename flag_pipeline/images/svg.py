@@ -18,7 +18,7 @@ from flag_pipeline.images.structure import Structure
 # What is drawn before a caller asks for another size: a thumbnail.
 RENDERED_PX = (160, 120)
 
-# flag-icons 7.5 has at most 673 elements, 2,383 attributes, 84 layers and 7 levels in one flag.
+# The largest numbers in flag-icons 7.5: 915 elements, 2,383 attributes, 48 layers and 14 levels, with references.
 MAX_ELEMENTS, MAX_ATTRIBUTES, MAX_LAYERS, MAX_LEVELS, MAX_STYLE_CHARS = 10_000, 50_000, 200, 50, 20_000
 
 _SVG, _XLINK_HREF = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink href"

@@ -41,6 +41,10 @@ class FsspecStore:
         target = self._target(folder)
         return [entry.name for entry in target.iterdir() if not entry.name.startswith(".")] if target.exists() else []
 
+    def fingerprint(self, folder: str) -> str:  # noqa: ARG002 - part of `Store`
+        """Return an empty text, because file systems describe files in different ways."""
+        return ""
+
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         """See `Store`."""
         with self._target(path).open("rb") as file:
@@ -52,9 +56,6 @@ class FsspecStore:
     def write(self, path: str, content: Content) -> None:
         """Write the file in one call."""
         self._target(path).write_bytes(bytes(content))
-
-    def sync(self, folder: str) -> None:
-        """Do nothing."""
 
     def exists(self, path: str) -> bool:
         """See `Store`."""

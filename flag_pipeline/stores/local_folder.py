@@ -1,5 +1,6 @@
 """A store in a local folder, which processes may share. It follows no symbolic link."""
 
+import hashlib
 import logging
 import os
 import stat
@@ -58,7 +59,7 @@ class LocalFolder:
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Sync each folder once for this thread's writes."""
+        """Sync each folder once for this thread's writes and deletions."""
         self._batch.written = written = set[int]()
         try:
             yield
@@ -67,18 +68,28 @@ class LocalFolder:
             for folder in written:
                 os.fsync(folder)
 
-    def _sync_after_write(self, folder: int) -> None:
+    def _is_synced_by_batch(self, folder: int) -> bool:
         written = getattr(self._batch, "written", None)
-        if written is not None and folder in self._folders.values():
-            written.add(folder)
-        else:
-            os.fsync(folder)
+        if written is None or folder not in self._folders.values():
+            return False
+        written.add(folder)
+        return True
 
     def names(self, folder: str) -> list[str]:
         """See `Store`."""
         with suppress(FileNotFoundError), self._open_folder(split_path(folder)) as opened:
             return [name for name in os.listdir(opened) if not name.startswith(".")]  # noqa: PTH208 - a descriptor
         return []
+
+    def fingerprint(self, folder: str) -> str:
+        """See `Store`. A file is known by its size, inode and time, because each write makes a new inode."""
+        digest = hashlib.sha256()
+        with suppress(FileNotFoundError), self._open_folder(split_path(folder)) as opened, os.scandir(opened) as found:
+            for entry in sorted(found, key=lambda entry: entry.name):
+                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+                    stated = entry.stat(follow_symlinks=False)
+                    digest.update(f"{entry.name}/{stated.st_size} {stated.st_ino} {stated.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
 
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         """Return the content. A symbolic link counts as missing."""
@@ -95,13 +106,8 @@ class LocalFolder:
             except IsADirectoryError:
                 logger.warning("%s was a folder; it is %s now", path, move_aside(name, folder))
                 replace_file(name, folder, content)
-            self._sync_after_write(folder)
-
-    def sync(self, folder: str) -> None:
-        """See `Store`."""
-        with self._open_folder(split_path(folder)) as opened:
-            os.fsync(opened)
-            (getattr(self._batch, "written", None) or set()).discard(opened)
+            if not self._is_synced_by_batch(folder):
+                os.fsync(folder)
 
     def exists(self, path: str) -> bool:
         """See `Store`."""
@@ -116,6 +122,8 @@ class LocalFolder:
         if other is None or not os.path.samestat(found, other):
             with suppress(FileNotFoundError), self._open_parent(path) as (name, folder):
                 os.unlink(name, dir_fd=folder)
+                # Alone, a deletion need not be durable.
+                self._is_synced_by_batch(folder)
 
     def _stat(self, path: str) -> os.stat_result | None:
         with suppress(FileNotFoundError), self._open_parent(path) as (name, folder):
@@ -130,8 +138,11 @@ class LocalFolder:
 
     @contextmanager
     def _open_folder(self, names: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
+        if (kept := self._folders.get("/".join(names))) is not None:
+            yield kept
+            return
         with ExitStack() as opened:
-            n_kept = next((n for n in range(len(names), 0, -1) if "/".join(names[:n]) in self._folders), 0)
+            n_kept = next((n for n in range(len(names) - 1, 0, -1) if "/".join(names[:n]) in self._folders), 0)
             if n_kept:
                 descriptor = self._folders["/".join(names[:n_kept])]
             else:

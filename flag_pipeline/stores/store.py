@@ -3,7 +3,6 @@
 import errno
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import PurePosixPath
 from typing import Protocol
 
 from flag_pipeline.errors import ForeignFileError, SinkError, UnusableFileError
@@ -33,19 +32,19 @@ class Store(Protocol):
         """Hold the lock *key*, at most 8 ASCII characters, if supported."""
 
     def batch(self) -> AbstractContextManager[None]:
-        """Writes of this thread may become durable only at the end."""
+        """Writes and deletions of this thread may become durable only at the end."""
 
     def names(self, folder: str) -> list[str]:
         """Return the visible file names; none if *folder* is missing."""
+
+    def fingerprint(self, folder: str) -> str:
+        """Return a text that changes with the visible files of *folder*, without reading them; empty if unknown."""
 
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         """Return the content. Raises FileNotFoundError or `too_large`."""
 
     def write(self, path: str, content: Content) -> None:
         """Replace the file atomically. A folder at *path* is renamed."""
-
-    def sync(self, folder: str) -> None:
-        """Make the names in *folder* durable, also inside `batch`."""
 
     def exists(self, path: str) -> bool:
         """Whether the file exists."""
@@ -104,18 +103,14 @@ class CheckedStore:
         with raising_sink_error(path):
             self._store.delete(path, kept=kept)
 
-    def sync(self, folder: str) -> None:
-        """See `Store`."""
-        with raising_sink_error(folder):
-            self._store.sync(folder)
-
 
 def split_path(path: str) -> tuple[str, ...]:
     """Return the parts of *path*. Raises SinkError if it leaves the root."""
-    relative = PurePosixPath(path)
-    if relative.is_absolute() or ".." in relative.parts:
+    # As `PurePosixPath` does, in a tenth of the time.
+    parts = tuple(part for part in path.split("/") if part not in {"", "."})
+    if path.startswith("/") or ".." in parts:
         raise SinkError(f"{path!r} leads out of the store", path=path)
-    return relative.parts
+    return parts
 
 
 @contextmanager

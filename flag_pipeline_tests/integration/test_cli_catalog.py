@@ -146,6 +146,13 @@ def test_tables_of_another_version_are_not_guessed_at(
     assert "of another version" in complaint(monkeypatch, capsys, command, "--store", store)
 
 
+def test_catalog_prints_names_in_other_languages(store: Path) -> None:
+    """Countries are found by any name, and the rows have the names of the language."""
+    result = run("catalog", "Peoples Republic of China", "--language", "fr", "--json", "--store", store)
+
+    assert [row["name"] for row in json.loads(result.stdout)] == ["Chine"]
+
+
 def test_coverage_asks_what_the_source_has(flag_server: FlagServer) -> None:
     """Two countries that it lacks are named; each was asked for once."""
     for code in ("AQ", "BV"):
@@ -160,10 +167,10 @@ def test_coverage_asks_what_the_source_has(flag_server: FlagServer) -> None:
 
 
 def test_coverage_of_every_pair_finds_codes_beyond_the_standard(flag_server: FlagServer) -> None:
-    """Over AA to ZZ: the European Union and Kosovo have flags too."""
+    """Over AA to ZZ: the European Union, Kosovo, the United Nations and some islands have flags too."""
     result = run("coverage", "--every", "--source", flag_server.url)
 
-    assert "Beyond ISO 3166-1 it has EU XK." in result.stdout
+    assert "Beyond ISO 3166-1 it has AC CP CQ DG EA EU IC TA UN XK." in result.stdout
     assert len(flag_server.requests) == 26 * 26
 
 

@@ -19,6 +19,7 @@ import pytest
 from aiohttp import web
 
 from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.core.layout import flag_path
 from flag_pipeline.core.records import load_record
 from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
 from flag_pipeline.stores.atomic_files import STALE_TEMPORARY_S, TEMPORARY_PREFIX
@@ -188,7 +189,7 @@ def test_save_killed_before_any_of_its_steps_leaves_the_old_or_the_new(tmp_path:
         check_old_or_new(root, f"killed before step {number}")
         age_temporaries(root)
         asyncio.run(save_new(str(root)))
-        assert [path.name for path in (root / "flags").iterdir()] == ["CN-New.gif"]
+        assert [path.name for path in (root / "flags").iterdir()] == ["CN-New_one.gif"]
         assert list(root.rglob(f"{TEMPORARY_PREFIX}*")) == []
         number += 1
 
@@ -201,10 +202,10 @@ def check_old_or_new(root: Path, where: str) -> None:
     assert known in (OLD, NEW), where
     assert known.image is not None
     assert (root / known.image.file).is_file(), where
-    whole = {"CN-Old.gif": gif("CN"), "CN-New.gif": NEW_FLAG, "old.gif": gif("CN")}
+    whole = {"CN-Old one.gif": gif("CN"), "CN-New_one.gif": NEW_FLAG, "old.gif": gif("CN")}
     for path in [*visible(root / "flags"), *visible(root / "history/CN")]:
         assert path.read_bytes() == whole[path.name], f"{where}: {path.name} is torn"
-    assert json.loads((root / "metadata/CN.json").read_bytes())["name"] in {"China", "New"}, where
+    assert json.loads((root / "metadata/CN.json").read_bytes())["name"] in {"China", "New one"}, where
 
 
 def check_store(world: World, where: str) -> None:
@@ -261,8 +262,9 @@ def check_healed(world: World, where: str) -> None:
     check_store(world, where)
     for number, code in enumerate(CODES):
         name = f"Name {world.generation}" if number % 2 else "Name"
-        assert [path.name for path in (world.store / "flags").glob(f"{code}-*")] == [f"{code}-{name}.gif"], where
-        content = (world.store / f"flags/{code}-{name}.gif").read_bytes()
+        file = world.store / flag_path(code, name, "gif")
+        assert list((world.store / "flags").glob(f"{code}-*")) == [file], where
+        content = file.read_bytes()
         assert content == FLAGS[(world.generation + number) % 2], where
         known = load_record((world.store / f"records/{code}.json").read_bytes())
         kept = {f"history/{code}/{path.name}" for path in visible(world.store / f"history/{code}")}

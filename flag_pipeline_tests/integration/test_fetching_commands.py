@@ -17,7 +17,8 @@ from flag_pipeline.cli.run_locks import COMMAND_LINE, LAUNCHED_BY_TAG
 from flag_pipeline.dagster_storage.sqlite_event_log import EmbeddedEventLogStorage
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.settings import load_settings
-from flag_pipeline_tests.flag_server import FlagServer, answer, head, metadata_url_path, raw
+from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path, head, metadata_url_path, raw
+from flag_pipeline_tests.records import striped
 from flag_pipeline_tests.shell import Shell
 
 pytestmark = pytest.mark.timeout(180)
@@ -46,6 +47,61 @@ def test_unchanged_refresh_of_the_world_rewrites_nothing(shell: Shell, flag_serv
     assert (len(flag_server.requests), flag_server.statuses[304], flag_server.body_bytes) == (498, 498, 0)
     assert {len(list((shell.store / folder).iterdir())) for folder in ("flags", "metadata")} == {249}
     assert state_of(shell.store) == before
+
+
+def n_rebuilt() -> int:
+    """How often the catalog was rebuilt."""
+    with runs.open_instance() as instance:
+        return len(instance.get_runs(dg.RunsFilter(job_name="rebuild_catalog")))
+
+
+def test_catalog_is_rebuilt_only_when_something_changed(shell: Shell, flag_server: FlagServer) -> None:
+    """The command says that it is unchanged; the check of its age is evaluated all the same."""
+    source = ("run", "CN,FR", "--source", flag_server.url)
+    shell(*source)
+    with runs.open_instance() as instance:
+        [before] = instance.fetch_materializations(dg.AssetKey("flag_catalog"), limit=1).records
+
+    said = shell(*source).stdout
+
+    assert "catalog.csv, 249 rows, unchanged" in said
+    assert n_rebuilt() == 1
+    key = dg.AssetCheckKey(dg.AssetKey("flag_catalog"), "fresh")
+    with runs.open_instance() as instance:
+        history = instance.event_log_storage.get_asset_check_execution_history(key, limit=9)
+    targets = [record.event.dagster_event.asset_check_evaluation_data.target_materialization_data for record in history]  # type: ignore[union-attr]
+    assert [target and target.storage_id for target in targets] == [before.storage_id] * 2
+    flag_server.script(flag_url_path("FR"), [answer(200, striped("red", "gold", kind="GIF"))])
+    assert shell.json(*source)["catalog_rows"] == 249
+    assert n_rebuilt() == 2
+
+
+@pytest.mark.parametrize("lost", ["catalog/index.html", "records/CN.json"])
+def test_catalog_is_rebuilt_when_its_files_or_the_records_are_lost(
+    shell: Shell, flag_server: FlagServer, lost: str
+) -> None:
+    """The run itself has nothing to save of the others."""
+    shell("run", "CN,FR", "--source", flag_server.url)
+    (shell.store / lost).unlink()
+
+    shell("run", "FR", "--source", flag_server.url)
+
+    assert n_rebuilt() == 2
+    assert (shell.store / "catalog/index.html").exists()
+
+
+def test_catalog_is_rebuilt_for_another_store_or_instance(
+    shell: Shell, flag_server: FlagServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The instance's assets then show what is in the store."""
+    for store in ("other", "", "other"):
+        shell("run", "CN", "--source", flag_server.url, *(["--store", str(tmp_path / store)] if store else []))
+    assert n_rebuilt() == 3
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home2"))
+
+    shell("run", "CN", "--source", flag_server.url)
+
+    assert n_rebuilt() == 1
 
 
 def unused_port() -> int:

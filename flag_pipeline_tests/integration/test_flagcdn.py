@@ -48,7 +48,7 @@ def test_flags_and_names_come_from_the_documented_layout(
     assert sorted(path.name for path in (tmp_path / "flags").iterdir()) == [
         "CN-China.png",
         "FR-France.png",
-        "GB-United Kingdom.png",
+        "GB-United_Kingdom.png",
     ]
     assert flag_server.requests.count(NAMES) == 1
     assert len(flag_server.requests) == 4

@@ -1,5 +1,6 @@
 """The catalog and its pictures through Dagster: what the UI shows, what follows what, and the same bytes twice."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,9 +8,13 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from PIL import ImageFile
 
+from flag_pipeline.catalog.rows import load_rows
+from flag_pipeline.core.layout import thumbnail_path
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.keys import FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
+from flag_pipeline.images.features import describe_features
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path
 from flag_pipeline_tests.records import striped
@@ -109,21 +114,53 @@ def test_everything_is_derived_the_same_twice(instance: dg.DagsterInstance, sett
     assert derived_files(store) == first
 
 
+@pytest.mark.parametrize("thumbnail", ["", "data:image/webp;base64,A", "data:image/webp;base64,AAAA"])
+def test_catalog_decodes_no_flag_that_its_record_describes(
+    instance: dg.DagsterInstance, settings: Settings, store: Path, monkeypatch: pytest.MonkeyPatch, thumbnail: str
+) -> None:
+    """Features come from the record, and the mosaic from the event's thumbnail, unless that is damaged."""
+    refresh(instance, settings)
+    path = store / "records/FR.json"
+    if thumbnail:
+        document = json.loads(path.read_bytes())
+        document["image"]["derived"]["thumbnail"] = thumbnail
+        path.write_text(json.dumps(document))
+    decoded: list[str | None] = []
+    load = ImageFile.ImageFile.load
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(image.format) or load(image))  # type: ignore[func-returns-value]
+
+    job = build_definitions(settings).resolve_job_def("rebuild_catalog")
+    assert job.execute_in_process(instance=instance, run_config=QUIET, asset_selection=[FLAG_CATALOG]).success
+
+    assert ("GIF" in decoded) == bool(thumbnail)
+    rows = {row.code: row for row in load_rows((store / "catalog/catalog.json").read_bytes())}
+    for code in ("CN", "FR", "US"):
+        [file] = (store / "flags").glob(f"{code}-*")
+        assert (rows[code].phash, rows[code].n_frames) == (describe_features(file.read_bytes()).phash, 1)
+
+
 def derived_files(store: Path) -> dict[str, bytes]:
     """Every file of the catalog and the history's tables, by path."""
     paths = [*(store / "catalog").rglob("*.*"), *(store / "history").glob("*.*")]
     return {str(path.relative_to(store)): path.read_bytes() for path in paths}
 
 
-def test_a_flag_overwritten_by_somebody_is_left_out(
-    instance: dg.DagsterInstance, settings: Settings, store: Path
+@pytest.mark.parametrize("n_shown", [3, 2], ids=["thumbnail kept", "thumbnail lost"])
+def test_a_flag_overwritten_by_somebody_is_not_shown(
+    instance: dg.DagsterInstance, settings: Settings, store: Path, n_shown: int
 ) -> None:
-    """The page is built without what is no longer the checked flag."""
+    """The page shows the thumbnail of the checked flag, or none."""
     refresh(instance, settings)
-    next((store / "flags").glob("FR-*")).write_bytes(b"tampered")
+    file = next((store / "flags").glob("FR-*"))
+    thumbnail = store / thumbnail_path(hashlib.sha256(file.read_bytes()).hexdigest())
+    before = thumbnail.read_bytes()
+    file.write_bytes(b"tampered")
+    if n_shown == 2:
+        thumbnail.unlink()
     rebuild(instance, settings)
 
-    assert metadata_of(instance, FLAG_GALLERY)["n_flags"].value == 2
+    assert metadata_of(instance, FLAG_GALLERY)["n_flags"].value == n_shown
+    assert (thumbnail.read_bytes() if thumbnail.exists() else before) == before
 
 
 def test_only_new_flags_are_drawn(

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from flag_pipeline.core.layout import CATALOG, CATALOG_PATH, FLAGS, HISTORY, METADATA, RECORDS, record_path
+from flag_pipeline.core.layout import CATALOG_PATH, FLAGS, FOLDERS, record_path
 from flag_pipeline.core.models import FlagRecord, LastFailure
 from flag_pipeline.core.records import dump_country, dump_record
 from flag_pipeline.core.sink import FileSink
@@ -23,7 +23,6 @@ from flag_pipeline_tests.flag_server import FlagServer, answer
 from flag_pipeline_tests.samples import flag, gif, picture, record
 from flag_pipeline_tests.seaweed import GUEST, SeaweedFS
 
-FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY)
 AWKWARD_NAMES = ["Côte d'Ivoire", "Åland Islands", "a b+c%20&d=e?", "~(x)!*'", "中国", "e\u0301 or é", "-", "."]
 
 
@@ -57,9 +56,9 @@ def beside(place: str) -> Store:
 
 async def files_of(store: Store, *folders: str) -> set[str]:
     """The paths of all visible files in *folders*, by default in all folders of the sink."""
-    return {
-        f"{folder}/{name}" for folder in folders or FOLDERS for name in await asyncio.to_thread(store.names, folder)
-    }
+    folders = folders or FOLDERS
+    paths = {f"{folder}/{name}" for folder in folders for name in await asyncio.to_thread(store.names, folder)}
+    return {path for path in paths if not any(path in folder for folder in FOLDERS)}
 
 
 async def test_saved_country_is_read_back(sink: FileSink, beside: Store) -> None:
@@ -111,7 +110,22 @@ async def test_renamed_country_keeps_one_flag(sink: FileSink, beside: Store) -> 
 
     await sink.save(record(name="Middle Kingdom"), image=flag())
 
-    assert await files_of(beside, FLAGS) == {"flags/CN-Middle Kingdom.gif"}
+    assert await files_of(beside, FLAGS) == {"flags/CN-Middle_Kingdom.gif"}
+
+
+async def test_flag_of_the_version_before_is_renamed(sink: FileSink, place: str, beside: Store) -> None:
+    """Version 0.1.0 wrote spaces: the file gets its new name when it is saved again, and the record names it."""
+    known = record(name="Middle Kingdom")
+    assert known.image is not None
+    spaced = replace(known, image=replace(known.image, file="flags/CN-Middle Kingdom.gif"))
+    await sink.save(spaced, image=flag(), country=known.country)
+    async with FileSink(place) as later:
+        assert (await later.load("CN")).flag == gif()
+
+        await later.save(known, image=flag())
+
+        assert (await later.load("CN")).record == known
+    assert await files_of(beside, FLAGS) == {"flags/CN-Middle_Kingdom.gif"}
 
 
 async def test_new_file_is_seen_at_once(sink: FileSink, place: str, beside: Store) -> None:

@@ -31,9 +31,10 @@ from flag_pipeline.errors import ErrorKind, ImageError, SourceContractError, pri
 from flag_pipeline.fetching.http_errors import parse_retry_after
 from flag_pipeline.fetching.models import FetchStatistics
 from flag_pipeline.images.features import describe_features
-from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image
+from flag_pipeline.images.inspection import inspect_image
 from flag_pipeline.images.models import FlagImage
 from flag_pipeline.images.structure import Limits
+from flag_pipeline.images.thumbnails import MAX_EVENT_CHARS
 from flag_pipeline_tests.fakes import FakeRefresher
 from flag_pipeline_tests.records import change_of
 from flag_pipeline_tests.samples import flag, gif, picture, record
@@ -213,7 +214,7 @@ def test_mutated_images_are_images_or_broken_contracts(content: bytes) -> None:
 
     assert image.content == content
     assert 0 < image.width_px * image.height_px <= 10**6
-    assert len(image.thumbnail) <= MAX_THUMBNAIL_BYTES * 4 / 3 + 40
+    assert len(image.derived.thumbnail) <= MAX_EVENT_CHARS
     assert describe_features(content).n_frames >= 1
 
 

@@ -5,9 +5,7 @@ import hashlib
 import io
 import json
 from html.parser import HTMLParser
-from importlib.metadata import distribution
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -26,7 +24,7 @@ from flag_pipeline.catalog.contact_sheet import (
 )
 from flag_pipeline.catalog.details import ROWS_PER_FILE
 from flag_pipeline.catalog.gallery import render_page
-from flag_pipeline.catalog.gallery_content import MAX_HISTORY_PICTURES, Gallery, pictured_files
+from flag_pipeline.catalog.gallery_content import MAX_HISTORY_PICTURES, Gallery, credits_of, pictured_files
 from flag_pipeline.catalog.plots import Bar, ratio_group, render_bars
 from flag_pipeline.catalog.rows import catalog_rows
 from flag_pipeline.core.countries import iso_codes
@@ -36,6 +34,7 @@ from flag_pipeline.core.sink import intact
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.thumbnails import before_and_after, fit
 from flag_pipeline_tests.records import change_of, features_by_sha256, record_of, striped
+from flag_pipeline_tests.samples import gif
 
 FLAG = striped("#de2910", "#ffde00")
 HOSTILE = '</script><script>alert("1")</script><img src=x onerror=alert(2)>&amp;\u2028'
@@ -186,12 +185,12 @@ def test_flag_without_thumbnail_is_no_broken_picture() -> None:
     assert [attributes["href"] for tag, attributes in page.tags if tag == "a"][1:3] == ["../flags/CN-x.png", "#flag=FR"]
 
 
-def test_search_finds_codes_official_name_and_another_domain() -> None:
+def test_search_finds_codes_other_names_and_another_domain() -> None:
     """What is beside the code, also with a dot, and the name, which the card shows."""
     page = Elements(page_of(gallery_of({code: record_of(code, FLAG) for code in ("CN", "GB", "GF")})))
 
-    assert page.items["CN"]["data-q"] == "CHN 156 People's Republic of China"
-    assert page.items["GB"]["data-q"].endswith("Ireland .uk")
+    assert page.items["CN"]["data-q"] == "CHN 156 People's Republic of China PRC"
+    assert page.items["GB"]["data-q"].endswith("Ireland UK Britain Great Britain .uk")
     assert page.items["GF"]["data-q"] == "GUF 254"
 
 
@@ -261,6 +260,36 @@ def test_page_says_how_each_country_stands() -> None:
     statuses = {code: one["status"] for code, one in details_of(gallery).items()}
     assert statuses == {"AQ": "not found", "CN": "ok", "DE": "failed", "FR": "failed", "ZW": "missing"}
     assert "5 countries: 1 ok, 2 failed, 1 not found, 1 missing." in page_of(gallery)
+
+
+def test_footer_names_the_licences_of_the_flags() -> None:
+    """Each source once, with its licence, and whether its flags are simplified; nothing of a source without one."""
+    mine = record_of("CN", FLAG)
+    assert mine.image is not None
+    drawings = {
+        code: dataclasses.replace(
+            record_of(code, FLAG),
+            image=dataclasses.replace(mine.image, file=f"flags/{code}-x.png", source_url=f"embedded:/{cc}/{cc}.gif"),
+        )
+        for code, cc in (("FR", "fr"), ("IT", "it"))
+    }
+    rows = catalog_rows([], {"CN": mine, **drawings}, {})
+
+    page = page_of(Gallery(rows, credits=credits_of(rows)))
+
+    assert page.count("CC BY-SA 4.0") == 1
+    assert "OpenMoji" in page
+    assert "simplified" in page
+    assert credits_of(rows[:1]) == []
+
+
+@pytest.mark.parametrize(("code", "name"), [("TR", "Turkey"), ("CI", "Ivory Coast"), ("NL", "Holland"), ("XK", "XKX")])
+def test_card_is_found_by_the_other_names_of_its_country(code: str, name: str) -> None:
+    """The card has the names that people search by; England is none of the United Kingdom's."""
+    gallery = gallery_of({code: record_of(code, FLAG), "GB": record_of("GB", FLAG)})
+
+    assert name in page_of(gallery)
+    assert "England" not in page_of(gallery)
 
 
 def test_history_comes_with_its_pictures() -> None:
@@ -355,9 +384,7 @@ def test_sheet_knows_what_it_was_drawn_from() -> None:
 
 def packaged_flags() -> dict[str, bytes]:
     """The embedded source's flags, as PNG: what test records say they are."""
-    found = distribution("django-countries").files or []
-    paths = {file.stem.upper(): Path(str(file.locate())) for file in found if file.match("static/flags/*.gif")}
-    return {code: as_png(paths[code].read_bytes()) for code in iso_codes()}
+    return {code: as_png(gif(code)) for code in iso_codes()}
 
 
 def as_png(content: bytes) -> bytes:

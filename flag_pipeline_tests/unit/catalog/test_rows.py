@@ -51,6 +51,28 @@ def test_country_that_was_never_fetched_has_its_name_from_the_standard() -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("source_url", "licence", "named", "aspect_ratio"),
+    [
+        ("embedded:/cn/cn.gif", "CC BY-SA 4.0", "OpenMoji", ""),
+        ("https://www.fluentpython.com/data/flags/cn/cn.gif", "public domain", "CIA World Factbook", "320:197"),
+        ("https://flagcdn.com/w320/cn.png", "terms at https://flagpedia.net/download/api", "flagcdn", "320:197"),
+        ("https://mirror.example/w320/cn.png", "", "", "320:197"),
+        ("https://flags.example/cn.gif", "", "", "320:197"),
+    ],
+)
+def test_licence_is_that_of_the_source(source_url: str, licence: str, named: str, aspect_ratio: str) -> None:
+    """A preset has one and a server of the user none; a drawing in one ratio for all flags has no ratio of its flag."""
+    stored = record()
+    assert stored.image is not None
+    cells = row(replace(stored, image=replace(stored.image, source_url=source_url)))
+
+    assert (cells.licence, cells.aspect_ratio) == (licence, aspect_ratio)
+    assert named in cells.attribution
+    assert bool(cells.attribution) is bool(licence)
+    assert (cells.aspect_decimal is None) is (aspect_ratio == "")
+
+
 def test_rows_are_sorted_and_include_what_is_no_partition_any_more() -> None:
     """A stored country keeps its row when the partitions change."""
     rows = catalog_rows(["FR", "AD"], {"CN": record()}, {})

@@ -211,12 +211,14 @@ def test_records_with_a_history_come_back(records: dict[str, FlagRecord]) -> Non
 
 
 def test_records_of_earlier_versions_are_still_read(records: dict[str, FlagRecord]) -> None:
-    """A record without the newer fields, and with one that is no longer kept, loads."""
+    """A record without the newer fields, and with two that are no longer kept, loads."""
     document = json.loads(dump_record(records["CN"]))
     del document["changes"]
-    for name in ("first_seen_at", "n_changes", "thumbnail"):
+    for name in ("first_seen_at", "n_changes", "derived"):
         del document["image"][name]
     document["image"]["look"] = {"mode": "RGB", "n_frames": 1, "colours": [], "phash": "0" * 16}
+
+    document["image"]["thumbnail"] = "data:image/png;base64,AAAA"
 
     record = load_record(json.dumps(document).encode())
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from flag_pipeline.core.countries import MAX_NAME_CHARS, POP20, iso_codes, iso_country, parse_country, select_codes
+from flag_pipeline.core.countries import MAX_NAME_CHARS, POP20, iso_codes, iso_country, iso_names, parse_country
 from flag_pipeline.core.models import Country
-from flag_pipeline.errors import ConfigurationError, SourceContractError
+from flag_pipeline.errors import SourceContractError
 
 URL = "http://x/cn/metadata.json"
 
@@ -31,13 +31,25 @@ def test_there_are_249_codes_and_20_populous_ones() -> None:
 
 @pytest.mark.parametrize(
     ("code", "name", "tld"),
-    [("BO", "Bolivia", ".bo"), ("GB", "United Kingdom", ".uk"), ("CI", "Côte d'Ivoire", ".ci"), ("XK", "XK", ".xk")],
+    [
+        ("BO", "Bolivia", ".bo"),
+        ("GB", "United Kingdom", ".uk"),
+        ("CI", "Côte d'Ivoire", ".ci"),
+        ("XK", "Kosovo", ".xk"),
+        ("ZZ", "ZZ", ".zz"),
+    ],
 )
 def test_standard_gives_the_common_name_and_the_domain(code: str, name: str, tld: str) -> None:
     """The common name where there is one; a code outside the standard is its own name."""
     country = iso_country(code)
 
     assert (country.name, country.tld) == (name, tld)
+
+
+def test_standard_gives_other_names_too() -> None:
+    """The name, the common and the official one, of the codes that it has."""
+    assert iso_names("BO") == ("Bolivia, Plurinational State of", "Bolivia", "Plurinational State of Bolivia")
+    assert iso_names("XK") == ()
 
 
 def test_document_is_completed_from_the_standard() -> None:
@@ -174,46 +186,3 @@ def test_what_is_no_metadata_is_refused(content: bytes, reason: str) -> None:
 def test_byte_order_mark_is_no_mistake() -> None:
     """Some editors write one."""
     assert parse(b"\xef\xbb\xbf" + json.dumps(named("China")).encode()).name == "China"
-
-
-def test_words_choose_codes_in_the_order_of_the_partitions() -> None:
-    """Codes in any case, letters, the group; nothing means everything."""
-    among = ["AD", "AE", "BR", "CN", "FR"]
-
-    assert select_codes([], among) == among
-    assert select_codes(["fr", "A", "ad"], among) == ["AD", "AE", "FR"]
-    assert select_codes(["pop20"], among) == ["BR", "CN", "FR"]
-
-
-def test_codes_have_three_forms_and_commas_between_them() -> None:
-    """Alpha-3 and numeric codes mean their alpha-2 codes, with or without leading zeros."""
-    among = ["AF", "CN", "FR", "X0001"]
-
-    assert select_codes(["fra,CHN", "4", "004", "x0001"], among) == among
-    assert select_codes(["156, 250,"], among) == ["CN", "FR"]
-
-
-@pytest.mark.parametrize(
-    ("word", "hint"),
-    [
-        ("FRA", "'FRA' is FR (France), which the source does not have"),
-        ("250", "'250' is FR (France), which the source does not have"),
-        ("FR", "'FR' is France, which the source does not have"),
-        ("uk", "'UK' selects no country; did you mean GB?"),
-        ("germany", "'GERMANY' selects no country; did you mean DE?"),
-        ("XY", "'XY' selects no country; use codes such as CN, CHN or 156, a letter, or POP20"),
-    ],
-)
-def test_wrong_code_is_answered_with_what_was_meant(word: str, hint: str) -> None:
-    """The error names the country that the word is, or is close to."""
-    with pytest.raises(ConfigurationError) as caught:
-        select_codes([word], ["AD", "CN"])
-
-    assert str(caught.value) == hint
-
-
-@pytest.mark.parametrize("word", ["ZZ", "Q", "", "POP21", "../x"])
-def test_word_that_names_nothing_is_a_mistake(word: str) -> None:
-    """The error quotes it."""
-    with pytest.raises(ConfigurationError, match="selects no country"):
-        select_codes([word], ["AD", "CN"])

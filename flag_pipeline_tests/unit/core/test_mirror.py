@@ -1,12 +1,16 @@
 """The embedded source, asked over real HTTP."""
 
+import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import aiohttp
 import pytest
+from PIL import Image
 
-from flag_pipeline.core.mirror import FolderOfFlags, Mirror, PackagedFlags, serving
+from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.core.mirror import FolderOfFlags, Mirror, PackagedFlags, packaged_flags, serving
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline_tests.samples import gif
 
@@ -30,6 +34,46 @@ async def test_packaged_flags_have_the_books_layout() -> None:
             assert (reply.status, reply.content_type, await reply.read()) == (200, "image/gif", gif("BO"))
         async with session.get(f"{url}/bo/metadata.json") as reply:
             assert json.loads(await reply.read()) == {"country": "Bolivia", "iso_cc": "BO", "tld_cc": ".bo"}
+
+
+async def test_packaged_flags_have_the_svg_beside_the_gif() -> None:
+    """It has a media type and an ETag of its own, and a country that has no flag has none."""
+    async with serving(Mirror(PACKAGED)) as url, aiohttp.ClientSession() as session:
+        async with session.get(f"{url}/bo/bo.svg") as reply:
+            svg, etag = await reply.read(), reply.headers["ETag"]
+            assert (reply.status, reply.content_type) == (200, "image/svg+xml")
+            assert svg.startswith(b"<svg ")
+        async with session.get(f"{url}/bo/bo.svg", headers={"If-None-Match": etag}) as reply:
+            assert reply.status == 304
+        async with session.get(f"{url}/zz/zz.svg") as reply:
+            assert reply.status == 404
+
+
+def test_packaged_flags_are_those_of_every_code() -> None:
+    """The 249 of ISO 3166-1, Kosovo, the European Union and the United Nations."""
+    assert {code.lower() for code in (*iso_codes(), "XK", "EU", "UN")} <= packaged_flags().keys()
+
+
+def test_packaged_flags_are_wide_and_of_few_colours() -> None:
+    """Each is 320 pixels wide, has at most 64 colours, and no frame and no margin around the flag."""
+    for code in iso_codes():
+        with Image.open(io.BytesIO(gif(code))) as image:
+            assert image.width == 320
+            assert len(image.getcolors() or ()) <= 64
+            alpha = image.convert("RGBA").getchannel("A").histogram()
+        assert (alpha[0] > sum(alpha) / 100) is (code == "NP"), f"{code} has a margin"
+    assert edge_colours("FR") == {(30, 80, 160), (255, 255, 255), (210, 47, 39)}
+    assert edge_colours("CH") == {(210, 47, 39)}
+
+
+def edge_colours(code: str) -> set[tuple[int, ...]]:
+    """The colours of the flag's first and last lines and columns that fill more than a hundredth of them."""
+    with Image.open(io.BytesIO(gif(code))) as image:
+        flag = image.convert("RGB")
+    width, height = flag.size
+    edges = [flag.getpixel((x, y)) for x in range(width) for y in (0, height - 1)]
+    edges += [flag.getpixel((x, y)) for y in range(height) for x in (0, width - 1)]
+    return {colour for colour, n in Counter(edges).items() if n > len(edges) / 100 and isinstance(colour, tuple)}
 
 
 async def test_unchanged_file_is_not_sent_again() -> None:
@@ -90,9 +134,11 @@ async def test_taken_port_is_a_mistake_of_the_user() -> None:
                 pass
 
 
-def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the distribution of the flags there is no embedded source."""
-    monkeypatch.setattr("flag_pipeline.core.mirror.FLAGS_DISTRIBUTION", "no-such-distribution")
+def test_missing_drawings_are_named_with_the_command_that_draws_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A checkout without its drawn files says what makes them."""
+    monkeypatch.setattr("flag_pipeline.core.mirror.DRAWN_FLAGS", tmp_path)
 
-    with pytest.raises(ConfigurationError, match="needs the package no-such-distribution"):
+    with pytest.raises(ConfigurationError, match="uv sync --inexact --reinstall-package flag-pipeline"):
         PackagedFlags()

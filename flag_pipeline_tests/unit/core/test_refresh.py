@@ -15,6 +15,7 @@ from PIL import Image
 
 from flag_pipeline.bounds import MAX_REASON_CHARS
 from flag_pipeline.core.countries import iso_country
+from flag_pipeline.core.layout import thumbnail_path
 from flag_pipeline.core.models import FlagFailed, FlagNotFound, FlagSaved, FlagUnchanged, LastFailure
 from flag_pipeline.core.presets import find_preset
 from flag_pipeline.core.refresh import Refresher, trusted
@@ -22,10 +23,11 @@ from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import ErrorKind, FlagNotFoundError, SourceContractError, SourceError, TransientSourceError
 from flag_pipeline.fetching.client import Answer, FetchCounter
 from flag_pipeline.fetching.models import FetchStatistics, Validators
+from flag_pipeline.images.features import describe_features, distance_bits
 from flag_pipeline.images.models import FlagImage
 from flag_pipeline_tests.fakes import FakeSource
 from flag_pipeline_tests.pictures import encoded, exif, scans
-from flag_pipeline_tests.samples import gif, large_gif, picture
+from flag_pipeline_tests.samples import flag, gif, picture
 
 
 @pytest.fixture
@@ -78,8 +80,8 @@ async def test_unchanged_country_is_not_downloaded_again(source: FakeSource, sin
     assert written_at(tmp_path) == before
 
 
-async def test_unchanged_large_flag_is_shown_as_small_as_before(source: FakeSource, sink: FileSink) -> None:
-    """The thumbnail is drawn from the stored file, because only the events of runs keep it."""
+async def test_unchanged_flag_is_shown_with_the_thumbnail_of_its_record(source: FakeSource, sink: FileSink) -> None:
+    """It is in the events of each run, and drawn once."""
     source.files["cn/cn.gif"] = picture("GIF", size=(1200, 800), frames=3)
     saved = await refresher(source, sink).refresh("CN")
 
@@ -88,7 +90,7 @@ async def test_unchanged_large_flag_is_shown_as_small_as_before(source: FakeSour
     assert isinstance(saved, FlagSaved)
     assert isinstance(again, FlagUnchanged)
     assert again.thumbnail == saved.thumbnail
-    assert again.thumbnail.startswith("data:image/png;base64,")
+    assert again.thumbnail.startswith("data:image/webp;base64,")
 
 
 @pytest.mark.parametrize("file", ["flags/CN-China.gif", "metadata/CN.json"])
@@ -204,9 +206,7 @@ async def test_size_of_a_turned_flag_is_mended_without_fetching_it(
     assert isinstance(saved, FlagSaved)
     image = saved.record.image
     assert image is not None
-    earlier = replace(
-        image, width_px=size[0], height_px=size[1], thumbnail="data:image/png;base64," if image.thumbnail else ""
-    )
+    earlier = replace(image, width_px=size[0], height_px=size[1], derived=None)
     await sink.save(replace(saved.record, image=earlier))
 
     again = await refresher(source, sink).refresh("CN")
@@ -217,7 +217,7 @@ async def test_size_of_a_turned_flag_is_mended_without_fetching_it(
 
 
 async def test_stored_flag_that_would_be_refused_today_keeps_its_record(source: FakeSource, sink: FileSink) -> None:
-    """A small one is shown as it is, so that nothing has to be decoded."""
+    """Its file is not decoded again."""
     source.files["cn/cn.gif"] = picture("JPEG")
     saved = await refresher(source, sink).refresh("CN")
     assert isinstance(saved, FlagSaved)
@@ -235,7 +235,7 @@ async def test_stored_flag_that_would_be_refused_today_keeps_its_record(source: 
 
 def inspected_as(content: bytes) -> FlagImage:
     """An image that an earlier version accepted."""
-    return FlagImage(content, "jpeg", 8, 4, "", "")
+    return replace(flag(picture("JPEG")), content=content)
 
 
 async def test_slow_flag_costs_its_country_alone(source: FakeSource, sink: FileSink) -> None:
@@ -252,20 +252,45 @@ async def test_slow_flag_costs_its_country_alone(source: FakeSource, sink: FileS
     assert isinstance(good, FlagSaved)
 
 
-async def test_thumbnail_of_a_large_flag_is_made_once(source: FakeSource, sink: FileSink) -> None:
-    """It is kept with the record, and made again where an earlier version has kept none: the row stays as it is."""
-    source.files["cn/cn.gif"] = large_gif()
+async def test_record_of_an_earlier_version_is_completed(
+    source: FakeSource, sink: FileSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features and thumbnails are derived once from the stored file; the catalog's row stays as it is."""
     first = await refresher(source, sink).refresh("CN")
     assert isinstance(first, FlagSaved)
     assert first.record.image is not None
-    assert first.thumbnail == first.record.image.thumbnail != ""
-    await sink.save(replace(first.record, image=replace(first.record.image, thumbnail="")))
+    thumbnail = tmp_path / thumbnail_path(first.record.image.sha256)
+    await sink.save(replace(first.record, image=replace(first.record.image, derived=None)))
+    thumbnail.unlink()
 
     second = await refresher(source, sink).refresh("CN")
 
     assert isinstance(second, FlagUnchanged)
     assert second.record == first.record == (await sink.records()).get("CN")
     assert not second.only_row_changed
+    assert thumbnail.read_bytes() == flag().page_thumbnail
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", pytest.fail)
+    assert (await refresher(source, sink).refresh("CN")).record == first.record  # type: ignore[union-attr]
+
+
+async def test_distance_to_a_flag_of_an_earlier_version_is_computed_from_its_file(
+    source: FakeSource, sink: FileSink
+) -> None:
+    """Its record has no perceptual hash, or that of other code."""
+    distances = []
+    for keep in (True, False):
+        source.files["cn/cn.gif"] = gif()
+        first = await refresher(source, sink).refresh("CN")
+        assert isinstance(first, FlagSaved)
+        assert first.record.image is not None
+        if not keep:
+            await sink.save(replace(first.record, image=replace(first.record.image, derived=None)))
+        source.files["cn/cn.gif"] = gif("FR")
+        second = await refresher(source, sink).refresh("CN")
+        assert isinstance(second, FlagSaved)
+        distances.append(second.record.changes[-1].distance_bits)
+
+    assert distances == [distance_bits(describe_features(gif()), describe_features(gif("FR")))] * 2
 
 
 async def test_renamed_country_moves_its_flag(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
@@ -278,6 +303,24 @@ async def test_renamed_country_moves_its_flag(source: FakeSource, sink: FileSink
     assert isinstance(outcome, FlagSaved)
     assert [path.name for path in (tmp_path / "flags").iterdir()] == ["CN-Zhongguo.gif"]
     assert source.n_unchanged == 1
+
+
+async def test_file_of_the_version_before_gets_its_new_name(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
+    """Version 0.1.0 kept spaces in names. Nothing is downloaded, and the history has no change."""
+    source.files["cn/metadata.json"] = document("Middle Kingdom")
+    first = await refresher(source, sink).refresh("CN")
+    assert isinstance(first, FlagSaved)
+    assert first.record.image is not None
+    old = replace(first.record, image=replace(first.record.image, file="flags/CN-Middle Kingdom.gif"))
+    await sink.save(old, image=flag())
+
+    outcome = await refresher(source, sink).refresh("CN")
+
+    assert isinstance(outcome, FlagSaved)
+    assert (outcome.record, outcome.only_row_changed) == (first.record, True)
+    assert source.n_unchanged == 2
+    assert [path.name for path in (tmp_path / "flags").iterdir()] == ["CN-Middle_Kingdom.gif"]
+    assert not (tmp_path / "history/CN").exists()
 
 
 async def test_new_validators_alone_change_no_content(source: FakeSource, sink: FileSink) -> None:

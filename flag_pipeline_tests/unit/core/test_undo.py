@@ -28,8 +28,9 @@ def run_of(source: FakeSource, sink: FileSink, *, history_keep: int = 10) -> Ref
 
 
 def files_in(root: Path) -> dict[str, bytes]:
-    """Everything below *root* but the store's own locks."""
-    files = [path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    """Everything below *root* but the store's own locks, and thumbnails, which depend on nothing but the image."""
+    visible = (path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+    files = [path for path in visible if "thumbnails" not in path.parts]
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 

@@ -1,6 +1,5 @@
 """Which images are accepted, and which are refused."""
 
-import base64
 import io
 import struct
 import traceback
@@ -16,9 +15,10 @@ from flag_pipeline.core.presets import ANY_FORMAT, ONLY_GIF
 from flag_pipeline.errors import ErrorKind, ImageError, LocalError
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.features import describe_features
-from flag_pipeline.images.inspection import MAX_THUMBNAIL_BYTES, inspect_image, recall_image
-from flag_pipeline.images.models import FlagImage
+from flag_pipeline.images.inspection import DERIVED_VERSION, inspect_image, recall_image
+from flag_pipeline.images.models import Derived, FlagImage
 from flag_pipeline.images.structure import Limits
+from flag_pipeline.images.thumbnails import EVENT_BOX, MAX_EVENT_CHARS, THUMBNAIL_BOX, draw_thumbnail, read_data_uri
 from flag_pipeline_tests.pictures import chunk, exif, png, scans, segment, with_segment
 from flag_pipeline_tests.samples import MOMENT, gif, picture
 
@@ -32,7 +32,7 @@ def inspect(content: bytes, *, formats: frozenset[str] = ANY_FORMAT, max_pixels:
 
 def thumbnail_of(image: FlagImage) -> bytes:
     """The bytes in a thumbnail's `data:` URI."""
-    return base64.b64decode(image.thumbnail.partition(",")[2])
+    return read_data_uri(image.derived.thumbnail)
 
 
 @pytest.mark.parametrize("kind", ["gif", "png", "jpeg", "webp"])
@@ -43,24 +43,44 @@ def test_four_formats_are_accepted(kind: str) -> None:
     assert (image.format, image.width_px, image.height_px) == (kind, 8, 4)
 
 
-def test_small_image_is_its_own_thumbnail() -> None:
-    """The UI shows the received bytes."""
-    assert thumbnail_of(inspect(gif())) == gif()
-
-
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16", "CMYK"])
-def test_large_image_of_any_mode_gets_a_small_thumbnail(mode: str) -> None:
-    """Noise compresses badly: the thumbnail shrinks until it fits."""
+def test_large_image_of_any_mode_gets_small_thumbnails(mode: str) -> None:
+    """Noise compresses badly: the event's thumbnail shrinks until it fits."""
     noise = Image.effect_noise((400, 300), 90).convert("RGB")
+    if mode == "RGBA":
+        noise.putalpha(Image.effect_noise((400, 300), 90))
     noisy = noise.convert("I").convert("I;16") if mode == "I;16" else noise.convert(mode)
     buffer = io.BytesIO()
     noisy.save(buffer, "JPEG" if mode == "CMYK" else "PNG")
 
     image = inspect(buffer.getvalue(), max_pixels=10**6)
 
-    assert len(thumbnail_of(image)) <= MAX_THUMBNAIL_BYTES
+    assert len(image.derived.thumbnail) <= MAX_EVENT_CHARS
     with Image.open(io.BytesIO(thumbnail_of(image))) as thumbnail:
-        assert thumbnail.width <= 160
+        assert thumbnail.width <= EVENT_BOX[0]
+    with Image.open(io.BytesIO(image.page_thumbnail)) as thumbnail:
+        assert thumbnail.size == THUMBNAIL_BOX
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "JPEG", "WEBP"])
+def test_what_is_derived_equals_separate_decodings(kind: str) -> None:
+    """One decoding checks the image and gives everything that is derived from it."""
+    content = picture(kind, size=(300, 200))
+
+    image = inspect(content)
+
+    assert image.derived.features == describe_features(content)
+    assert image.derived.version == DERIVED_VERSION
+    assert image.page_thumbnail == draw_thumbnail(content)
+
+
+def test_small_image_is_not_enlarged() -> None:
+    """Its thumbnails have its own size."""
+    image = inspect(picture("GIF"))
+
+    for content in (thumbnail_of(image), image.page_thumbnail):
+        with Image.open(io.BytesIO(content)) as thumbnail:
+            assert (thumbnail.format, thumbnail.size) == ("WEBP", (8, 4))
 
 
 @pytest.mark.parametrize(
@@ -351,28 +371,35 @@ def test_exif_data_have_two_byte_orders(order: str) -> None:
 
 
 def test_recalled_image_beyond_the_limits_is_refused() -> None:
-    """An earlier version stored it without a thumbnail, and drawing one now takes too long."""
-    content = with_segment(scans(101), 0xFE, bytes(MAX_THUMBNAIL_BYTES))
+    """An earlier version stored it without features, and deriving them now takes too long."""
+    content = scans(101)
     known = StoredImage("flags/CN-x.jpg", "jpeg", 16, 16, len(content), "0", "u", MOMENT, MOMENT, Validators())
 
     with pytest.raises(ImageError, match="has 101 scans"):
         recall_image(content, known, limits=Limits())
 
     recalled = recall_image(content, known, limits=Limits(max_scans=101))
-    assert len(thumbnail_of(recalled)) <= MAX_THUMBNAIL_BYTES
+    assert recalled.derived.features == describe_features(content)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG"])
-def test_recalled_image_has_the_thumbnail_of_its_record(kind: str) -> None:
-    """A small image is its own thumbnail, and a large one is not decoded again."""
-    small, large = picture(kind), picture(kind) + bytes(MAX_THUMBNAIL_BYTES)
-    known = StoredImage(
-        "flags/CN-x", kind.lower(), 8, 4, 1, "0", "u", MOMENT, MOMENT, Validators(), thumbnail="data:known"
-    )
+def test_image_that_this_version_described_is_not_decoded_again() -> None:
+    """Its record has the sizes, the features and the thumbnail; the page's thumbnail is in the store."""
+    derived = replace(inspect(gif()).derived, thumbnail="data:known")
+    known = StoredImage("flags/CN-x.gif", "gif", 8, 4, 1, "0", "u", MOMENT, MOMENT, Validators(), derived=derived)
 
-    recalled = recall_image(large, known, limits=Limits())
-    assert (recalled.width_px, recalled.height_px, recalled.sha256, recalled.thumbnail) == (8, 4, "0", "data:known")
-    assert thumbnail_of(recall_image(small, known, limits=Limits())) == small
+    recalled = recall_image(b"not decoded", known, limits=Limits())
+
+    assert recalled == FlagImage(b"not decoded", "gif", 8, 4, "0", derived)
+
+
+def test_image_that_another_version_described_is_decoded_again() -> None:
+    """Its features may be computed in another way now."""
+    derived = Derived("0.0", replace(inspect(gif()).derived.features, phash="0" * 16), "data:known")
+    known = StoredImage("flags/CN-x.gif", "gif", 8, 4, 1, "0", "u", MOMENT, MOMENT, Validators(), derived=derived)
+
+    recalled = recall_image(gif(), known, limits=Limits())
+
+    assert recalled == replace(inspect(gif()), sha256="0")
 
 
 @pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError()])

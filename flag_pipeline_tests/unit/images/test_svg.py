@@ -92,7 +92,7 @@ def test_drawing_is_accepted_and_kept_unchanged(content: bytes) -> None:
     image = inspect(content)
 
     assert (image.format, image.content, image.width_px, image.height_px) == ("svg", content, 600, 400)
-    assert image.thumbnail.startswith("data:image/png;base64,")
+    assert image.derived.thumbnail.startswith("data:image/webp;base64,")
     check_end(content, read_structure(content))
 
 

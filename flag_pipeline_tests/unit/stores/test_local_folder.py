@@ -119,7 +119,7 @@ def test_only_old_temporaries_are_deleted(store: LocalFolder, tmp_path: Path) ->
 
 
 def test_batch_syncs_a_folder_once(store: LocalFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each file is synced when it is written, the folder at the end, unless `sync` was called after the last write."""
+    """Each file is synced when it is written, the folder at the end, also after deletions."""
     n_synced = 0
     fsync = os.fsync
 
@@ -137,12 +137,13 @@ def test_batch_syncs_a_folder_once(store: LocalFolder, monkeypatch: pytest.Monke
     assert n_synced == 3
 
     with store.batch():
-        store.write("flags/b", b"new")
-        store.sync("flags")
-    assert n_synced == 5
+        store.delete("flags/c")
+        store.delete("flags/c")
+    assert n_synced == 4
 
-    store.write("flags/b", b"new")
-    assert n_synced == 5
+    store.write("flags/b", b"b")
+    store.delete("flags/b")
+    assert n_synced == 4
 
 
 def test_missing_root_is_made(tmp_path: Path) -> None:
@@ -181,7 +182,6 @@ def test_checked_store_passes_calls_on(store: LocalFolder) -> None:
     checked = CheckedStore(store)
 
     with checked.lock("CN", "records/CN.json"):
-        checked.sync("flags")
         checked.delete("flags/a")
 
     assert not checked.exists("flags/a")

@@ -94,11 +94,23 @@ def test_objects_are_kept_by_folder(bucket: Bucket) -> None:
         bucket.read("records/CN.json")
 
 
+def test_fingerprint_tells_of_each_change(bucket: Bucket) -> None:
+    """The listing has it: nothing is downloaded. Hidden objects and other folders do not count."""
+    bucket.write("flags/CN-China.gif", b"GIF")
+    first = bucket.fingerprint("flags")
+    for path in ("flags/.hidden", "flags/deeper/x.gif", "records/CN.json"):
+        bucket.write(path, b"GIF")
+    same = bucket.fingerprint("flags")
+    bucket.write("flags/CN-China.gif", b"gif")
+
+    assert first == same
+    assert len({first, bucket.fingerprint("flags"), bucket.fingerprint("nothing")}) == 3
+
+
 def test_each_object_of_a_batch_is_there_at_once(bucket: Bucket) -> None:
-    """Each PUT is durable, so `sync` does nothing."""
+    """Each PUT is durable."""
     with bucket.batch(), bucket.lock("CN"):
         bucket.write("flags/CN-China.gif", b"GIF")
-        bucket.sync("flags")
 
         assert bucket.read("flags/CN-China.gif") == b"GIF"
 
