@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection, Iterator
 from html import escape
 
-from flag_pipeline.catalog.gallery_content import TINY_PX, VECTOR, Gallery, address_of, status_label, thumbnail_address
+from flag_pipeline.catalog.gallery_content import TINY_PX, VECTOR, Gallery, address_of, thumbnail_address
 from flag_pipeline.catalog.plots import colour_families, ratio_group
-from flag_pipeline.catalog.rows import CatalogRow
+from flag_pipeline.catalog.rows import CatalogRow, status_label
 from flag_pipeline.core.names import other_names
 from flag_pipeline.images.thumbnails import thumbnail_size
 

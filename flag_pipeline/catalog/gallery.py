@@ -17,7 +17,7 @@ from string import Template
 
 from flag_pipeline.catalog.cards import css_token, render_card
 from flag_pipeline.catalog.details import render_details
-from flag_pipeline.catalog.gallery_content import STATUS_LABELS, Gallery, status_label
+from flag_pipeline.catalog.gallery_content import Gallery
 from flag_pipeline.catalog.plots import (
     SWATCHES,
     colour_bars,
@@ -26,7 +26,7 @@ from flag_pipeline.catalog.plots import (
     render_bars,
     size_bars,
 )
-from flag_pipeline.catalog.rows import CatalogRow
+from flag_pipeline.catalog.rows import STATUS_LABELS, CatalogRow, status_label
 from flag_pipeline.core.layout import CATALOG, GALLERY_PATH
 from flag_pipeline.images.colours import ColourFamily
 

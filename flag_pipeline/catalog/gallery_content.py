@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from flag_pipeline.catalog.rows import CatalogRow
 from flag_pipeline.core.layout import CATALOG, thumbnail_path
-from flag_pipeline.core.models import FlagChange, RowStatus
+from flag_pipeline.core.models import FlagChange
 from flag_pipeline.core.renditions import RenditionRecord
 
 MAX_HISTORY_PICTURES = 100
@@ -14,13 +14,6 @@ MAX_HISTORY_PICTURES = 100
 TINY_PX = 64
 # The format whose files are never shown themselves.
 VECTOR = "svg"
-
-STATUS_LABELS = {
-    RowStatus.OK: "ok",
-    RowStatus.STALE: "failed",
-    RowStatus.NOT_FOUND: "not found",
-    RowStatus.MISSING: "missing",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +31,6 @@ class Gallery:
     pictured: Collection[str] = ()
     downloads: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     credits: Sequence[str] = ()
-
-
-def status_label(row: CatalogRow) -> str:
-    """Return the status that the page shows and filters by."""
-    return "failed" if row.has_failed else STATUS_LABELS[row.status]
 
 
 def credits_of(rows: Sequence[CatalogRow]) -> list[str]:

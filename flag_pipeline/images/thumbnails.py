@@ -30,7 +30,7 @@ def fit(content: bytes, box: Size) -> Image.Image:
 
 def reduce(content: bytes, box: Size) -> Image.Image:
     """Return the first frame, scaled down to *box*."""
-    picture = first_frame(content)
+    picture = first_frame(content, box)
     shrink(picture, box)
     return picture
 

@@ -100,7 +100,7 @@ def test_release_is_verified(flags: FlagServer, shell: Shell) -> None:
     shell("render", *FOUND)
     archive = Path(shell.json("release")["file"])
 
-    assert "is whole: 26 files" in shell("verify", str(archive)).stdout
+    assert "is whole: 27 files" in shell("verify", str(archive)).stdout
     archive.write_bytes(archive.read_bytes().replace(b"flag-square", b"flag-oblong"))
     assert "release/flags.css" in shell("verify", str(archive), expect=1).stderr
 
