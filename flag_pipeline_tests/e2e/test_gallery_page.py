@@ -251,6 +251,7 @@ def test_details_have_the_history_and_work_by_keyboard(page: Page) -> None:
     """Enter opens the details, and Escape closes them and returns the focus."""
     page.focus("#JP a")
     page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open] dl")
 
     assert page.is_visible("dialog[open] .portrait")
     assert page.locator(".history li img").count() == 1
