@@ -1,7 +1,7 @@
 """Measures the page of thousands of countries in Chromium: `python -m benchmarks.page 5000 10000`.
 
-Prints, as the median of three visits, the bytes of the page, the milliseconds until the first paint, and the
-milliseconds from a letter in the search until the page is drawn again, for the slowest of several searches.
+Prints the bytes of the page, and medians of three visits: the milliseconds until the first paint, and those that the
+slowest of several searches takes until the page is drawn again.
 """
 
 import argparse
@@ -38,7 +38,7 @@ PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 
 
 def write_page(folder: Path, n_countries: int) -> int:
-    """Write the page of so many countries, each with a flag of its own; return the bytes of the HTML."""
+    """Write the page of so many countries, each with another flag; return the bytes of the HTML."""
     records, features, now = {}, {}, datetime.now(UTC)
     files: dict[str, bytes] = {}
     for number in range(n_countries):
