@@ -14,6 +14,7 @@ from flag_pipeline.images.features import describe_features, distance_bits
 from flag_pipeline.images.thumbnails import before_and_after, reduce
 from flag_pipeline_tests.pictures import chunk, encoded, gif_frame, gif_of, png
 from flag_pipeline_tests.records import striped
+from flag_pipeline_tests.samples import gif
 
 
 def test_stripes_are_the_dominant_colours() -> None:
@@ -108,6 +109,36 @@ def test_real_flags_have_their_colours_and_no_others(code: str, form: str, size:
     found = {colour_family(rgb_of(colour.hex)).value: colour.share for colour in look.colours}
     assert found == pytest.approx(shares, abs=0.04)
     assert look.aspect_ratio.removeprefix("about ") == "3:2"
+
+
+THIRDS = {
+    "AT": {"red", "white"},
+    "BE": {"black", "yellow", "red"},
+    "BG": {"white", "green", "red"},
+    "CI": {"orange", "white", "green"},
+    "DE": {"black", "red", "yellow"},
+    "FR": {"blue", "white", "red"},
+    "GN": {"red", "yellow", "green"},
+    "HU": {"red", "white", "green"},
+    "IE": {"green", "white", "orange"},
+    "IT": {"green", "white", "red"},
+    "LT": {"yellow", "green", "red"},
+    "LU": {"red", "white", "light blue"},
+    "NG": {"green", "white"},
+    "NL": {"red", "white", "blue"},
+    "RO": {"blue", "yellow", "red"},
+    "RU": {"white", "blue", "red"},
+    "YE": {"red", "white", "black"},
+}
+
+
+@pytest.mark.parametrize("code", THIRDS)
+def test_embedded_flags_have_their_colours_and_no_others(code: str) -> None:
+    """Each stripe has a third, two of the same colour have two."""
+    look = describe_features(gif(code))
+
+    assert {colour_family(rgb_of(colour.hex)).value for colour in look.colours} == THIRDS[code]
+    assert {round(3 * colour.share) for colour in look.colours} <= {1, 2}
 
 
 def test_a_transparent_margin_is_left_out() -> None:
