@@ -112,6 +112,20 @@ class CatalogRow:
 
 _NO_PRESET = SourcePreset(name="", base_url="")
 
+# What a user reads. The word in the catalog's files also says that an earlier flag is kept.
+STATUS_LABELS = {
+    RowStatus.OK: "ok",
+    RowStatus.STALE: "failed",
+    RowStatus.NOT_FOUND: "not found",
+    RowStatus.MISSING: "missing",
+}
+
+
+def status_label(row: CatalogRow) -> str:
+    """Return the status that pages, pictures and tables on a terminal show."""
+    return "failed" if row.has_failed else STATUS_LABELS[row.status]
+
+
 _COLOUR, _ROW = TypeAdapter(ColourShare), TypeAdapter(CatalogRow)
 
 
