@@ -175,7 +175,7 @@ def test_all_countries_are_shown_by_name(page: Page) -> None:
 
 
 def test_thumbnails_load_when_seen(page: Page) -> None:
-    """Before scrolling, the last flags have not been loaded; they take their room all the same."""
+    """Before scrolling, the last flags have not been loaded; they already take their room."""
     is_loaded = "(code) => document.getElementById(code).querySelector('img').complete"
     page.wait_for_function(is_loaded, arg="AF")
 

@@ -236,9 +236,7 @@ def test_damaged_thumbnail_leaves_a_gap_on_the_sheet(
     assert (store / "catalog/contact_sheet.png").exists()
 
 
-def test_what_a_damaged_flag_looks_like_is_remembered(
-    instance: dg.DagsterInstance, settings: Settings, store: Path
-) -> None:
+def test_features_of_a_damaged_flag_are_kept(instance: dg.DagsterInstance, settings: Settings, store: Path) -> None:
     """The catalog takes it from the one before; a catalog of another version tells nothing, and stands in no way."""
     refresh(instance, settings)
     rebuild(instance, settings)

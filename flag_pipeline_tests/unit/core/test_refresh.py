@@ -335,7 +335,7 @@ async def test_new_validators_alone_change_no_content(source: FakeSource, sink: 
     assert not outcome.only_row_changed
 
 
-async def test_strays_of_a_killed_run_go(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
+async def test_orphaned_files_of_a_killed_run_are_deleted(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
     """They are deleted although nothing else is saved."""
     await refresher(source, sink).refresh("CN")
     (tmp_path / "flags/CN-Cathay.gif").write_bytes(gif())
@@ -394,7 +394,7 @@ async def test_failure_keeps_the_last_good_files(source: FakeSource, sink: FileS
         TransientSourceError("503", code="CN", url="u", kind=ErrorKind.SERVER_ERROR),
     ],
 )
-async def test_failure_is_remembered_although_the_flag_is_lost(
+async def test_failure_is_recorded_although_the_flag_is_lost(
     source: FakeSource, sink: FileSink, tmp_path: Path, error: SourceError
 ) -> None:
     """The catalog's row has the reason, once: the same failure again changes nothing."""

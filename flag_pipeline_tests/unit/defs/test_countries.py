@@ -125,7 +125,7 @@ async def test_what_is_not_done_in_time_has_timed_out() -> None:
     assert len(recorded.outcomes) == 100
 
 
-async def test_what_is_not_done_in_time_is_remembered() -> None:
+async def test_what_is_not_done_in_time_is_recorded_as_failed() -> None:
     """The recorded outcome is the store's, because an unchanged row need not be built again."""
     recorded, refresher = Recorded(), FakeRefresher(never)
 

@@ -77,7 +77,9 @@ def test_unchanged_is_a_delivery() -> None:
         (Failed("down", kind="gone", is_transient=False, metadata={"m": 1}, tags={"t": "2"}), Outcome.FAILED, False),
     ],
 )
-def test_misses_keep_what_they_say(returned: Absent | Failed, outcome: Outcome, *, is_transient: bool) -> None:
+def test_failures_and_absences_keep_their_reason(
+    returned: Absent | Failed, outcome: Outcome, *, is_transient: bool
+) -> None:
     """Reason, kind, metadata and tags."""
     missed = ended("k", returned, ONE, attempts=3)
 
