@@ -127,7 +127,7 @@ async def test_damaged_record_means_a_full_fetch(source: FakeSource, sink: FileS
 
 
 async def test_record_that_has_lost_its_country_means_the_whole_document(source: FakeSource, sink: FileSink) -> None:
-    """That the document has not changed would be no name to save the flag under."""
+    """The answer "unchanged" would have no name to save the flag under."""
     saved = await refresher(source, sink).refresh("CN")
     assert isinstance(saved, FlagSaved)
     await sink.save(replace(saved.record, country=None))

@@ -384,7 +384,7 @@ async def test_only_old_temporaries_of_our_own_are_swept(tmp_path: Path) -> None
 
 
 async def test_object_store_holds_the_same_files() -> None:
-    """Any URL of universal-pathlib: each file is one put, and a renamed flag goes."""
+    """A URL of universal-pathlib gets one put for each file, and the old file of a renamed flag is deleted."""
     root = f"memory://{uuid.uuid4().hex}"
     async with FileSink(root) as sink:
         await sink.save(record(name="Cathay"), image=flag())

@@ -230,7 +230,7 @@ async def test_cancelling_records_nothing_more() -> None:
 
 
 async def test_country_in_doubt_is_settled_again_and_counts_once() -> None:
-    """Whatever its first outcome was, the second one is what the summary says."""
+    """The summary has the second outcome, and not the first one."""
     codes = CODES[:4]
     refreshed: set[str] = set()
 
