@@ -359,7 +359,7 @@ def natural_width_px(page: Page) -> int:
 
 
 def test_flag_opens_at_full_size(page: Page) -> None:
-    """The file itself, not the thumbnail."""
+    """The link opens the file, not the thumbnail."""
     open_flag(page, "CN")
 
     assert natural_width_px(page) == 300
@@ -388,7 +388,7 @@ def test_flag_without_its_file_shows_the_thumbnail(blank: Page, address: str, co
 
 
 def test_country_without_flag_has_details(page: Page) -> None:
-    """With the reason."""
+    """The details show the reason."""
     open_flag(page, "DE")
 
     assert "timeout: timed out" in page.inner_text(".reason")

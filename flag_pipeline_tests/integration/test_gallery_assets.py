@@ -140,6 +140,33 @@ def test_catalog_decodes_no_flag_that_its_record_describes(
         assert (rows[code].phash, rows[code].n_frames) == (describe_features(file.read_bytes()).phash, 1)
 
 
+@pytest.mark.parametrize("has_features", [False, True])
+def test_features_of_an_earlier_version_are_computed_again(
+    instance: dg.DagsterInstance, settings: Settings, store: Path, *, has_features: bool
+) -> None:
+    """Neither a record nor a catalog of an earlier version keeps the colours that it had."""
+    refresh(instance, settings)
+    rebuild(instance, settings)
+    catalog, record = store / "catalog/catalog.json", store / "records/FR.json"
+    expected = catalog.read_bytes()
+    wrong = [{"hex": "#e6e6e6", "share": 0.38}]
+    rows = json.loads(expected)
+    next(row for row in rows if row["code"] == "FR")["colours"] = wrong
+    catalog.write_text(json.dumps(rows))
+    schema = json.loads((store / "catalog/schema.json").read_bytes())
+    (store / "catalog/schema.json").write_text(json.dumps({**schema, "schema_version": 3}))
+    document = json.loads(record.read_bytes())
+    features = {key: value for key, value in document["image"]["derived"]["features"].items() if "aspect" not in key}
+    document["image"]["derived"] |= {"version": "1.1", "features": {**features, "colours": wrong}}
+    if not has_features:
+        del document["image"]["derived"]
+    record.write_text(json.dumps(document))
+
+    rebuild(instance, settings)
+
+    assert catalog.read_bytes() == expected
+
+
 def derived_files(store: Path) -> dict[str, bytes]:
     """Every file of the catalog and the history's tables, by path."""
     paths = [*(store / "catalog").rglob("*.*"), *(store / "history").glob("*.*")]
@@ -232,9 +259,7 @@ def test_damaged_thumbnail_leaves_a_gap_on_the_sheet(
     assert (store / "catalog/contact_sheet.png").exists()
 
 
-def test_what_a_damaged_flag_looks_like_is_remembered(
-    instance: dg.DagsterInstance, settings: Settings, store: Path
-) -> None:
+def test_features_of_a_damaged_flag_are_kept(instance: dg.DagsterInstance, settings: Settings, store: Path) -> None:
     """The catalog takes it from the one before; a catalog of another version tells nothing, and stands in no way."""
     refresh(instance, settings)
     rebuild(instance, settings)
