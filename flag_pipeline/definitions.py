@@ -7,7 +7,7 @@ from flag_pipeline.defs.changes import flag_changes
 from flag_pipeline.defs.checks import CheckLimits
 from flag_pipeline.defs.executor import cancelable_executor
 from flag_pipeline.defs.flags import flag_assets
-from flag_pipeline.defs.gallery import flag_gallery
+from flag_pipeline.defs.gallery import gallery_asset
 from flag_pipeline.defs.healing import healing
 from flag_pipeline.defs.jobs import list_renditions, make_release, rebuild_catalog, refresh_flags, render_flags
 from flag_pipeline.defs.partitions import country_partitions
@@ -32,7 +32,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             flags,
             catalog_asset(codes, CheckLimits.from_settings(settings)),
             flag_changes,
-            flag_gallery,
+            gallery_asset(with_renditions=bool(renditions)),
             *renditions,
             release_asset(with_renditions=bool(renditions), keep=settings.releases_keep),
         ],

@@ -57,7 +57,7 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
 def _age(text: str) -> timedelta:
-    if match := re.fullmatch(r"([1-9]\d{0,3})([hdw])", text.strip()):
+    if match := re.fullmatch(r"([1-9][0-9]{0,3})([hdw])", text.strip()):
         return timedelta(**{_UNITS[match[2]]: int(match[1])})
     raise ValueError("it is not an age such as 90d, 12w or 36h")
 

@@ -8,12 +8,17 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy
+from dagster import DagsterInstance
+
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.sink import FileSink
+from flag_pipeline.dagster_storage.pruning import plan_pruning, prune
 from flag_pipeline_tests.samples import flag, gif, picture, record
 
 # What is about to change the store or the event log, or has just been read from them: the points to die at.
@@ -80,6 +85,29 @@ def _save(root: str, die_at: int, seen: Any) -> None:
     asyncio.run(save_new(root))
 
 
+def start_prune(home: str, *, die_at: int = 0, seen: Any = None) -> BaseProcess:
+    """Start to delete all runs that can be, to die just before SQL statement, commit or deletion number *die_at*."""
+    process = _FORKING.Process(target=_prune, args=(home, die_at, seen))
+    process.start()
+    return process
+
+
+def _prune(home: str, die_at: int, seen: Any) -> None:
+    os.environ["DAGSTER_HOME"] = home
+    fuse = _Fuse(home, die_at, seen)
+
+    def on_step(event: str, _arguments: object) -> None:
+        if event in {"os.remove", "os.rmdir", "sqlite3.connect"}:
+            fuse.burn()
+
+    with DagsterInstance.from_config(home) as instance:
+        planned = plan_pruning(instance, datetime.now(UTC))
+        sys.addaudithook(on_step)
+        for name in ("before_cursor_execute", "commit"):
+            sqlalchemy.event.listen(sqlalchemy.Engine, name, lambda *_arguments: fuse.burn())
+        prune(instance, planned)
+
+
 def shared_counter() -> Any:
     """An integer that a child counts in."""
     return _FORKING.Value("i", 0)
@@ -111,6 +139,10 @@ class _Fuse:
             return
         if event == "open" and _is_written(*arguments):
             os._exit(WRITTEN_IN_PLACE)
+        self.burn()
+
+    def burn(self) -> None:
+        """Count an event."""
         self._n_seen += 1
         if self._n_seen == self._die_at:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -7,8 +7,8 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 
-from flag_pipeline.catalog.gallery_content import Gallery, address_of, status_label, thumbnail_address
-from flag_pipeline.catalog.rows import CatalogRow
+from flag_pipeline.catalog.gallery_content import Gallery, address_of, thumbnail_address
+from flag_pipeline.catalog.rows import CatalogRow, status_label
 from flag_pipeline.catalog.tables import write_moment
 from flag_pipeline.core.layout import PAGE_DETAILS
 

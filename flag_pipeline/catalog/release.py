@@ -19,6 +19,7 @@ from typing import Annotated, Self
 from pydantic import StringConstraints, TypeAdapter
 
 from flag_pipeline import bounds
+from flag_pipeline.catalog.gallery_content import credits_of
 from flag_pipeline.catalog.manifest import MANIFEST, ManifestFile, render_manifest
 from flag_pipeline.catalog.rows import CATALOG_SCHEMA, CatalogRow
 from flag_pipeline.catalog.stylesheet import render_stylesheet
@@ -31,6 +32,7 @@ from flag_pipeline.errors import ReleaseError
 
 # Raise it when the same flags give another zip file.
 RELEASE_VERSION = 1
+CREDITS = "LICENCE.txt"
 LATEST_PATH = release_path("latest.json")
 STYLESHEET_PATH = release_path("flags.css")
 
@@ -170,6 +172,7 @@ def _contents(contents: Contents, read: Callable[[Iterable[str]], Mapping[str, b
     """Yield the files of a release, a few in memory at a time."""
     yield from sorted(render_table(CATALOG_SCHEMA, CATALOG, contents.rows).items())
     yield STYLESHEET_PATH, render_stylesheet(contents.rows, contents.renditions)
+    yield CREDITS, "".join(f"{line}\n" for line in credits_of(contents.rows)).encode()
     expected = contents.stored_files()
     for paths in _batches(expected):
         stored = read(paths)

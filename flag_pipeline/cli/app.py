@@ -143,7 +143,7 @@ def retry(
 
 @app.command(epilog=examples("status", "status --store flags --json"))
 def status(store: Store = None, as_json: AsJson = False) -> None:
-    """Show the status of the countries, and why they failed.
+    """Show which countries failed and why, and how old the flags are.
 
     The status is the latest recorded outcome, compared with what is in the store.
     """
@@ -155,17 +155,18 @@ def status(store: Store = None, as_json: AsJson = False) -> None:
     if not (exists := not is_new(home)):
         say_that_there_is_none(home)
     with open_instance(is_persistent=exists) as instance:
-        from flag_pipeline.cli.retrying import read_statuses
+        from flag_pipeline.cli.retrying import read_statuses, read_stored_flags
 
         statuses = read_statuses(instance, settings, _list_store(settings))
+        flags = read_stored_flags(instance, statuses["flag_image"])
     if as_json:
-        from flag_pipeline.cli.rendering_json import statuses_json
+        from flag_pipeline.cli.rendering_json import statuses_json, stored_flags_json
 
-        print(json.dumps({name: statuses_json(each) for name, each in statuses.items()}))
+        print(json.dumps({name: statuses_json(each) for name, each in statuses.items()} | stored_flags_json(flags)))
     else:
         from flag_pipeline.cli.rendering import print_statuses
 
-        print_statuses(statuses, settings)
+        print_statuses(statuses, flags, settings)
 
 
 @app.command(epilog=examples("mirror", "mirror --delay 0.2 --error-rate 0.1 --seed 1"))

@@ -1,5 +1,6 @@
 """The output of `run`, `retry` and `status` on a terminal: progress bar, report, table."""
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from flag_pipeline.cli.failures import failure_lines, some_codes
 from flag_pipeline.cli.rendering_json import errors_of, warnings_of
+from flag_pipeline.core.provenance import describe_sources
 from flag_pipeline.defs.commands import command_for, fetch_command, unconfigured_store
 from flag_pipeline.settings import Settings
 
@@ -17,11 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from typing import TextIO
 
-    from flag_pipeline.cli.reports import CatalogReport, RunReport
+    from flag_pipeline.cli.reports import CatalogReport, RunReport, StoredFlags
     from flag_pipeline.defs.statuses import CountryStatuses
     from flag_pipeline.isolation import RecordedOutcome
 
 SHOWN_NOT_FOUND = 60
+# The largest unit of an age that is at least one is shown.
+_UNITS_S = {"days": 86_400, "h": 3_600, "min": 60, "s": 1}
 
 
 @contextmanager
@@ -106,14 +110,16 @@ def print_renditions(report: "RunReport", settings: Settings) -> None:
     console.print(f"{', '.join(settings.renditions)} are in {escape(settings.store)}/renditions", soft_wrap=True)
 
 
-def print_statuses(statuses: "Mapping[str, CountryStatuses]", settings: Settings) -> None:
-    """Print the status counts of each asset, the failures with their reasons, and what `retry` would fetch."""
+def print_statuses(statuses: "Mapping[str, CountryStatuses]", flags: "StoredFlags", settings: Settings) -> None:
+    """Print the status counts of each asset, age and source, the failures, and what `retry` would fetch."""
     console = Console(highlight=False)
     table = Table("asset", "materialized", "failed", "not found", "missing")
     for name, each in statuses.items():
         counts = (each.materialized, each.failed, each.absent, each.missing)
         table.add_row(name, *(str(len(group)) for group in counts))
     console.print(table)
+    if flags.fetched_at:
+        console.print(escape(_describe_stored(flags)), soft_wrap=True)
     reasons = {code: miss for each in statuses.values() for code, miss in each.failed.items()}
     _print_failures(console, {code: (miss.kind, miss.reason) for code, miss in reasons.items()})
     _print_not_found(console, {code for each in statuses.values() for code in each.absent})
@@ -127,3 +133,19 @@ def print_statuses(statuses: "Mapping[str, CountryStatuses]", settings: Settings
     if lacking or not_asked:
         command = escape(fetch_command("retry", store=unconfigured_store(settings.store)))
         console.print(f"Fetch them: [bold]{command}[/bold]", soft_wrap=True)
+
+
+def _describe_stored(flags: "StoredFlags") -> str:
+    ages = [_age(time.time() - flags.fetched_at[code]) for code in (flags.newest, flags.oldest)]
+    n_flags = f"{len(flags.fetched_at)} flag{'' if len(flags.fetched_at) == 1 else 's'}"
+    lines = [f"{n_flags}, fetched {ages[0]} ago"]
+    if ages[0] != ages[1]:
+        lines = [f"{n_flags}, fetched {ages[0]} to {ages[1]} ago; the oldest is {flags.oldest}"]
+    if flags.sources:
+        lines.append(f"They came from {describe_sources(flags.sources)}")
+    return "\n".join(lines)
+
+
+def _age(seconds: float) -> str:
+    unit, length_s = next((each for each in _UNITS_S.items() if seconds >= each[1]), ("s", 1))
+    return f"{max(0, int(seconds // length_s))} {unit}"

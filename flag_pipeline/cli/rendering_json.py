@@ -1,11 +1,12 @@
 """The output of `--json`, built without importing Rich."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from flag_pipeline.errors import printable
 
 if TYPE_CHECKING:
-    from flag_pipeline.cli.reports import CatalogReport, RunReport
+    from flag_pipeline.cli.reports import CatalogReport, RunReport, StoredFlags
     from flag_pipeline.defs.statuses import CountryStatuses
     from flag_pipeline.settings import Settings
 
@@ -60,6 +61,17 @@ def warnings_of(report: "RunReport") -> list[str]:
     more = len(warnings) - SHOWN_WARNINGS
     lines = [f"Warning: {printable(warning)}" for warning in warnings[:SHOWN_WARNINGS]]
     return [*lines, f"Warning: and {more} more"] if more > 0 else lines
+
+
+def stored_flags_json(flags: "StoredFlags") -> dict[str, object]:
+    """Return what `status --json` prints of the flags in the store; nothing if there is none."""
+    if not flags.fetched_at:
+        return {}
+    moments = {
+        name: datetime.fromtimestamp(flags.fetched_at[code], UTC).isoformat(timespec="seconds")
+        for name, code in (("oldest_fetch", flags.oldest), ("newest_fetch", flags.newest))
+    }
+    return {"stored": {"n_flags": len(flags.fetched_at), "sources": dict(flags.sources), **moments}}
 
 
 def statuses_json(statuses: "CountryStatuses") -> dict[str, object]:

@@ -1,5 +1,6 @@
 """The results of the command line's runs, as the rendering modules print them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flag_pipeline.isolation import Outcome, RecordedOutcome
@@ -83,6 +84,29 @@ class RunReport:
 
     def _with(self, outcome: Outcome) -> list[RecordedOutcome]:
         return [country for country in self.recorded.values() if country.outcome is outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFlags:
+    """The flags in the store.
+
+    Attributes:
+        fetched_at: seconds since the epoch by code, of the latest successful fetch.
+        sources: number of countries by source.
+    """
+
+    fetched_at: Mapping[str, float] = field(default_factory=dict)
+    sources: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def oldest(self) -> str:
+        """The country that was fetched longest ago; ask only if there is one."""
+        return min(self.fetched_at, key=lambda code: (self.fetched_at[code], code))
+
+    @property
+    def newest(self) -> str:
+        """The country that was fetched last; ask only if there is one."""
+        return max(self.fetched_at, key=lambda code: (self.fetched_at[code], code))
 
 
 @dataclass(frozen=True, slots=True)

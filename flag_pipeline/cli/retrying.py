@@ -6,10 +6,12 @@ from collections.abc import Mapping
 import dagster as dg
 from dagster import DagsterInstance, DagsterRun
 
+from flag_pipeline.cli.reports import StoredFlags
 from flag_pipeline.cli.run_locks import fail_orphaned_runs
 from flag_pipeline.core.listing import StoreListing
 from flag_pipeline.core.presets import source_of
-from flag_pipeline.defs.keys import FETCHED_ASSETS
+from flag_pipeline.defs.freshness import count_by_source, latest_fetches
+from flag_pipeline.defs.keys import FETCHED_ASSETS, FLAG_IMAGE
 from flag_pipeline.defs.source_guard import SOURCE_TAG, configured_source, is_refused
 from flag_pipeline.defs.statuses import CountryStatuses, read_country_statuses, source_of_miss
 from flag_pipeline.isolation.status import latest_materializations
@@ -26,6 +28,13 @@ def read_statuses(
     fail_orphaned_runs(instance)
     codes = partition_codes(settings)
     return {key.to_user_string(): read_country_statuses(instance, key, codes, stored) for key in FETCHED_ASSETS}
+
+
+def read_stored_flags(instance: DagsterInstance, statuses: CountryStatuses) -> StoredFlags:
+    """Return the age and the sources of the flags in the store, failed countries' older ones included."""
+    codes = {*statuses.materialized, *statuses.failed, *statuses.absent}
+    fetches = latest_fetches(instance, FLAG_IMAGE, codes)
+    return StoredFlags({code: fetch.at for code, fetch in fetches.items()}, count_by_source(instance, fetches))
 
 
 def codes_by_source(

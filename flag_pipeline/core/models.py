@@ -127,25 +127,24 @@ class RowStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class FlagSaved:
+class _Fetched:
+    code: str
+    record: FlagRecord
+    thumbnail: str
+    statistics: FetchStatistics
+    only_row_changed: bool = False
+
+
+class FlagSaved(_Fetched):
     """At least one of the country's files was written."""
 
-    code: str
-    record: FlagRecord
-    thumbnail: str
-    statistics: FetchStatistics
-    only_row_changed: bool = False
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FlagUnchanged:
+class FlagUnchanged(_Fetched):
     """The source's files equal the stored ones."""
 
-    code: str
-    record: FlagRecord
-    thumbnail: str
-    statistics: FetchStatistics
-    only_row_changed: bool = False
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

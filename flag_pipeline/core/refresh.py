@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from flag_pipeline.bounds import MAX_REASON_CHARS
 from flag_pipeline.core.changes import describe_change, first_flag, latest_changes, replaced_flag, unchanged_flag
-from flag_pipeline.core.countries import parse_country
+from flag_pipeline.core.countries import iso_document, parse_country
 from flag_pipeline.core.flag_source import FlagSource
 from flag_pipeline.core.layout import flag_path, history_folder
 from flag_pipeline.core.models import (
@@ -198,6 +198,8 @@ class Refresher:
         return await self._keep_replaced(replace(record, image=flag), (before, flag), contents)
 
     async def _fetch_metadata(self, code: str, stored: StoredMetadata | None, counter: FetchCounter) -> Answer:
+        if not self.source.preset.metadata_path:
+            return Answer(iso_document(code), Validators())
         if self.source.preset.has_shared_metadata:
             return Answer(await self.shared.document_of(self.source, code, counter), Validators())
         return await self._fetch(self.source.preset.metadata_url(code), code, stored, counter)

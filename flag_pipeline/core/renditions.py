@@ -128,7 +128,7 @@ class RenditionMaker:
         )
 
     def _draw(self, code: str, flag: bytes) -> list[tuple[RenditionFile, bytes]]:
-        picture = full_picture(flag, self.limits)
+        picture = full_picture(flag, self.limits, px=max(rendition.px for rendition in self.wanted))
         made = []
         for rendition in self.wanted:
             drawn = render(picture, rendition)

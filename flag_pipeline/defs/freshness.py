@@ -1,12 +1,27 @@
-"""Fetch times of countries, which may be earlier than their latest materialization."""
+"""When and where countries were fetched, which may be earlier than their latest materialization."""
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 import dagster as dg
 
 from flag_pipeline.defs.events import EVENT_TAGS
+from flag_pipeline.defs.source_guard import SOURCE_TAG
 from flag_pipeline.isolation.status import materializations_at
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A country's latest successful fetch.
+
+    Attributes:
+        at: seconds since the epoch.
+    """
+
+    at: float
+    run_id: str
 
 
 def fetched_at(record: dg.EventLogRecord) -> float:
@@ -22,7 +37,13 @@ def fetched_at(record: dg.EventLogRecord) -> float:
 def fetched_before(
     instance: dg.DagsterInstance, asset_key: dg.AssetKey, codes: Iterable[str], moment: datetime
 ) -> list[str]:
-    """Return those of *codes* whose latest successful fetch was before *moment* (aware), sorted.
+    """Return those of *codes* whose latest successful fetch was before *moment* (aware), sorted."""
+    fetches = latest_fetches(instance, asset_key, codes)
+    return sorted(code for code, fetch in fetches.items() if fetch.at < moment.timestamp())
+
+
+def latest_fetches(instance: dg.DagsterInstance, asset_key: dg.AssetKey, codes: Iterable[str]) -> dict[str, Fetch]:
+    """Return the latest successful fetch of those of *codes* that have one.
 
     Only events of re-executed runs are read, because those may be copies, and reading every event takes six times as
     long.
@@ -35,10 +56,21 @@ def fetched_before(
     )
     reexecuted = _reexecuted(instance, {event.run_id for event in recorded if event.run_id})
     suspects = [event.storage_id for event in recorded if event.run_id in reexecuted]
-    times = {event.partition: event.timestamp for event in recorded if event.partition}
+    fetches = {event.partition: Fetch(event.timestamp, event.run_id or "") for event in recorded if event.partition}
     for code, record in materializations_at(instance, asset_key, suspects).items():
-        times[code] = fetched_at(record)
-    return sorted(code for code, at in times.items() if at < moment.timestamp())
+        fetches[code] = Fetch(fetched_at(record), record.run_id)
+    return fetches
+
+
+def count_by_source(instance: dg.DagsterInstance, fetches: Mapping[str, Fetch]) -> Counter[str]:
+    """Return how many of *fetches* each source answered; runs of old versions do not name theirs."""
+    n_by_run = Counter(fetch.run_id for fetch in fetches.values())
+    runs = instance.get_runs(dg.RunsFilter(run_ids=sorted(n_by_run))) if n_by_run else []
+    counts = Counter[str]()
+    for run in runs:
+        if source := run.tags.get(SOURCE_TAG):
+            counts[source] += n_by_run[run.run_id]
+    return counts
 
 
 def _reexecuted(instance: dg.DagsterInstance, run_ids: Collection[str]) -> set[str]:

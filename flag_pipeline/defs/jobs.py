@@ -32,7 +32,9 @@ render_flags = dg.define_asset_job(
 )
 
 list_renditions = dg.define_asset_job(
-    "list_renditions", selection=dg.AssetSelection.assets(RENDITION_CATALOG), description="List the renditions."
+    "list_renditions",
+    selection=dg.AssetSelection.assets(RENDITION_CATALOG, FLAG_GALLERY),
+    description="List the renditions, and offer them on the page.",
 )
 
 make_release = dg.define_asset_job(

@@ -43,7 +43,8 @@ release_automation = dg.AutomationConditionSensorDefinition(
 def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
     """Rebuild the catalog after runs that ended with *status* and changed its rows, but no data version.
 
-    Examples: a country's failure, and its recovery with the same flag.
+    Examples: a country's failure, and its recovery with the same flag. Also after runs that were to build it and did
+    not, because a country failed: it would stay red.
     """
 
     @dg.run_status_sensor(
@@ -57,6 +58,8 @@ def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
     )
     def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
         run_id = context.dagster_run.run_id
+        if has_skipped_catalog(context.instance, run_id):
+            return dg.RunRequest(run_key=run_id)
         entries = context.instance.all_logs(run_id, of_type=ASSET_EVENTS)
         recorded = [read_event(entry.dagster_event) for entry in entries if entry.dagster_event]
         if not any(country and ONLY_ROW_CHANGED_TAG in country.tags for country in recorded):
@@ -66,6 +69,16 @@ def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
         return dg.RunRequest(run_key=run_id)
 
     return sensor
+
+
+def has_skipped_catalog(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the run asked for countries and for what is derived from them, and did not build all of the latter."""
+    read = instance.event_log_storage.get_asset_event_summary_records
+    planned = {event.asset_key for event in read(dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, run_id=run_id)}
+    derived = planned & {FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY}
+    if not derived or planned.isdisjoint(FETCHED_ASSETS):
+        return False
+    return bool(derived - {event.asset_key for event in read(dg.DagsterEventType.ASSET_MATERIALIZATION, run_id=run_id)})
 
 
 def has_new_content(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -46,7 +46,15 @@ def blocks(home: Path) -> dict[str, Any]:
 
 
 class OnInstance:
-    """Gives each test an instance in its own folder."""
+    """Gives each test an instance in its own folder, and the instance's storage.
+
+    Attributes:
+        storage_name: the attribute of the instance.
+        storage_class: Dagster's class, which ours extends.
+    """
+
+    storage_name: str
+    storage_class: type
 
     @pytest.fixture
     def instance(self, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
@@ -54,24 +62,21 @@ class OnInstance:
         with dg.instance_for_test(temp_dir=str(tmp_path), overrides=blocks(tmp_path)) as instance:
             yield instance
 
-
-def is_of_the_class_under_test(storage: object) -> bool:
-    """Whether the instance uses the class that this run is for."""
-    return type(storage).__module__.startswith("flag_pipeline.") is OURS
+    @pytest.fixture(name="storage")
+    def storage_under_test(self, instance: dg.DagsterInstance) -> Any:
+        """Give the storage, which is of the class that this run is for."""
+        storage = getattr(instance, self.storage_name)
+        assert isinstance(storage, self.storage_class)
+        assert type(storage).__module__.startswith("flag_pipeline.") is OURS
+        return storage
 
 
 class TestEventLog(OnInstance, TestSqliteEventLogStorage):  # type: ignore[misc]
     """The suite of the event log."""
 
     __test__ = True
-
-    @pytest.fixture(name="storage")
-    def event_log_storage(self, instance: dg.DagsterInstance) -> SqliteEventLogStorage:
-        """Give the instance's event log."""
-        storage = instance.event_log_storage
-        assert isinstance(storage, SqliteEventLogStorage)
-        assert is_of_the_class_under_test(storage)
-        return storage
+    storage_name = "event_log_storage"
+    storage_class = SqliteEventLogStorage
 
     def cmd(self, exceptions: Any, tmpdir_path: str) -> None:
         """Read from another process, with the class under test."""
@@ -87,28 +92,16 @@ class TestRuns(OnInstance, TestSqliteRunStorage):  # type: ignore[misc]
     """The suite of the run storage."""
 
     __test__ = True
-
-    @pytest.fixture(name="storage")
-    def run_storage(self, instance: dg.DagsterInstance) -> SqliteRunStorage:
-        """Give the instance's run storage."""
-        storage = instance.run_storage
-        assert isinstance(storage, SqliteRunStorage)
-        assert is_of_the_class_under_test(storage)
-        return storage
+    storage_name = "run_storage"
+    storage_class = SqliteRunStorage
 
 
 class TestSchedules(OnInstance, TestScheduleStorage):
     """The suite of the schedule storage."""
 
     __test__ = True
-
-    @pytest.fixture(name="storage")
-    def schedule_storage(self, instance: dg.DagsterInstance) -> SqliteScheduleStorage:
-        """Give the instance's schedule storage."""
-        storage = instance.schedule_storage
-        assert isinstance(storage, SqliteScheduleStorage)
-        assert is_of_the_class_under_test(storage)
-        return storage
+    storage_name = "schedule_storage"
+    storage_class = SqliteScheduleStorage
 
 
 # Imported for their tests; only the subclasses above are collected.

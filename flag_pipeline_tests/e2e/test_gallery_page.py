@@ -13,13 +13,13 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from flag_pipeline.catalog.gallery import render_page
-from flag_pipeline.catalog.gallery_content import Gallery, pictured_files
+from flag_pipeline.catalog.gallery_content import Gallery, pictured_files, vector_files
 from flag_pipeline.catalog.rows import CatalogRow, catalog_rows
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.layout import thumbnail_path
+from flag_pipeline.core.layout import PICTURES, thumbnail_path, webp_path
 from flag_pipeline.core.models import LastFailure
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.images.thumbnails import draw_thumbnail
+from flag_pipeline.images.thumbnails import PICTURE_BOX, draw_thumbnail
 from flag_pipeline_tests.e2e.browser import ARGUMENTS, chromium
 from flag_pipeline_tests.records import change_of, features_by_sha256, record_of, striped
 
@@ -49,6 +49,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stored |= {row.file: contents[row.sha256] for row in rows if row.file and row.code not in {"US", "GB"}}
     stored |= {thumbnail_path(sha256): draw_thumbnail(content) for sha256, content in contents.items()}
     stored["renditions/w80/IT.png"] = FLAG
+    [drawn] = vector_files(rows)
+    stored[webp_path(PICTURES, drawn)] = draw_thumbnail(FLAG, PICTURE_BOX)
     site = tmp_path_factory.mktemp("site")
     for path, content in stored.items():
         (site / path).parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +67,7 @@ def all_rows() -> list[CatalogRow]:
     records["AQ"] = record_of("AQ", last_failure=LastFailure(ErrorKind.NOT_FOUND, "404"))
     records["KE"] = record_of("KE", FLAG, name=NAME)
     rows = catalog_rows([], records, features_by_sha256(FLAG, OTHER_FLAG))
-    return [dataclasses.replace(row, file="flags/US-x.svg") if row.code == "US" else row for row in rows]
+    return [dataclasses.replace(row, file="flags/US-x.svg", format="svg") if row.code == "US" else row for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -367,8 +369,8 @@ def test_svg_is_never_shown_itself(page: Page, requests: list[str]) -> None:
     """The picture is drawn by the pipeline; the file is offered."""
     open_flag(page, "US")
 
-    assert "thumbnails/" in str(page.get_attribute(".portrait", "src"))
-    assert natural_width_px(page) == 30
+    assert "pictures/" in str(page.get_attribute(".portrait", "src"))
+    assert natural_width_px(page) == 300
     assert page.get_attribute("a[download]", "href") == "../flags/US-x.svg"
     assert not [url for url in requests if url.endswith(".svg") and not url.endswith("/icon.svg")]
 

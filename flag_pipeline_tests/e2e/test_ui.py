@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page
 
 from flag_pipeline_tests.e2e import browser
 from flag_pipeline_tests.e2e.deployment import LOCATION, Deployment, free_port, wait_for
-from flag_pipeline_tests.flag_server import running_flag_server
+from flag_pipeline_tests.flag_server import FlagServer, answer, running_flag_server
 
 pytestmark = [
     pytest.mark.e2e,
@@ -59,18 +59,25 @@ UNREADABLE = {"sent"}  # the page cannot tell a refusal from an answer, but the 
 
 
 @pytest.fixture(scope="module")
-def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def server() -> Iterator[FlagServer]:
+    """The source of the UI's runs."""
+    with running_flag_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ui(server: FlagServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The UI as `flag-pipeline ui` starts it, with a test source."""
     folder = tmp_path_factory.mktemp("ui")
     home = folder / "home"
     home.mkdir()
-    with running_flag_server() as server:
-        deployment = Deployment(home, {"FLAG_SOURCE": server.url, "FLAG_STORE": str(folder / "store")})
-        try:
-            deployment.start_ui()
-            yield deployment
-        finally:
-            deployment.stop()
+    settings = {"FLAG_SOURCE": server.url, "FLAG_STORE": str(folder / "store"), "FLAG_ATTEMPTS": "1"}
+    deployment = Deployment(home, settings)
+    try:
+        deployment.start_ui()
+        yield deployment
+    finally:
+        deployment.stop()
 
 
 class _Blank(BaseHTTPRequestHandler):
@@ -225,3 +232,43 @@ def test_the_uis_own_materialize_works(ui: Deployment, chromium: Browser, artifa
         assert sockets
         assert ui.finished_run(run["runId"]) == "SUCCESS"
     assert ui.partition_stats("country_metadata")["numMaterialized"] == 1
+
+
+def test_a_red_country_is_redone_without_a_warning(
+    ui: Deployment, server: FlagServer, chromium: Browser, artifacts: Path
+) -> None:
+    """On the page of the job, "Failed" chooses the red country for both assets, and Dagster warns of nothing."""
+    server.break_country("FR", answer(500))
+    assert ui.finished_run(ui.launch_refresh({"dagster/partition": "FR"})) == "FAILURE"
+    server.break_country("FR")
+    with chromium.new_page(viewport={"width": 1280, "height": 800}) as page:
+        page.goto(f"http://localhost:{ui.port}/locations/flag_pipeline/jobs/refresh_flags")
+        page.get_by_role("button", name="Materialize").first.click()
+        page.get_by_role("button", name="Failed", exact=True).click()
+        page.get_by_text("1 partition", exact=True).wait_for()
+        page.screenshot(path=artifacts / "ui-redo.png")
+
+        assert page.get_by_text("Upstream data missing").count() == 0
+        page.get_by_role("button", name="Launch").last.click()
+        wait_for("FR", lambda: ui.partition_stats("flag_image")["numMaterialized"] == 1)
+    assert ui.partition_stats("flag_image")["numFailed"] == 0
+
+
+def test_the_launchpads_default_fetches_every_country(ui: Deployment, chromium: Browser, artifacts: Path) -> None:
+    """Launched as the UI fills it in, without a partition, the job is one run over every country."""
+    n_runs = len(ui.runs_of("refresh_flags"))
+    with chromium.new_page(viewport={"width": 1280, "height": 800}) as page:
+        page.goto(f"http://localhost:{ui.port}/locations/flag_pipeline/jobs/refresh_flags")
+        box = page.get_by_role("button", name="Materialize").first.bounding_box()
+        assert box is not None
+        # The arrow beside the button has no name.
+        page.mouse.click(box["x"] + box["width"] + 12, box["y"] + box["height"] / 2)
+        page.get_by_text("Open launchpad").click()
+        page.get_by_text("All defaults expanded").wait_for()
+        page.screenshot(path=artifacts / "ui-launchpad.png")
+        page.get_by_role("button", name="Materialize").last.click()
+        page.get_by_role("button", name="Confirm").click()
+        run = wait_for("the run", lambda: ui.runs_of("refresh_flags")[: -n_runs or None])[0]
+
+    assert ui.finished_run(run["runId"]) == "SUCCESS"
+    assert ui.partition_stats("flag_image")["numMaterialized"] == 249

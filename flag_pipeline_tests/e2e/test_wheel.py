@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import tarfile
 import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -69,24 +71,57 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source distribution."""
+    folder = tmp_path_factory.mktemp("dist")
+    _uv("build", "--out-dir", folder)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the programs of the clean environment are."""
-    folder, uv = tmp_path_factory.mktemp("wheel"), shutil.which("uv")
-    assert uv is not None, "uv builds and installs the wheel: pip install uv"
-    environment = folder / "environment"
-    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", folder / "dist"], cwd=project_root(), check=True)
-    subprocess.run([uv, "venv", "--quiet", environment], cwd=project_root(), check=True)
-    (wheel,) = (folder / "dist").glob("*.whl")
-    # In the checkout, so that uv installs the versions that are pinned there.
-    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", environment, wheel]
-    subprocess.run(install, cwd=project_root(), check=True)
+    environment = tmp_path_factory.mktemp("wheel") / "environment"
+    _uv("venv", environment)
+    _uv("pip", "install", "--python", environment, wheel)
     return environment / "bin"
+
+
+def _uv(*arguments: str | Path) -> None:
+    """Run uv in the checkout, so that it installs the versions that are pinned there."""
+    uv = shutil.which("uv")
+    assert uv is not None, "uv builds and installs the wheel: pip install uv"
+    subprocess.run([uv, *arguments, "--quiet"], cwd=project_root(), check=True)
 
 
 @pytest.fixture
 def installed(programs: Path, tmp_path: Path) -> Installed:
     """The clean environment, in an empty folder."""
     return Installed(programs, tmp_path)
+
+
+def test_page_of_a_package_index_needs_no_other_file(wheel: Path) -> None:
+    """Its description has neither a picture nor a link that leads to a file of the checkout."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        description = archive.read(name).decode().partition("\n\n")[2]
+
+    assert "flag-pipeline retry" in description
+    assert re.findall(r"\]\((?!https://)[^)]*\)", description) == []
+
+
+def test_only_the_package_is_installed(wheel: Path) -> None:
+    """The wheel has the licence and no test; the source distribution beside it has the tests and the examples."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    (source,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        sources = {name.partition("/")[2] for name in archive.getnames()}
+
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"flag_pipeline"}
+    assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}
+    assert {"examples/weather.py", "flag_pipeline_tests/e2e/test_wheel.py", "workspace.yaml"} <= sources
 
 
 def test_run_in_an_empty_folder(installed: Installed) -> None:
@@ -103,20 +138,36 @@ def test_run_in_an_empty_folder(installed: Installed) -> None:
     assert {path.name for path in installed.folder.iterdir()} == {"dagster_home", "data"}
 
 
-def test_source_distribution_has_what_is_drawn(tmp_path: Path) -> None:
-    """The wheel that is built from it has the files that a checkout draws."""
+def test_flags_are_drawn_once_and_are_in_both_distributions(tmp_path: Path) -> None:
+    """A checkout without them draws the same flags again, and the wheel made of its source distribution has them."""
+    checkout, made = tmp_path / "checkout", tmp_path / "made"
+    without_flags = shutil.ignore_patterns(DRAWN_FLAGS.name, "__pycache__")
+    shutil.copytree(project_root() / "flag_pipeline", checkout / "flag_pipeline", ignore=without_flags)
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(project_root() / name, checkout)
+    drawn = checkout / DRAWN_FLAGS.relative_to(project_root())
+
+    build("--sdist", source=checkout, made=made)
+    times = {path.name: path.stat().st_mtime_ns for path in drawn.iterdir()}
+    build("--sdist", source=checkout, made=made)
+    [distribution] = made.glob("*.tar.gz")
+    build("--wheel", source=distribution, made=made)
+
+    flags = {path.name: path.read_bytes() for path in DRAWN_FLAGS.iterdir()}
+    assert len(flags) == 2 * 259 + 1
+    assert {path.name: path.read_bytes() for path in drawn.iterdir()} == flags
+    assert {path.name: path.stat().st_mtime_ns for path in drawn.iterdir()} == times
+    [wheel] = made.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {Path(name).name: archive.read(name) for name in archive.namelist() if "/core/embedded/" in name}
+    assert packed == flags
+
+
+def build(kind: str, *, source: Path, made: Path) -> None:
+    """Build a distribution of that kind."""
     uv = shutil.which("uv")
     assert uv is not None, "uv builds the packages: pip install uv"
-    subprocess.run([uv, "build", "--quiet", "--sdist", "--out-dir", tmp_path], cwd=project_root(), check=True)
-    (source,) = tmp_path.glob("*.tar.gz")
-    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path, source], cwd=tmp_path, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-
-    with zipfile.ZipFile(wheel) as archive:
-        drawn = {Path(name).name: archive.read(name) for name in archive.namelist() if "/core/embedded/" in name}
-
-    assert drawn == {path.name: path.read_bytes() for path in DRAWN_FLAGS.iterdir()}
-    assert len(drawn) == 2 * 259 + 1
+    subprocess.run([uv, "build", "--quiet", kind, "--out-dir", made, source], cwd=source.parent, check=True)
 
 
 def test_two_runs_at_once_keep_to_the_limit(installed: Installed, flag_server: FlagServer) -> None:

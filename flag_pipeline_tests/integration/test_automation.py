@@ -9,10 +9,11 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.freshness import fetched_before
-from flag_pipeline.defs.keys import FLAG_IMAGE
+from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, FLAG_IMAGE
+from flag_pipeline.defs.sensors import has_skipped_catalog
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer
-from flag_pipeline_tests.integration.test_partitions import launch, listed, ranged, retrying
+from flag_pipeline_tests.integration.test_partitions import QUIET, launch, listed, ranged, retrying
 
 
 @pytest.fixture
@@ -191,6 +192,31 @@ def test_catalog_follows_a_new_failure_although_a_damaged_file_was_mended(
     followed = follow(instance, settings, launch(instance, settings, tags=ranged("AD", "AF")))
 
     assert isinstance(followed, dg.RunRequest)
+
+
+def test_catalog_follows_a_run_that_was_to_build_it_and_failed_before(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """A country fails again with "Materialize all": nothing changes, and Dagster shows the catalog as failed."""
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    everything = job.get_subset(
+        asset_selection={COUNTRY_METADATA, FLAG_IMAGE, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY}
+    )
+    flag_server.break_country("AE", answer(500))
+
+    results = []
+    for _ in range(2):
+        result = everything.execute_in_process(
+            instance=instance, partition_key="AE", run_config=QUIET, raise_on_error=False
+        )
+        results.append(result)
+    followed = follow(instance, settings, results[1])
+    flag_server.break_country("AE")
+    built = everything.execute_in_process(instance=instance, partition_key="AE", run_config=QUIET)
+
+    assert isinstance(followed, dg.RunRequest)
+    assert not has_skipped_catalog(instance, built.run_id)
+    assert not has_skipped_catalog(instance, launch(instance, settings, ops=listed("AE")).run_id)
 
 
 def test_catalog_follows_a_run_that_was_canceled(

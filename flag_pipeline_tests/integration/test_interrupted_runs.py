@@ -57,7 +57,7 @@ def test_the_numbers_of_an_interrupted_refresh_add_up_and_its_hint_fetches_the_r
 def test_an_interrupted_run_says_how_many_it_fetched(
     shell: Shell, flag_server: FlagServer, *, is_terminated: bool
 ) -> None:
-    """Ctrl-C, and a termination in the UI: the run is canceled, its step says "n of 16", and without a trace."""
+    """Ctrl-C and a termination in the UI cancel the run; its step says "n of 16", without a trace."""
 
     async def terminate(request: web.Request) -> web.StreamResponse:
         if is_terminated:

@@ -111,6 +111,25 @@ def test_a_country_that_the_source_lacks_fails_nothing(
     assert flag_server.codes_asked_for()["AQ"] == 1
 
 
+def test_what_is_recorded_of_a_country_begins_with_its_name(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """The UI shows metadata in order, and a name is easier to know than a code: for successes and for failures."""
+    flag_server.break_country("AL", answer(500))
+
+    launch(instance, settings, ops=listed("AL", "CN"))
+
+    for key in BOTH:
+        (success,) = instance.fetch_materializations(key, limit=9).records
+        (failure,) = instance.fetch_observations(key, limit=9).records
+        assert success.asset_materialization is not None
+        assert failure.asset_observation is not None
+        assert next(iter(success.asset_materialization.metadata.items()))[1].value == "China"
+        metadata = failure.asset_observation.metadata
+        assert [*metadata][:3] == ["name", "reason", "kind"]
+        assert metadata["name"].value == "Albania"
+
+
 def test_scattered_countries_are_one_run(
     instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
 ) -> None:

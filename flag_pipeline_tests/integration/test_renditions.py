@@ -55,6 +55,17 @@ def test_one_damaged_flag_fails_alone(flags: FlagServer, shell: Shell) -> None:
     assert shell.json("render", *FOUND)["made"] == 1
 
 
+def test_page_offers_the_renditions(flags: FlagServer, shell: Shell) -> None:
+    """The details of a country have their addresses and sizes as soon as they are made."""
+    details = shell.store / "catalog/details/0.js"
+    assert flags.url
+    assert "renditions" not in details.read_text()
+
+    shell("render", *FOUND)
+
+    assert '"w160, 160 x 107 px":"../renditions/w160/CN.png"' in details.read_text()
+
+
 def test_countries_without_a_flag_are_no_failures(flags: FlagServer, shell: Shell) -> None:
     """The whole world is asked for; three have a flag."""
     assert flags.url
@@ -89,7 +100,7 @@ def test_release_is_verified(flags: FlagServer, shell: Shell) -> None:
     shell("render", *FOUND)
     archive = Path(shell.json("release")["file"])
 
-    assert "is whole: 26 files" in shell("verify", str(archive)).stdout
+    assert "is whole: 27 files" in shell("verify", str(archive)).stdout
     archive.write_bytes(archive.read_bytes().replace(b"flag-square", b"flag-oblong"))
     assert "release/flags.css" in shell("verify", str(archive), expect=1).stderr
 

@@ -52,7 +52,15 @@ def test_a_scaffolded_asset_shows_up(checkout: Path) -> None:
     loaded = run(checkout, sys.executable, "-c", LIST_ASSETS).stdout.split()
 
     assert {"x", "flag_image"} <= {asset["asset_key"] for asset in listed["assets"]}
-    assert loaded == ["country_metadata", "flag_catalog", "flag_changes", "flag_gallery", "flag_image", "x"]
+    assert loaded == [
+        "country_metadata",
+        "flag_catalog",
+        "flag_changes",
+        "flag_gallery",
+        "flag_image",
+        "flag_release",
+        "x",
+    ]
 
 
 def test_a_file_that_cannot_be_loaded_is_named(checkout: Path) -> None:

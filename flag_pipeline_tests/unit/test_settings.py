@@ -2,6 +2,7 @@
 
 import os
 import traceback
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,18 @@ def test_redirect_host_that_is_none_is_refused(entry: str) -> None:
     """An entry that can never match is refused."""
     with pytest.raises(ConfigurationError, match="FLAG_REDIRECT_HOSTS: an entry is not a host, or host:port"):
         load_settings(redirect_hosts=entry)
+
+
+@pytest.mark.parametrize(("age", "hours"), [("90d", 2160), (" 12w ", 2016), ("36h", 36), ("9999d", 239_976)])
+def test_ages_have_a_unit(age: str, hours: int) -> None:
+    """Hours, days and weeks are known."""
+    assert load_settings(prune_older_than=age).prune_age == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize(
+    "age", ["", "90", "d", "0d", "-1d", "1.5d", "90 d", "90m", "90D", "10000d", "\u0663d", "90d\n1h"]
+)
+def test_what_is_no_age_is_one_line(age: str) -> None:
+    """The message has examples."""
+    with pytest.raises(ConfigurationError, match=r"^FLAG_PRUNE_OLDER_THAN: it is not an age such as 90d, 12w or 36h$"):
+        load_settings(prune_older_than=age)

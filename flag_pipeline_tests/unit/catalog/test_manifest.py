@@ -58,7 +58,7 @@ def rewritten(archive: Path, changed: dict[str, bytes | None], *, more: Sequence
 
 def test_unpacked_release_is_whole(archive: Path, tmp_path: Path) -> None:
     """A folder can be checked as well as a zip file."""
-    assert verify_release(unpacked(archive, tmp_path / "unpacked")) == (7, [])
+    assert verify_release(unpacked(archive, tmp_path / "unpacked")) == (8, [])
 
 
 def test_zip_file_that_was_changed_is_found(archive: Path) -> None:

@@ -77,9 +77,10 @@ async def test_release_has_flags_renditions_catalog_and_manifest(sink: FileSink,
 
     assert is_new
     assert release.file == "release/flags-2026-11-26.zip"
-    assert (release.n_flags, release.n_files) == (2, 11)
+    assert (release.n_flags, release.n_files) == (2, 12)
     archive = await asyncio.to_thread(contents_of_zip, tmp_path / release.file)
     assert sorted(archive) == [
+        "LICENCE.txt",
         MANIFEST,
         "catalog/catalog.csv",
         "catalog/catalog.json",
@@ -96,7 +97,7 @@ async def test_release_has_flags_renditions_catalog_and_manifest(sink: FileSink,
     for name in archive:
         if name.startswith(("flags/", "renditions/")):
             assert archive[name] == (tmp_path / name).read_bytes()
-    assert await asyncio.to_thread(verify_release, tmp_path / release.file) == (11, [])
+    assert await asyncio.to_thread(verify_release, tmp_path / release.file) == (12, [])
     assert await latest_release(sink) == release
 
 
