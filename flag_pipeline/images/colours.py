@@ -45,8 +45,8 @@ _REFERENCES = {
 }
 # Colours closer than this share a cell, so that JPEG noise does not cost a search for each pixel.
 _CELL = 8
-# Distance to the line between two colours in sRGB.
-_BLEND_DISTANCE = 30.0
+# Distance to the line between two colours in sRGB. A palette can merge the edges of two pairs of stripes.
+_BLEND_DISTANCE = 38.0
 
 
 def colour_family(rgb: Rgb) -> ColourFamily:

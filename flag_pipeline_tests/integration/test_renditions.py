@@ -116,7 +116,7 @@ def test_release_without_a_rendition_of_each_flag_is_refused(flags: FlagServer, 
 
 
 def test_render_without_renditions_says_what_to_set(shell: Shell) -> None:
-    """It is off until somebody wants it."""
+    """It is off by default."""
     assert "FLAG_RENDITIONS" in str(shell("render", expect=1).exception)
 
 

@@ -14,15 +14,16 @@ from flag_pipeline.images.features import describe_features, distance_bits
 from flag_pipeline.images.thumbnails import before_and_after, reduce
 from flag_pipeline_tests.pictures import chunk, encoded, gif_frame, gif_of, png
 from flag_pipeline_tests.records import striped
+from flag_pipeline_tests.samples import gif
 
 
 def test_stripes_are_the_dominant_colours() -> None:
     """Two stripes give two colours with half of the pixels each, in a fixed order."""
-    look = describe_features(striped("#ffffff", "#d00000"))
+    features = describe_features(striped("#ffffff", "#d00000"))
 
-    assert {(colour.hex, colour.share) for colour in look.colours} == {("#ffffff", 0.5), ("#d00000", 0.5)}
-    assert (look.mode, look.n_frames) == ("RGB", 1)
-    assert look == describe_features(striped("#ffffff", "#d00000"))
+    assert {(colour.hex, colour.share) for colour in features.colours} == {("#ffffff", 0.5), ("#d00000", 0.5)}
+    assert (features.mode, features.n_frames) == ("RGB", 1)
+    assert features == describe_features(striped("#ffffff", "#d00000"))
 
 
 def smooth(draw: Callable[[ImageDraw.ImageDraw, int, int], None], size: tuple[int, int]) -> Image.Image:
@@ -103,11 +104,41 @@ FORMS: dict[str, Callable[[Image.Image], bytes]] = {
 def test_real_flags_have_their_colours_and_no_others(code: str, form: str, size: tuple[int, int]) -> None:
     """Smoothed edges, palettes and noise add no colour, and the shares are right within four hundredths."""
     draw, shares = FLAGS[code]
-    look = describe_features(FORMS[form](smooth(draw, size)))
+    features = describe_features(FORMS[form](smooth(draw, size)))
 
-    found = {colour_family(rgb_of(colour.hex)).value: colour.share for colour in look.colours}
+    found = {colour_family(rgb_of(colour.hex)).value: colour.share for colour in features.colours}
     assert found == pytest.approx(shares, abs=0.04)
-    assert look.aspect_ratio.removeprefix("about ") == "3:2"
+    assert features.aspect_ratio.removeprefix("about ") == "3:2"
+
+
+THIRDS = {
+    "AT": {"red", "white"},
+    "BE": {"black", "yellow", "red"},
+    "BG": {"white", "green", "red"},
+    "CI": {"orange", "white", "green"},
+    "DE": {"black", "red", "yellow"},
+    "FR": {"blue", "white", "red"},
+    "GN": {"red", "yellow", "green"},
+    "HU": {"red", "white", "green"},
+    "IE": {"green", "white", "orange"},
+    "IT": {"green", "white", "red"},
+    "LT": {"yellow", "green", "red"},
+    "LU": {"red", "white", "light blue"},
+    "NG": {"green", "white"},
+    "NL": {"red", "white", "blue"},
+    "RO": {"blue", "yellow", "red"},
+    "RU": {"white", "blue", "red"},
+    "YE": {"red", "white", "black"},
+}
+
+
+@pytest.mark.parametrize("code", THIRDS)
+def test_embedded_flags_have_their_colours_and_no_others(code: str) -> None:
+    """Each stripe has a third, two of the same colour have two."""
+    features = describe_features(gif(code))
+
+    assert {colour_family(rgb_of(colour.hex)).value for colour in features.colours} == THIRDS[code]
+    assert {round(3 * colour.share) for colour in features.colours} <= {1, 2}
 
 
 def test_a_transparent_margin_is_left_out() -> None:
@@ -116,10 +147,10 @@ def test_a_transparent_margin_is_left_out() -> None:
     square = Image.new("RGBA", (320, 320))
     square.paste(flag, (10, 60))
 
-    look = describe_features(encoded(square))
+    features = describe_features(encoded(square))
 
-    assert (look.aspect_ratio, look.aspect_decimal) == ("3:2", 1.5)
-    assert replace(look, mode="RGB") == describe_features(encoded(flag))
+    assert (features.aspect_ratio, features.aspect_decimal) == ("3:2", 1.5)
+    assert replace(features, mode="RGB") == describe_features(encoded(flag))
 
 
 def test_a_flag_that_is_no_rectangle_has_the_size_of_what_is_seen() -> None:
@@ -127,17 +158,17 @@ def test_a_flag_that_is_no_rectangle_has_the_size_of_what_is_seen() -> None:
     flag = Image.new("RGBA", (400, 300))
     ImageDraw.Draw(flag).polygon([(50, 20), (250, 150), (50, 270)], "#dc143c")
 
-    look = describe_features(encoded(flag))
+    features = describe_features(encoded(flag))
 
-    assert (look.aspect_ratio, look.aspect_decimal) == ("4:5", 0.8008)
-    assert [(colour.hex, colour.share) for colour in look.colours] == [("#dc143c", 1.0)]
+    assert (features.aspect_ratio, features.aspect_decimal) == ("4:5", 0.8008)
+    assert [(colour.hex, colour.share) for colour in features.colours] == [("#dc143c", 1.0)]
 
 
 def test_shades_of_one_family_count_as_one_colour() -> None:
     """Shades of red are one colour, the most frequent shade."""
-    look = describe_features(striped("#e00000", "#e00000", "#d80000", "#008000"))
+    features = describe_features(striped("#e00000", "#e00000", "#d80000", "#008000"))
 
-    assert [(colour.hex, colour.share) for colour in look.colours] == [("#e00000", 0.75), ("#008000", 0.25)]
+    assert [(colour.hex, colour.share) for colour in features.colours] == [("#e00000", 0.75), ("#008000", 0.25)]
 
 
 def test_a_see_through_picture_has_no_colours() -> None:
@@ -167,10 +198,10 @@ def test_grey_of_16_bits_is_scaled(grey: int) -> None:
     deep = b"".join(b"\0" + struct.pack(">H", value) * 30 for value in stripes for _ in range(10))
     flat = b"".join(b"\0" + bytes([value >> 8]) * 30 for value in stripes for _ in range(10))
 
-    look = describe_features(png((30, 30), bits=16, colour=0, rows=deep))
+    features = describe_features(png((30, 30), bits=16, colour=0, rows=deep))
     same = describe_features(png((30, 30), bits=8, colour=0, rows=flat))
 
-    assert (look.colours, look.phash, look.mode) == (same.colours, same.phash, "I;16")
+    assert (features.colours, features.phash, features.mode) == (same.colours, same.phash, "I;16")
 
 
 def pixels(content: bytes) -> list[tuple[int, int, int, int]]:
@@ -227,10 +258,10 @@ def test_animated_png_looks_like_its_first_frame() -> None:
     red, blue = (Image.new("RGB", (16, 8), colour) for colour in ("red", "blue"))
     content = encoded(red, save_all=True, append_images=[blue], default_image=True)
 
-    look = describe_features(content)
+    features = describe_features(content)
 
-    assert [colour.hex for colour in look.colours] == ["#0000ff"]
-    assert look.n_frames == 1
+    assert [colour.hex for colour in features.colours] == ["#0000ff"]
+    assert features.n_frames == 1
 
 
 def test_animated_png_that_lacks_its_frames_looks_like_the_image_before_them() -> None:
@@ -245,9 +276,9 @@ def test_animated_png_that_lacks_its_frames_looks_like_the_image_before_them() -
 def test_animated_png_without_another_image_looks_like_its_first_frame() -> None:
     """The default image is the first frame."""
     frames = [Image.new("RGB", (16, 8), colour) for colour in ("red", "blue", "green")]
-    look = describe_features(encoded(frames[0], save_all=True, append_images=frames[1:]))
+    features = describe_features(encoded(frames[0], save_all=True, append_images=frames[1:]))
 
-    assert ([colour.hex for colour in look.colours], look.n_frames) == (["#ff0000"], 3)
+    assert ([colour.hex for colour in features.colours], features.n_frames) == (["#ff0000"], 3)
 
 
 def test_damaged_picture_is_an_error_of_its_own() -> None:

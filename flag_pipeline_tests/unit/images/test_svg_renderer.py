@@ -101,7 +101,7 @@ def test_drawing_whose_process_is_killed_fails_for_now(process: SvgProcess) -> N
 
 
 def test_process_that_does_not_answer_is_killed(process: SvgProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also while it is sent more than a pipe holds."""
+    """It is killed also while it is sent more than a pipe holds."""
     monkeypatch.setattr(svg_renderer, "MAX_WAIT_S", 0.01)
     os.kill(process.pid, signal.SIGSTOP)
 
