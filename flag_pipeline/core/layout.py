@@ -9,6 +9,7 @@ THUMBNAILS = f"{CATALOG}/thumbnails/v{THUMBNAIL_VERSION}"
 # What the page shows in place of SVG files.
 PICTURES = f"{CATALOG}/pictures/v{THUMBNAIL_VERSION}"
 RENDITIONS, RELEASES = "renditions", "release"
+RENDITION_RECORDS = f"{RENDITIONS}/records"
 # The folders of every store; the others are made when they are used.
 FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY, THUMBNAILS)
 
@@ -96,7 +97,7 @@ def rendition_path(rendition: str, code: str, image_format: str) -> str:
 
 def rendition_record_path(code: str) -> str:
     """Return `renditions/records/CN.json` for CN."""
-    return f"{RENDITIONS}/records/{code}.json"
+    return f"{RENDITION_RECORDS}/{code}.json"
 
 
 def release_path(name: str) -> str:
