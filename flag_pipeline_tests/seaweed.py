@@ -1,9 +1,11 @@
 """SeaweedFS for tests: a real S3 server on loopback, from PyPI alone."""
 
 import json
+import re
 import subprocess
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,10 +29,12 @@ class SeaweedFS:
     Attributes:
         s3_port: of the S3 interface.
         filer_port: of the file interface, in which a bucket is a folder.
+        metrics_port: of its own counters.
     """
 
     s3_port: int
     filer_port: int
+    metrics_port: int
 
     def environment(self, *, key: str = ADMIN, secret: str = SECRET, port: int | None = None) -> dict[str, str]:
         """The variables by which a client finds the server; the guest may read one bucket, `other`, and no more."""
@@ -52,6 +56,16 @@ class SeaweedFS:
     def drop_bucket(self, name: str) -> None:
         """Delete a bucket with all that is in it."""
         self._ask(f"http://{HOST}:{self.filer_port}/buckets/{name}?recursive=true", method="DELETE")
+
+    def requests(self) -> dict[str, int]:
+        """The S3 requests answered so far, by SeaweedFS's name for their type."""
+        with urllib.request.urlopen(f"http://{HOST}:{self.metrics_port}/metrics", timeout=10) as reply:
+            lines = reply.read().decode().splitlines()
+        counted = Counter[str]()
+        for line in lines:
+            if found := re.match(r'SeaweedFS_s3_request_total\{.*type="(\w+)".*\} (\S+)', line):
+                counted[found[1]] += int(float(found[2]))
+        return dict(counted)
 
     @staticmethod
     def _ask(url: str, *, method: str = "GET") -> int:
@@ -77,6 +91,7 @@ class SeaweedFS:
 def running_seaweed(folder: Path) -> Iterator[SeaweedFS]:
     """Serve from *folder* inside the block, on free ports of loopback; skips the test where it is not installed."""
     ports = {f"{part}.{kind}": free_port() for part in PARTS for kind in ("port", "port.grpc")}
+    ports["metricsPort"] = free_port()
     everything = [{"accessKey": ADMIN, "secretKey": SECRET}]
     nothing = [{"accessKey": GUEST, "secretKey": SECRET}]
     identities = [
@@ -91,7 +106,7 @@ def running_seaweed(folder: Path) -> Iterator[SeaweedFS]:
     with (folder / "weed.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
-        server = SeaweedFS(s3_port=ports["s3.port"], filer_port=ports["filer.port"])
+        server = SeaweedFS(ports["s3.port"], ports["filer.port"], ports["metricsPort"])
         wait_for("the first answer of SeaweedFS", server.is_ready)
         yield server
     finally:

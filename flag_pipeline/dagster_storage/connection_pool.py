@@ -156,6 +156,8 @@ class ConnectionPool:
         """Open or create the file with the pool's settings."""
         # Threads use it one at a time.
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+        # Of a new file. Two events of a partition seldom share a page of SQLite's default size, 4096 bytes.
+        connection.execute("PRAGMA page_size=8192")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self.synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")

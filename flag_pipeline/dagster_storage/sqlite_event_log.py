@@ -95,7 +95,10 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
             closing(self._pool.open_file(Path(self.path_for_shard(INDEX)))) as index,
             closing(self._pool.open_file(path)) as new,
         ):
-            schema = index.execute("SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
+            # A run's events are not searched by asset.
+            schema = index.execute(
+                "SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE 'idx_events_by_asset%'"
+            ).fetchall()
             new.execute("BEGIN IMMEDIATE")  # another process may be making this file
             if is_stamped(index) and new.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
                 for (sql,) in schema:

@@ -98,8 +98,8 @@ async def read_tables(sink: FileSink) -> tuple[list[CatalogRow], list[FlagChange
     try:
         rows = load_rows(await sink.read(CATALOG_PATH) or b"")
         return rows, load_changes(await sink.read(CHANGES_PATH) or b"[]")
-    except ValueError as exc:
-        raise dg.Failure("there is no catalog to draw: materialize flag_catalog first", allow_retries=False) from exc
+    except ValueError:
+        raise dg.Failure("there is no catalog to draw: materialize flag_catalog first", allow_retries=False) from None
 
 
 async def draw_missing(sink: FileSink, folder: str, files: Mapping[str, str], box: Size) -> set[str]:

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,7 +185,7 @@ class Deployment:
         answer = self.ask("{ partitionBackfillsOrError { ... on PartitionBackfills { results { id } } } }")
         return [backfill["id"] for backfill in answer["partitionBackfillsOrError"]["results"]]
 
-    def finished_backfill(self, backfill_id: str) -> str:
+    def finished_backfill(self, backfill_id: str, *, timeout_s: float = 150) -> str:
         """Wait until the backfill has ended and return its status."""
 
         def probe() -> str | None:
@@ -197,7 +197,7 @@ class Deployment:
             status = str(answer["partitionBackfillOrError"]["status"])
             return status if status.startswith(("COMPLETED", "FAILED", "CANCELED")) else None
 
-        return wait_for(f"the end of backfill {backfill_id}", probe, timeout_s=150)
+        return wait_for(f"the end of backfill {backfill_id}", probe, timeout_s=timeout_s)
 
     def launch_refresh(self, tags: dict[str, str], **run_config: Any) -> str:
         """Launch the job refresh_flags with *tags*, as a schedule does, and return the run's id."""
@@ -244,14 +244,18 @@ class Deployment:
         )
         return json.dumps(answer)
 
-    def runs_of(self, job: str) -> list[dict[str, Any]]:
-        """The runs of a job, or of the asset of its name where automation launched them; latest first."""
+    def runs(self) -> list[dict[str, Any]]:
+        """All runs, latest first."""
         answer = self.ask(
             """{ runsOrError(limit: 200) { ... on Runs { results {
                 runId status startTime endTime pipelineName assetSelection { path } tags { key value } } } } }"""
         )
         runs: list[dict[str, Any]] = answer["runsOrError"]["results"]
-        return [run for run in runs if run["pipelineName"] == job or job in _paths(run)]
+        return runs
+
+    def runs_of(self, job: str) -> list[dict[str, Any]]:
+        """The runs of a job, or of the asset of its name where automation launched them; latest first."""
+        return [run for run in self.runs() if run["pipelineName"] == job or job in asset_paths(run)]
 
     def catalog_runs(self) -> list[dict[str, Any]]:
         """The runs that built the catalog."""
@@ -334,5 +338,6 @@ class Deployment:
         return [{tag["key"]: tag["value"] for tag in request["tags"]} for request in requests]
 
 
-def _paths(run: dict[str, Any]) -> list[str]:
+def asset_paths(run: Mapping[str, Any]) -> list[str]:
+    """The keys of the assets that a run was launched for."""
     return ["/".join(key["path"]) for key in run["assetSelection"] or []]

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,10 +80,12 @@ class Fleet(Deployment):
 
 
 @contextmanager
-def running_fleet(home: Path, seaweed: SeaweedFS, settings: dict[str, str], *, workers: list[str]) -> Iterator[Fleet]:
+def running_fleet(
+    home: Path, seaweed: SeaweedFS, settings: Mapping[str, str], *, workers: Sequence[str], fsync: bool = False
+) -> Iterator[Fleet]:
     """Run database, broker, webserver and *workers* inside the block; the daemon waits for the test to start it."""
     with ExitStack() as stack:
-        database = stack.enter_context(running_postgres())
+        database = stack.enter_context(running_postgres(fsync=fsync))
         broker = stack.enter_context(running_redis(home))
         instance = {"DAGSTER_PG_URL": database, "CELERY_BROKER_URL": broker}
         fleet = Fleet(home, {**seaweed.environment(), **instance, **settings}, config=FOLDER / "dagster.yaml")

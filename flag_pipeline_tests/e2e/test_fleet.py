@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.layout import CATALOG_PATH, FLAGS, METADATA, RECORDS, record_path
+from flag_pipeline.core.layout import CATALOG_PATH, FLAGS, METADATA, RECORDS, code_of, record_path
 from flag_pipeline.core.records import load_record
 from flag_pipeline.stores.open_store import open_store
 from flag_pipeline.stores.store import Store
@@ -80,8 +80,8 @@ def catalog_of(store: Store) -> list[dict[str, Any]]:
 
 
 def codes_in(store: Store, folder: str) -> set[str]:
-    """The countries that have a file there."""
-    return {name[:2] for name in store.names(folder)}
+    """The countries that have a file there; hidden files are not of a country."""
+    return {code_of(name) for name in store.names(folder) if not name.startswith(".")}
 
 
 def most_at_once(runs: list[dict[str, Any]]) -> int:

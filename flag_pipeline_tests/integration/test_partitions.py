@@ -17,6 +17,7 @@ from flag_pipeline.defs.freshness import fetched_before
 from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_IMAGE
 from flag_pipeline.defs.partitions import country_partitions
 from flag_pipeline.defs.statuses import read_country_statuses
+from flag_pipeline.errors import SinkError, error_class
 from flag_pipeline.isolation.outcomes import Ended
 from flag_pipeline.isolation.recording import Recorder
 from flag_pipeline.settings import Settings, load_settings, partition_codes
@@ -109,6 +110,27 @@ def test_a_country_that_the_source_lacks_fails_nothing(
     assert result.success
     assert list(read_country_statuses(instance, FLAG_IMAGE, A_TO_AR).absent) == ["AQ"]
     assert flag_server.codes_asked_for()["AQ"] == 1
+
+
+@pytest.mark.parametrize("name", ["store", "store/records"])
+def test_the_trace_of_a_store_that_cannot_be_used_ends_at_our_message(
+    instance: dg.DagsterInstance, settings: Settings, name: str
+) -> None:
+    """A file in place of a folder: the last of the chained errors is the one that says what to do."""
+    file = Path(settings.store).parent / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"")
+
+    result = launch(instance, settings, tags=ranged("AD", "AE"))
+
+    errors = [*filter(None, (getattr(event.event_specific_data, "error", None) for event in result.all_events))]
+    assert errors
+    assert all(issubclass(error_class(innermost(error).cls_name) or Exception, SinkError) for error in errors)
+
+
+def innermost(error: Any) -> Any:
+    """The last of the chained errors that Dagster shows."""
+    return innermost(error.cause) if error.cause else error
 
 
 def test_what_is_recorded_of_a_country_begins_with_its_name(
