@@ -175,7 +175,7 @@ def test_all_countries_are_shown_by_name(page: Page) -> None:
 
 
 def test_thumbnails_load_when_seen(page: Page) -> None:
-    """Before scrolling, the last flags have not been loaded; they take their room all the same."""
+    """Before scrolling, the last flags have not been loaded, but the page is as high as with them."""
     is_loaded = "(code) => document.getElementById(code).querySelector('img').complete"
     page.wait_for_function(is_loaded, arg="AF")
 
@@ -251,6 +251,7 @@ def test_details_have_the_history_and_work_by_keyboard(page: Page) -> None:
     """Enter opens the details, and Escape closes them and returns the focus."""
     page.focus("#JP a")
     page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open] dl")
 
     assert page.is_visible("dialog[open] .portrait")
     assert page.locator(".history li img").count() == 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.layout import thumbnail_path
@@ -18,6 +18,7 @@ from flag_pipeline.images.features import describe_features
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path
 from flag_pipeline_tests.records import striped
+from flag_pipeline_tests.svgs import svg
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 DERIVED = {FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY}
@@ -187,6 +188,28 @@ def test_only_new_flags_are_drawn(
     assert len(list(thumbnails.iterdir())) == 4
     changed = {path for path in before if written(path) != before[path]}
     assert changed == {sheet, store / "catalog/mosaic.webp"}
+
+
+def test_svg_is_shown_as_a_large_picture_while_it_is_the_flag(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer, store: Path
+) -> None:
+    """It is drawn once, as large as a screen needs, and removed with the SVG."""
+    flag_server.script(flag_url_path("FR"), [answer(200, svg())])
+    refresh(instance, settings)
+    rebuild(instance, settings)
+    [picture] = (store / "catalog/pictures/v1").iterdir()
+    before = written(picture)
+    rebuild(instance, settings)
+
+    assert picture.stem == row_of("FR", store)["sha256"]
+    assert written(picture) == before
+    with Image.open(picture) as image:
+        assert image.width == 1280
+
+    flag_server.script(flag_url_path("FR"), [answer(200, striped("red", "gold", kind="GIF"))])
+    refresh(instance, settings)
+    rebuild(instance, settings)
+    assert list((store / "catalog/pictures/v1").iterdir()) == []
 
 
 def written(path: Path) -> tuple[int, int]:

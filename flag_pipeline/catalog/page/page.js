@@ -141,6 +141,7 @@
       ["Changed", one.nChanges ? `${day(one.changed)}, ${one.nChanges} in all` : one.file ? "never" : ""],
       ["File", one.file],
       ["Source", source],
+      ["Licence", one.licence],
       ["SHA-256", one.sha256],
     ];
     const terms = element("dl");

@@ -17,6 +17,7 @@ from PIL import Image
 from flag_pipeline.catalog.contact_sheet import (
     MAX_FLAGS,
     is_drawn_from,
+    mosaic_tile,
     render_contact_sheet,
     render_mosaic,
     sheet_digest,
@@ -29,6 +30,7 @@ from flag_pipeline.catalog.gallery_content import (
     Gallery,
     credits_of,
     pictured_files,
+    rendition_downloads,
     vector_files,
 )
 from flag_pipeline.catalog.plots import Bar, ratio_group, render_bars
@@ -36,6 +38,7 @@ from flag_pipeline.catalog.rows import catalog_rows
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.layout import thumbnail_path
 from flag_pipeline.core.models import FlagRecord, LastFailure
+from flag_pipeline.core.renditions import RenditionFile, RenditionRecord
 from flag_pipeline.core.sink import intact
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.thumbnails import before_and_after, fit
@@ -233,6 +236,15 @@ def test_page_of_drawings_has_no_ratios() -> None:
     assert ('name="ratio"' in with_ratio, 'name="ratio"' in without) == (True, False)
     assert ("by aspect ratio" in with_ratio, "by aspect ratio" in without) == (True, False)
     assert ('<option value="ratio">' in with_ratio, '<option value="ratio">' in without) == (True, False)
+
+
+def test_renditions_are_offered_with_their_sizes() -> None:
+    """A smaller flag has smaller ones than their name says."""
+    file = RenditionFile("w160", "renditions/w160/CN.png", 120, 80, 1234, "a" * 64)
+
+    downloads = rendition_downloads({"CN": RenditionRecord("CN", "b" * 64, 1, (file,))})
+
+    assert downloads == {"CN": {"w160, 120 x 80 px": "renditions/w160/CN.png"}}
 
 
 def test_cards_are_in_alphabetical_order_without_a_script() -> None:
@@ -435,6 +447,19 @@ def test_pictures_of_any_number_of_countries_are_bounded() -> None:
     with Image.open(io.BytesIO(render_contact_sheet(more, tiles))) as sheet:
         assert sheet.width * sheet.height < 20_000_000
     assert render_contact_sheet(more, tiles) != render_contact_sheet(full, tiles)
+
+
+def test_mosaic_has_a_gap_for_a_missing_flag() -> None:
+    """The others stay in their places."""
+    rows = gallery_of({"CN": record_of("CN", FLAG), "FR": record_of("FR", FLAG)}).rows
+    tile = mosaic_tile(FLAG)
+
+    with (
+        Image.open(io.BytesIO(render_mosaic(rows, {"FR": tile}))) as gap,
+        Image.open(io.BytesIO(render_mosaic(rows, {"CN": tile, "FR": tile}))) as full,
+    ):
+        assert gap.size == full.size
+        assert gap.convert("RGB").getpixel((3, 6)) != full.convert("RGB").getpixel((3, 6))
 
 
 def test_contact_sheet_marks_what_is_not_ok() -> None:
