@@ -8,9 +8,11 @@ the UI's pages are opened in Chromium.
 
 import argparse
 import os
+import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,18 +28,19 @@ from benchmarks.provider import synthetic_codes
 from benchmarks.real_flags import write_site
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline_tests.e2e import browser
-from flag_pipeline_tests.e2e.deployment import asset_paths, wait_for
+from flag_pipeline_tests.e2e.deployment import LOCATION, asset_paths, wait_for
 from flag_pipeline_tests.e2e.fleet import Fleet, running_fleet
 from flag_pipeline_tests.seaweed import SeaweedFS, running_seaweed
 
 ROLES = {
+    # First, because its arguments name Postgres too.
+    "api grpc": "code servers",
     "nginx": "source (nginx)",
     "benchmarks.web_server": "source (nginx)",
     "weed": "bucket (SeaweedFS)",
     "postgres": "Postgres",
     "redis-server": "Redis",
     "celery": "workers",
-    "api grpc": "code servers",
     "flag_pipeline.ui.webserver": "webserver",
     "dagster._daemon": "daemon",
 }
@@ -69,14 +72,12 @@ def started_fleet(folder: Path, n_countries: int, settings: Mapping[str, str]) -
         yield stack.enter_context(fleet), seaweed
 
 
-def settled_runs(fleet: Fleet, backfill: str, *, timeout_s: float) -> list[dict[str, Any]]:
+def settled_runs(fleet: Fleet, backfill: str, since: float, *, timeout_s: float) -> list[dict[str, Any]]:
     """Wait until the backfill and all runs that it caused have ended; return the runs."""
-    status = fleet.finished_backfill(backfill, timeout_s=timeout_s)
-    if status != "COMPLETED_SUCCESS":
-        raise SystemExit(f"the backfill ended with {status}")
+    fleet.finished_backfill(backfill, timeout_s=timeout_s)
 
     def settled() -> list[dict[str, Any]] | None:
-        runs = fleet.runs()
+        runs = [run for run in fleet.runs() if not run["startTime"] or run["startTime"] > since]
         ended_at = [run["endTime"] for run in runs]
         is_over = all(ended_at) and max(ended_at) < time.time() - SETTLED_S
         return runs if is_over and any(kind_of(run) == DERIVING for run in runs) else None
@@ -96,29 +97,53 @@ class Phase:
     n_runs: int
     seconds: float
     longest_s: float
-    started_at: float
 
     @classmethod
     def of(cls, runs: list[dict[str, Any]]) -> "Phase":
         """Sum them up."""
-        started_at = min(run["startTime"] for run in runs)
-        longest_s = max(run["endTime"] - run["startTime"] for run in runs)
-        return cls(len(runs), max(run["endTime"] for run in runs) - started_at, longest_s, started_at)
+        seconds = max(run["endTime"] for run in runs) - min(run["startTime"] for run in runs)
+        return cls(len(runs), seconds, max(run["endTime"] - run["startTime"] for run in runs))
 
 
-def rows_of(database: str) -> dict[str, int]:
-    """Count the rows of the event log by type, and the bytes of its table with indexes."""
-    engine = create_engine(database)
-    with engine.connect() as connection:
-        counted = connection.execute(
-            text("SELECT coalesce(dagster_event_type, 'log'), count(*) FROM event_logs GROUP BY 1 ORDER BY 2 DESC")
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What has been counted since the fleet was started.
+
+    Attributes:
+        rows: of the event log, by type.
+        log_bytes: of its table and the tags, with indexes.
+        requests: of the bucket, by type.
+        cpu_s: processor time by role, in seconds.
+    """
+
+    rows: Counter[str]
+    log_bytes: int
+    requests: Counter[str]
+    cpu_s: Mapping[str, float]
+
+    @classmethod
+    def until_now(cls, fleet: Fleet, seaweed: SeaweedFS, processes: Processes) -> "Counts":
+        """Count."""
+        engine = create_engine(fleet.environment["DAGSTER_PG_URL"])
+        with engine.connect() as connection:
+            by_type = connection.execute(
+                text("SELECT coalesce(dagster_event_type, ''), count(*) FROM event_logs GROUP BY 1")
+            )
+            rows = Counter({str(name): int(number) for name, number in by_type})
+            sizes = "SELECT pg_total_relation_size('event_logs') + pg_total_relation_size('asset_event_tags')"
+            log_bytes = int(connection.scalar(text(sizes)) or 0)
+        engine.dispose()
+        cpu_s = {role: used.cpu_s for role, used in processes.used().items()}
+        return cls(rows, log_bytes, Counter(seaweed.requests()), cpu_s)
+
+    def since(self, earlier: "Counts") -> "Counts":
+        """Return the differences."""
+        return Counts(
+            self.rows - earlier.rows,
+            self.log_bytes - earlier.log_bytes,
+            self.requests - earlier.requests,
+            {role: cpu_s - earlier.cpu_s.get(role, 0) for role, cpu_s in self.cpu_s.items()},
         )
-        rows = {str(name): int(number) for name, number in counted}
-        rows["bytes"] = connection.scalar(
-            text("SELECT pg_total_relation_size('event_logs') + pg_total_relation_size('asset_event_tags')")
-        )
-    engine.dispose()
-    return rows
 
 
 def visit(fleet: Fleet, path: str, shows: str) -> dict[str, float]:
@@ -146,23 +171,60 @@ def print_page(fleet: Fleet, path: str, shows: str, query: str) -> None:
         print(f"{path.partition('?')[0]}, {name}: " + ", ".join(f"{each.get(name, 0):.2f}" for each in visits) + " s")
 
 
-def print_figures(
-    runs: list[dict[str, Any]], processes: Processes, rows: dict[str, int], puts: Mapping[str, int], n_countries: int
-) -> None:
-    """Print what the backfill took."""
+def print_ticks(fleet: Fleet) -> None:
+    """Print how long the ticks of each sensor took."""
+    answer = fleet.ask(
+        """query ($repository: RepositorySelector!) { sensorsOrError(repositorySelector: $repository) {
+            ... on Sensors { results { name sensorState { ticks(limit: 500) { timestamp endTimestamp } } } } } }""",
+        repository=LOCATION,
+    )
+    for sensor in answer["sensorsOrError"]["results"]:
+        ticks = sensor["sensorState"]["ticks"]
+        seconds = [tick["endTimestamp"] - tick["timestamp"] for tick in ticks if tick["endTimestamp"]]
+        if seconds:
+            print(f"sensor {sensor['name']}: ticks of {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s")
+
+
+def print_figures(runs: list[dict[str, Any]], counts: Counts, n_countries: int) -> None:
+    """Print what a backfill took."""
     phases = {kind: Phase.of([run for run in runs if kind_of(run) == kind]) for kind in (FETCHING, DERIVING)}
     for kind, phase in phases.items():
         print(f"{kind}: {phase.n_runs} runs in {phase.seconds:.1f} s, the longest {phase.longest_s:.1f} s")
-    fetching, n_bytes = phases[FETCHING], rows.pop("bytes")
-    print(f"partitions: {n_countries / fetching.seconds:.1f} a second")
-    print(f"event rows: {sum(rows.values())}, {sum(rows.values()) / fetching.seconds:.0f} a second of fetching")
-    print(f"event log: {n_bytes / n_countries / 1000:.1f} kB a partition")
-    print("    " + ", ".join(f"{name} {number}" for name, number in list(rows.items())[:8]))
-    print(
-        f"requests of the bucket: {dict(puts)}; puts {puts.get('PUT', 0) / fetching.seconds:.0f} a second of fetching"
-    )
-    for role, used in sorted(processes.used().items(), key=lambda pair: -pair[1].cpu_s):
-        print(f"{role or 'other'}: {used.cpu_s:.1f} s of processor time, largest process {used.peak_mb:.0f} MB")
+    seconds, n_rows = phases[FETCHING].seconds, sum(counts.rows.values())
+    print(f"partitions: {n_countries / seconds:.1f} a second of fetching")
+    kb_each = counts.log_bytes / n_countries / 1000
+    print(f"event rows: {n_rows}, {n_rows / seconds:.0f} a second; {kb_each:.1f} kB a partition")
+    print(f"requests of the bucket: {dict(counts.requests)}; {counts.requests['PUT'] / seconds:.0f} puts a second")
+    busiest = sorted(counts.cpu_s.items(), key=lambda pair: -pair[1])
+    print("processor time: " + ", ".join(f"{role} {cpu_s:.1f} s" for role, cpu_s in busiest), flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A running fleet and what counts."""
+
+    fleet: Fleet
+    seaweed: SeaweedFS
+    processes: Processes
+    n_countries: int
+    timeout_s: float
+
+    def backfill(self, title: str) -> str:
+        """Run a backfill of everything, print its figures, and return its id."""
+        before, started_at = Counts.until_now(self.fleet, self.seaweed, self.processes), time.time()
+        print(f"\n{title}, at load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+        self.fleet.reload_code()
+        backfill = self.fleet.backfill_all()
+        runs = settled_runs(self.fleet, backfill, started_at, timeout_s=self.timeout_s)
+        counts = Counts.until_now(self.fleet, self.seaweed, self.processes).since(before)
+        print(f"until all was quiet: {time.time() - started_at:.0f} s, at load {os.getloadavg()[0]:.1f}")
+        print_figures(runs, counts, self.n_countries)
+        return backfill
+
+    def print_peaks(self) -> None:
+        """Print the memory of the largest process of each role."""
+        used = self.processes.used().items()
+        print("peak memory: " + ", ".join(f"{role} {each.peak_mb:.0f} MB" for role, each in used))
 
 
 def main() -> None:
@@ -177,18 +239,18 @@ def main() -> None:
         fleet, seaweed = stack.enter_context(started_fleet(Path(name), given.countries, settings))
         processes = stack.enter_context(Processes(ROLES))
         fleet.start_daemon()
-        print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
-        started_at = time.time()
-        backfill = fleet.backfill_all()
-        runs = settled_runs(fleet, backfill, timeout_s=given.timeout_s)
-        print(f"from the launch until all was quiet: {time.time() - started_at:.0f} s; load {os.getloadavg()[0]:.1f}")
-        rows = rows_of(fleet.environment["DAGSTER_PG_URL"])
-        print_figures(runs, processes, rows, seaweed.requests(), given.countries)
-        sys.stdout.flush()
-        partitions = "/assets/flag_image?view=partitions"
-        print_page(fleet, partitions, f"Materialized ({given.countries})", "PartitionHealthQuery")
+        measurement = Measurement(fleet, seaweed, processes, given.countries, given.timeout_s)
+        backfill = measurement.backfill("the first backfill")
+        print_page(
+            fleet, "/assets/flag_image?view=partitions", f"Materialized ({given.countries})", "PartitionHealthQuery"
+        )
         print_page(fleet, f"/runs/b/{backfill}", "100% completed", "BackfillDetailsQuery")
-        print(f"webserver after the pages: {processes.used()['webserver'].peak_mb:.0f} MB")
+        for code in synthetic_codes(given.countries)[:: given.chunk]:
+            cc = code.lower()
+            Path(name, "site", cc, f"{cc}.gif").write_text("<html>maintenance</html>")
+        measurement.backfill("the second, in which one country of each run fails")
+        print_ticks(fleet)
+        measurement.print_peaks()
 
 
 if __name__ == "__main__":

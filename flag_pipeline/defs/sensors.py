@@ -14,6 +14,15 @@ from flag_pipeline.defs.keys import (
     RENDITION_CATALOG,
 )
 
+# Of a rebuild that has not failed.
+FOLLOWING = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.SUCCESS,
+]
+CLOCK_SKEW_S = 5
 ASSET_EVENTS = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
 
 catalog_automation = dg.AutomationConditionSensorDefinition(
@@ -56,19 +65,44 @@ def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
         minimum_interval_seconds=10,
         description=f"Rebuilds the catalog when a run ended in {status.value} and only countries' states changed.",
     )
-    def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+    def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest | None:
         run_id = context.dagster_run.run_id
-        if has_skipped_catalog(context.instance, run_id):
-            return dg.RunRequest(run_key=run_id)
-        entries = context.instance.all_logs(run_id, of_type=ASSET_EVENTS)
-        recorded = [read_event(entry.dagster_event) for entry in entries if entry.dagster_event]
-        if not any(country and ONLY_ROW_CHANGED_TAG in country.tags for country in recorded):
-            return dg.SkipReason(f"No row of the catalog changed by state alone in run {run_id}.")
-        if has_new_content(context.instance, run_id):
-            return dg.SkipReason(f"Content changed in run {run_id} too: the automation condition rebuilds the catalog.")
+        if reason := why_not_rebuild(context.instance, run_id):
+            # A `SkipReason` would end the tick, so it would take as many ticks as a backfill has runs.
+            context.log.info(reason)
+            return None
         return dg.RunRequest(run_key=run_id)
 
     return sensor
+
+
+def why_not_rebuild(instance: dg.DagsterInstance, run_id: str) -> str:
+    """Return why the catalog is not to be rebuilt because of the run; an empty string if it is."""
+    if is_followed(instance, run_id):
+        return f"The catalog is rebuilt after run {run_id} already."
+    if has_skipped_catalog(instance, run_id):
+        return ""
+    entries = instance.all_logs(run_id, of_type=ASSET_EVENTS)
+    recorded = [read_event(entry.dagster_event) for entry in entries if entry.dagster_event]
+    if not any(country and ONLY_ROW_CHANGED_TAG in country.tags for country in recorded):
+        return f"No row of the catalog changed by state alone in run {run_id}."
+    if has_new_content(instance, run_id):
+        return f"Content changed in run {run_id} too: the automation condition rebuilds the catalog."
+    return ""
+
+
+def is_followed(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the latest run of `rebuild_catalog` has yet to start, or started after the run had ended.
+
+    So the runs of a backfill that end during a rebuild cause one more, and not one each.
+    """
+    wanted = dg.RunsFilter(job_name=rebuild_catalog.name, statuses=FOLLOWING)
+    ended, rebuilds = instance.get_run_record_by_id(run_id), instance.get_run_records(wanted, limit=1)
+    if not ended or not ended.end_time:
+        return False
+    # The two times can be of two machines.
+    since = ended.end_time + CLOCK_SKEW_S
+    return any(rebuild.start_time is None or rebuild.start_time > since for rebuild in rebuilds)
 
 
 def has_skipped_catalog(instance: dg.DagsterInstance, run_id: str) -> bool:

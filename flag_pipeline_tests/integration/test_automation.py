@@ -6,11 +6,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
+from dagster._core.events import DagsterEvent
 
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.freshness import fetched_before
 from flag_pipeline.defs.keys import COUNTRY_METADATA, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, FLAG_IMAGE
-from flag_pipeline.defs.sensors import has_skipped_catalog
+from flag_pipeline.defs.sensors import has_skipped_catalog, why_not_rebuild
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer
 from flag_pipeline_tests.integration.test_partitions import QUIET, launch, listed, ranged, retrying
@@ -110,9 +111,7 @@ def test_healing_waits_for_a_run_that_is_under_way(
     assert "never two at once" in (ticked.skip_message or "")
 
 
-def follow(
-    instance: dg.DagsterInstance, settings: Settings, result: dg.ExecuteInProcessResult
-) -> dg.RunRequest | dg.SkipReason:
+def follow(instance: dg.DagsterInstance, settings: Settings, result: dg.ExecuteInProcessResult) -> dg.RunRequest | None:
     """What the sensor that watches such runs makes of it."""
     ended = dg.DagsterEventType.RUN_SUCCESS if result.success else dg.DagsterEventType.RUN_FAILURE
     event = next(event for event in result.all_events if event.event_type is ended)
@@ -121,7 +120,7 @@ def follow(
 
 def follow_end(
     instance: dg.DagsterInstance, settings: Settings, run: dg.DagsterRun, event: dg.DagsterEvent
-) -> dg.RunRequest | dg.SkipReason:
+) -> dg.RunRequest | None:
     """What the sensor that watches for such an *event* makes of it."""
     name = f"catalog_follows_{event.event_type.value.removeprefix('PIPELINE_').lower()}"
     sensor = build_definitions(settings).resolve_sensor_def(name)
@@ -129,7 +128,7 @@ def follow_end(
         sensor_name=name, dagster_event=event, dagster_instance=instance, dagster_run=run
     )
     answered = sensor(context)
-    assert isinstance(answered, dg.RunRequest | dg.SkipReason)
+    assert answered is None or isinstance(answered, dg.RunRequest)
     return answered
 
 
@@ -144,9 +143,9 @@ def test_catalog_follows_states_where_no_content_changed(
     flag_server.break_country("AE")
     healed = follow(instance, settings, launch(instance, settings, tags=ranged("AD", "AF")))
 
-    assert isinstance(first, dg.SkipReason)
+    assert first is None
     assert isinstance(failed, dg.RunRequest)
-    assert isinstance(again, dg.SkipReason)
+    assert again is None
     assert isinstance(healed, dg.RunRequest)
 
 
@@ -165,7 +164,7 @@ def test_catalog_does_not_follow_what_a_reexecution_carries_over(
     again = follow(instance, settings, launch(instance, settings, tags={**ranged("AD", "AF"), **retrying(retried)}))
 
     assert isinstance(first, dg.RunRequest)
-    assert isinstance(again, dg.SkipReason)
+    assert again is None
 
 
 def test_catalog_is_left_to_the_automation_where_content_changed_too(
@@ -175,10 +174,10 @@ def test_catalog_is_left_to_the_automation_where_content_changed_too(
     launch(instance, settings, tags=ranged("AD", "AF"))
     flag_server.break_country("AE", answer(500))
 
-    followed = follow(instance, settings, launch(instance, settings, tags=ranged("AD", "AI")))
+    run = launch(instance, settings, tags=ranged("AD", "AI"))
 
-    assert isinstance(followed, dg.SkipReason)
-    assert "Content changed" in (followed.skip_message or "")
+    assert follow(instance, settings, run) is None
+    assert "Content changed" in why_not_rebuild(instance, run.run_id)
 
 
 def test_catalog_follows_a_new_failure_although_a_damaged_file_was_mended(
@@ -230,6 +229,36 @@ def test_catalog_follows_a_run_that_was_canceled(
     followed = follow_end(instance, settings, run, instance.report_run_canceled(run))
 
     assert isinstance(followed, dg.RunRequest)
+
+
+def start(instance: dg.DagsterInstance, run: dg.DagsterRun, *, at: float) -> None:
+    """Record that the run started at that time, in seconds since the epoch."""
+    event = DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name)
+    entry = dg.EventLogEntry(None, 20, "", run.run_id, at, dagster_event=event)  # type: ignore[no-untyped-call]
+    instance.handle_new_event(entry)
+
+
+def test_catalog_is_rebuilt_once_for_runs_that_end_during_a_rebuild(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer
+) -> None:
+    """A rebuild that starts after the run's end reads what it stored; one that started before, or failed, does not."""
+    launch(instance, settings, tags=ranged("AD", "AF"))
+    flag_server.break_country("AE", answer(500))
+    failed = launch(instance, settings, tags=ranged("AD", "AF"))
+    record = instance.get_run_record_by_id(failed.run_id)
+    assert record is not None
+    assert record.end_time is not None
+    job = build_definitions(settings).resolve_job_def("rebuild_catalog")
+
+    early = instance.create_run_for_job(job)
+    assert follow(instance, settings, failed) is None
+    start(instance, early, at=record.end_time - 60)
+    assert follow(instance, settings, failed) is not None
+    late = instance.create_run_for_job(job)
+    start(instance, late, at=record.end_time + 60)
+    assert follow(instance, settings, failed) is None
+    instance.report_run_failed(late)
+    assert follow(instance, settings, failed) is not None
 
 
 @pytest.mark.parametrize(("most", "n_runs"), [(None, 1), (100, 3)])

@@ -278,13 +278,13 @@ def test_embedded_source_has_every_country(instance: dg.DagsterInstance, tmp_pat
     assert result.success
     assert len(instance.get_materialized_partitions(FLAG_IMAGE)) == len(partition_codes(settings)) == 249
     assert len(list((tmp_path / "flags").iterdir())) == 249
-    assert (tmp_path / "flags" / "CI-Côte d'Ivoire.gif").is_file()
+    assert (tmp_path / "flags" / "CI-Côte_d'Ivoire.gif").is_file()
 
 
 def test_what_comes_while_events_are_stored_is_stored_together(
     instance: dg.DagsterInstance, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first country's events wait until all others have come, which are then one transaction for each asset."""
+    """The first events wait until all others have come: there are at most two transactions for each asset."""
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
     log, record = instance.event_log_storage, Recorder.record
     store_one = log.store_event
@@ -310,7 +310,7 @@ def test_what_comes_while_events_are_stored_is_stored_together(
     result = launch(instance, settings, tags=ranged("AD", "AR"))
 
     assert result.success
-    assert len(batches) == 2 * len(BOTH)
+    assert len(batches) <= 2 * len(BOTH)
     assert all(len(set(batch)) == 1 for batch in batches)
     assert sum(map(len, batches)) == len(BOTH) * len(A_TO_AR)
     assert all(instance.get_materialized_partitions(key) == {*A_TO_AR} for key in BOTH)

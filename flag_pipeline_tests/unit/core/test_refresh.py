@@ -476,6 +476,17 @@ async def test_store_that_refuses_is_an_outcome_too(
     assert "the catalog will not show" in caplog.text
 
 
+async def test_failure_that_cannot_be_recorded_is_returned_and_logged(
+    source: FakeSource, sink: FileSink, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run's report has it, although the catalog cannot."""
+    shutil.rmtree(tmp_path / "records")
+    missed = FlagFailed("CN", ErrorKind.TIMEOUT, "slow", "", 1, FetchStatistics())
+
+    assert await refresher(source, sink).record_failure(missed) == missed
+    assert "CN: the catalog will not show that it failed" in caplog.text
+
+
 async def test_record_is_read_back_however_long_the_reason_is(source: FakeSource, sink: FileSink) -> None:
     """A reason that is longer than a record may have is cut, so the country keeps its good files in the catalog."""
     await refresher(source, sink).refresh("CN")

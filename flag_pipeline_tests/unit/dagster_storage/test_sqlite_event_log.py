@@ -275,9 +275,9 @@ UNASKED = {"fetch_failed_materializations", "get_asset_status_cache_values"}
 
 
 @contextmanager
-def opened(home: Path, log_class: type[Log]) -> Iterator[dg.DagsterInstance]:
+def opened(home: Path, log_class: type[Log], **settings: object) -> Iterator[dg.DagsterInstance]:
     """Open the instance at *home* with that class of event log, chosen as `dagster.yaml` chooses it."""
-    config = {"base_dir": str(home / "events")}
+    config = {"base_dir": str(home / "events"), **settings}
     block = {"module": log_class.__module__, "class": log_class.__name__, "config": config}
     overrides = {"event_log_storage": block}
     with dg.instance_for_test(overrides, set_dagster_home=False, temp_dir=str(home)) as instance:
