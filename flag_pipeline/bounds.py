@@ -52,7 +52,7 @@ Sha256OrEmpty = Annotated[str, StringConstraints(pattern=f"^(?:{SHA256_PATTERN})
 Phash = Annotated[str, StringConstraints(pattern="^(?:[0-9a-f]{16})?$")]
 DerivedVersion = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}$")]
 PixelMode = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9;]{0,16}$")]
-AspectRatio = Annotated[str, StringConstraints(pattern="^(?:[0-9]{1,10}:[0-9]{1,10})?$")]
+AspectRatio = Annotated[str, StringConstraints(pattern="^(?:(?:about )?[0-9]{1,10}:[0-9]{1,10})?$")]
 HexColour = Annotated[str, StringConstraints(pattern="^#[0-9a-f]{6}$")]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Decimal = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]

@@ -44,7 +44,7 @@ def age_runs(home: Path, ages: Mapping[str, timedelta]) -> None:
 
 
 def partition_statuses(instance: dg.DagsterInstance, assets: Mapping[dg.AssetKey, Any]) -> dict[str, Any]:
-    """What Dagster says of all partitions of *assets*, with their definitions: from its cache, and anew.
+    """What Dagster says of all partitions of *assets*, with their definitions: from its cache, and computed again.
 
     Each is the materialized, the failed and the running keys. Both must be the same.
     """

@@ -1,6 +1,6 @@
-"""Generates docs/settings.md from `flag_pipeline.settings.Settings`.
+"""Generates docs/settings.md, and the list that `dg list envs` reads, from `flag_pipeline.settings.Settings`.
 
-`python -m flag_pipeline_tests.settings_page` writes the page, and a test fails when it is out of date.
+`python -m flag_pipeline_tests.settings_page` writes both, and a test fails when one is out of date.
 """
 
 from annotated_types import Ge, Gt, Le
@@ -11,6 +11,7 @@ from flag_pipeline.defs.resources import SINK_KEY, SOURCE_KEY
 from flag_pipeline.settings import PREFIX, Settings, StoreSettings, project_root
 
 PAGE = project_root() / "docs" / "settings.md"
+ENVIRONMENT = project_root() / "flag_pipeline" / "defs" / "environment" / "defs.yaml"
 
 HEAD = """\
 # Settings
@@ -53,6 +54,15 @@ def settings_page() -> str:
     return "\n".join(parts)
 
 
+def environment_file() -> str:
+    """Return the text of a component file that requires each variable: `dg list envs` reads only such files."""
+    names = sorted([*(f"{PREFIX}{name.upper()}" for name in Settings.model_fields), *(name for name, _, _ in OTHERS)])
+    head = "# Generated for `dg list envs`: uv run python -m flag_pipeline_tests.settings_page"
+    return "\n".join(
+        [head, "type: dagster.DefsFolderComponent", "requirements:", "  env:", *(f"    - {name}" for name in names), ""]
+    )
+
+
 def _section(title: str, rows: list[str]) -> str:
     return "\n".join([f"## {title}", "", "| variable | default | limits | meaning |", "|---|---|---|---|", *rows, ""])
 
@@ -81,3 +91,4 @@ def _limits_of(field: FieldInfo) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(settings_page(), encoding="utf-8")
+    ENVIRONMENT.write_text(environment_file(), encoding="utf-8")

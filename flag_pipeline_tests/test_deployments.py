@@ -30,7 +30,7 @@ def yaml_of(name: str) -> Any:
 
 
 def test_dagster_takes_the_instance_of_the_fleet() -> None:
-    """Every key and value of it."""
+    """Every key and value is accepted."""
     config = yaml_of("distributed/dagster.yaml")
 
     outcome = validate_config(dagster_instance_config_schema(), config)

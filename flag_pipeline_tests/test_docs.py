@@ -9,7 +9,7 @@ import typer
 from flag_pipeline.cli.app import app
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.settings import load_settings, project_root
-from flag_pipeline_tests.settings_page import PAGE, settings_page
+from flag_pipeline_tests.settings_page import ENVIRONMENT, PAGE, environment_file, settings_page
 
 ROOT = project_root()
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,10 +23,11 @@ COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-def
 
 
 def test_the_page_of_settings_is_up_to_date() -> None:
-    """docs/settings.md has each setting with its default, its limits and its meaning."""
+    """docs/settings.md has each setting with its default, its limits and its meaning; `dg list envs` has each name."""
     command = "uv run python -m flag_pipeline_tests.settings_page"
 
     assert PAGE.read_text(encoding="utf-8") == settings_page(), f"out of date; write it again with: {command}"
+    assert ENVIRONMENT.read_text(encoding="utf-8") == environment_file(), f"out of date; write it again with: {command}"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -32,7 +32,7 @@ def existing_tests(file: str) -> set[str]:
 
 
 def test_every_fault_has_a_row() -> None:
-    """Nine of A and seven of B, each once."""
+    """The page has nine faults of A and seven of B, each once."""
     assert [fault for fault, _ in ROWS] == [f"A{number}" for number in range(1, 10)] + [f"B{n}" for n in range(1, 8)]
 
 

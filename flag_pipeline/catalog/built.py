@@ -4,16 +4,26 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 
-from flag_pipeline.core.layout import BUILT_PATH, CATALOG, FLAGS, HISTORY, PAGE_DETAILS, RECORDS, THUMBNAILS
+from flag_pipeline.core.layout import (
+    BUILT_PATH,
+    CATALOG,
+    FLAGS,
+    HISTORY,
+    PAGE_DETAILS,
+    PICTURES,
+    RECORDS,
+    RENDITION_RECORDS,
+    THUMBNAILS,
+)
 from flag_pipeline.errors import SinkError
 from flag_pipeline.stores.open_store import open_store
 from flag_pipeline.stores.store import Store, raising_sink_error
 
-_INPUTS, _OUTPUTS = (RECORDS, FLAGS), (CATALOG, PAGE_DETAILS, THUMBNAILS, HISTORY)
+_INPUTS, _OUTPUTS = (RECORDS, FLAGS, RENDITION_RECORDS), (CATALOG, PAGE_DETAILS, PICTURES, THUMBNAILS, HISTORY)
 
 
 def describe_inputs(root: str, versions: Iterable[object]) -> str:
-    """Return the digest of *versions*, the records and the flags; empty if the store cannot tell."""
+    """Return the digest of *versions* and all stored files that are read; empty if the store cannot tell."""
     return _digest(root, _INPUTS, versions)
 
 

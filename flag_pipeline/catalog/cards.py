@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection, Iterator
 from html import escape
 
-from flag_pipeline.catalog.gallery_content import TINY_PX, Gallery, address_of, status_label, thumbnail_address
+from flag_pipeline.catalog.gallery_content import TINY_PX, VECTOR, Gallery, address_of, thumbnail_address
 from flag_pipeline.catalog.plots import colour_families, ratio_group
-from flag_pipeline.catalog.rows import CatalogRow
+from flag_pipeline.catalog.rows import CatalogRow, status_label
 from flag_pipeline.core.names import other_names
 from flag_pipeline.images.thumbnails import thumbnail_size
 
@@ -36,13 +36,13 @@ def render_card(row: CatalogRow, gallery: Gallery) -> str:
 def _picture(row: CatalogRow, pictured: Collection[str]) -> str:
     if not (row.sha256 in pictured and row.width_px and row.height_px):
         return "<span>no flag</span>"
-    width, height = thumbnail_size(row.width_px, row.height_px)
+    width, height = thumbnail_size(row.width_px, row.height_px, is_vector=row.format == VECTOR)
     return f"<img src={thumbnail_address(row.sha256)} width={width} height={height} alt loading=lazy>"
 
 
 def _tokens(row: CatalogRow, status: str) -> Iterator[str]:
     yield css_token(status)
-    if row.width_px and row.width_px <= TINY_PX:
+    if row.width_px and row.width_px <= TINY_PX and row.format != VECTOR:
         yield "tiny"
     if row.aspect_decimal:
         yield css_token(ratio_group(row.aspect_decimal))

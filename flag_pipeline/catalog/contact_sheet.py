@@ -11,7 +11,7 @@ from importlib.resources import files
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from flag_pipeline.catalog.rows import CatalogRow
+from flag_pipeline.catalog.rows import CatalogRow, status_label
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.models import RowStatus
 from flag_pipeline.images.thumbnails import Size, enlarge, reduce
@@ -23,7 +23,6 @@ _VERSION, _DIGEST_KEY = 1, "Digest"
 
 _COLUMNS, _CELL, _FLAG_BOX, _MARGIN = 16, (124, 122), (104, 70), 20
 _PAPER, _INK, _FAINT, _ALARM = "#f7f7f5", "#1d1d1f", "#5f6368", "#b3261e"
-_MARKS = {RowStatus.STALE: "stale", RowStatus.NOT_FOUND: "not found", RowStatus.MISSING: "missing"}
 
 _MOSAIC_COLUMNS, _MOSAIC_CELL, _MOSAIC_BOX = 21, (18, 13), (16, 11)
 _MOSAIC_QUALITY = 15
@@ -118,8 +117,9 @@ def _draw_flag(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: Size, tile
 
 def _draw_label(draw: ImageDraw.ImageDraw, top_middle: Size, row: CatalogRow) -> None:
     x, y = top_middle
-    heading = f"{row.code}: {_MARKS[row.status]}" if row.status in _MARKS else row.code
-    draw.text((x, y), heading, font=_font(13), fill=_ALARM if row.status in _MARKS else _INK, anchor="ma")
+    is_ok = row.status is RowStatus.OK
+    heading = row.code if is_ok else f"{row.code}: {status_label(row)}"
+    draw.text((x, y), heading, font=_font(13), fill=_INK if is_ok else _ALARM, anchor="ma")
     draw.text((x, y + 17), _shortened(_writable_name(row)), font=_font(11), fill=_FAINT, anchor="ma")
 
 

@@ -7,8 +7,8 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 
-from flag_pipeline.catalog.gallery_content import Gallery, address_of, status_label, thumbnail_address
-from flag_pipeline.catalog.rows import CatalogRow
+from flag_pipeline.catalog.gallery_content import Gallery, address_of, thumbnail_address
+from flag_pipeline.catalog.rows import CatalogRow, status_label
 from flag_pipeline.catalog.tables import write_moment
 from flag_pipeline.core.layout import PAGE_DETAILS
 
@@ -48,6 +48,7 @@ def _detail(row: CatalogRow, gallery: Gallery, history: list[dict[str, object]])
         "size": row.size_bytes,
         "sha256": row.sha256,
         "url": row.source_url,
+        "licence": ": ".join(filter(None, (row.attribution, row.licence))),
         "firstSeen": write_moment(row.first_seen_at) if row.first_seen_at else "",
         "changed": write_moment(row.changed_at) if row.changed_at else "",
         "nChanges": row.n_changes or 0,

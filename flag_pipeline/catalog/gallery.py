@@ -17,7 +17,7 @@ from string import Template
 
 from flag_pipeline.catalog.cards import css_token, render_card
 from flag_pipeline.catalog.details import render_details
-from flag_pipeline.catalog.gallery_content import STATUS_LABELS, Gallery, status_label
+from flag_pipeline.catalog.gallery_content import Gallery
 from flag_pipeline.catalog.plots import (
     SWATCHES,
     colour_bars,
@@ -26,7 +26,7 @@ from flag_pipeline.catalog.plots import (
     render_bars,
     size_bars,
 )
-from flag_pipeline.catalog.rows import CatalogRow
+from flag_pipeline.catalog.rows import STATUS_LABELS, CatalogRow, status_label
 from flag_pipeline.core.layout import CATALOG, GALLERY_PATH
 from flag_pipeline.images.colours import ColourFamily
 
@@ -43,11 +43,10 @@ def render_page(gallery: Gallery) -> dict[str, bytes]:
         "details": _digest(*details.values()),
         "summary": _summary(rows),
         "statuses": _options(Counter(status_label(row) for row in rows)),
-        "ratios": _options(Counter({bar.label: bar.count for bar in ratio_bars(rows)})),
         "colours": _colour_boxes(rows),
         "plot_colours": render_bars("Flags with each colour", colour_bars(rows)),
-        "plot_ratios": render_bars("Flags by aspect ratio", ratio_bars(rows)),
         "plot_sizes": render_bars("Flags by file size", size_bars(rows)),
+        **_ratio_parts(rows),
         "n_rows": len(rows),
         "credits": "".join(f"<p>{escape(sentence)}</p>\n" for sentence in gallery.credits),
     }
@@ -88,6 +87,20 @@ def _options(counts: Counter[str]) -> str:
     return "".join(
         f'<option value="{css_token(label)}">{escape(label)} ({count})</option>' for label, count in counts.items()
     )
+
+
+def _ratio_parts(rows: Sequence[CatalogRow]) -> dict[str, str]:
+    """Return filter, order and plot; they are empty where no ratio is known, as with simplified drawings."""
+    bars = ratio_bars(rows)
+    if not bars:
+        return dict.fromkeys(("ratio_field", "ratio_order", "ratio_plot"), "")
+    options = '<option value="">any</option>' + _options(Counter({bar.label: bar.count for bar in bars}))
+    plot = render_bars("Flags by aspect ratio", bars)
+    return {
+        "ratio_field": f'<label>Aspect ratio<select name="ratio">{options}</select></label>\n',
+        "ratio_order": '<option value="ratio">aspect ratio</option>\n',
+        "ratio_plot": f"<figure><figcaption>Flags by aspect ratio</figcaption>{plot}</figure>\n",
+    }
 
 
 def _colour_boxes(rows: Sequence[CatalogRow]) -> str:

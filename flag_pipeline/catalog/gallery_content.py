@@ -6,18 +6,14 @@ from urllib.parse import quote
 
 from flag_pipeline.catalog.rows import CatalogRow
 from flag_pipeline.core.layout import CATALOG, thumbnail_path
-from flag_pipeline.core.models import FlagChange, RowStatus
+from flag_pipeline.core.models import FlagChange
+from flag_pipeline.core.renditions import RenditionRecord
 
 MAX_HISTORY_PICTURES = 100
 # Narrower images are enlarged without smoothing.
 TINY_PX = 64
-
-STATUS_LABELS = {
-    RowStatus.OK: "ok",
-    RowStatus.STALE: "failed",
-    RowStatus.NOT_FOUND: "not found",
-    RowStatus.MISSING: "missing",
-}
+# The format whose files are never shown themselves.
+VECTOR = "svg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +33,6 @@ class Gallery:
     credits: Sequence[str] = ()
 
 
-def status_label(row: CatalogRow) -> str:
-    """Return the status that the page shows and filters by."""
-    return "failed" if row.has_failed else STATUS_LABELS[row.status]
-
-
 def credits_of(rows: Sequence[CatalogRow]) -> list[str]:
     """Return the sentences about whose flags these are, under which licence, and whether they are simplified."""
     sources = sorted({f"{row.attribution}: {row.licence}" for row in rows if row.licence})
@@ -54,6 +45,19 @@ def pictured_files(rows: Sequence[CatalogRow], changes: Sequence[FlagChange]) ->
     """Return the paths of the flags that the page shows, by SHA-256: current ones, and the latest replaced ones."""
     replaced = {change.old_sha256: change.old_file for change in changes[:MAX_HISTORY_PICTURES] if change.old_file}
     return {**replaced, **{row.sha256: row.file for row in rows if row.file}}
+
+
+def vector_files(rows: Sequence[CatalogRow]) -> dict[str, str]:
+    """Return the paths of the flags that are shown as pictures drawn from them, by SHA-256."""
+    return {row.sha256: row.file for row in rows if row.format == VECTOR}
+
+
+def rendition_downloads(records: Mapping[str, RenditionRecord]) -> dict[str, dict[str, str]]:
+    """Return the countries' renditions as `Gallery.downloads`."""
+    return {
+        code: {f"{each.rendition}, {each.width_px} x {each.height_px} px": each.file for each in record.files}
+        for code, record in records.items()
+    }
 
 
 def address_of(path: str) -> str:

@@ -56,11 +56,3 @@ def _row(record: RenditionRecord, file: RenditionFile) -> RenditionRow:
         file.sha256,
         record.flag_sha256,
     )
-
-
-def rendition_downloads(records: Mapping[str, RenditionRecord]) -> dict[str, dict[str, str]]:
-    """Return the path of each rendition by code and label, such as `w160 PNG`."""
-    return {
-        code: {f"{file.rendition} {file.file.rpartition('.')[2].upper()}": file.file for file in _sorted_files(record)}
-        for code, record in records.items()
-    }

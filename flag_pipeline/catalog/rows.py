@@ -4,7 +4,6 @@ To add a column, add it to `CATALOG_SCHEMA`, raise its version, and extend `Cata
 """
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.models import FlagRecord, LastFailure, RowStatus, StoredImage
 from flag_pipeline.core.presets import SourcePreset, find_preset, source_of
 from flag_pipeline.errors import ErrorKind
+from flag_pipeline.images.aspect import decimal_ratio, name_ratio
 from flag_pipeline.images.models import ColourShare, ImageFeatures
 
 TEXT, INTEGER, DECIMAL = ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DECIMAL
@@ -37,11 +37,20 @@ CATALOG_SCHEMA = TableSchema(
         Column("format", TEXT, "`gif`, `png`, `jpeg` or `webp`, by the file's bytes"),
         Column("width_px", INTEGER, "width in pixels, as shown: EXIF orientation is applied"),
         Column("height_px", INTEGER, "height in pixels, as shown"),
-        Column("aspect_ratio", TEXT, "width to height as a reduced fraction, `3:2`; empty for simplified drawings"),
-        Column("aspect_decimal", DECIMAL, "width divided by height, four decimals; null where `aspect_ratio` is empty"),
+        Column(
+            "aspect_ratio",
+            TEXT,
+            "width to height of the flag without a transparent margin, `3:2`, or a near ratio, `about 3:2`; empty for "
+            "simplified drawings",
+        ),
+        Column(
+            "aspect_decimal",
+            DECIMAL,
+            "the same as a number: width divided by height, four decimals; null where `aspect_ratio` is empty",
+        ),
         Column("mode", TEXT, "how a pixel is stored, in Pillow's words: `P`, `RGB`, `RGBA` ..."),
         Column("n_frames", INTEGER, "frames; more than 1 is an animation"),
-        Column("colours", COLOURS, "up to five main colours, `hex` (`#rrggbb`) and `share` (0 to 1), largest first"),
+        Column("colours", COLOURS, "up to six main colours, `hex` (`#rrggbb`) and `share` (0 to 1), largest first"),
         Column("phash", TEXT, "64-bit perceptual hash, 16 hex digits: pictures that look alike differ in few bits"),
         Column("size_bytes", INTEGER, "size of the file in bytes"),
         Column("sha256", TEXT, "SHA-256 of the file, lower-case hex"),
@@ -103,6 +112,20 @@ class CatalogRow:
 
 _NO_PRESET = SourcePreset(name="", base_url="")
 
+# What a user reads. The word in the catalog's files also says that an earlier flag is kept.
+STATUS_LABELS = {
+    RowStatus.OK: "ok",
+    RowStatus.STALE: "failed",
+    RowStatus.NOT_FOUND: "not found",
+    RowStatus.MISSING: "missing",
+}
+
+
+def status_label(row: CatalogRow) -> str:
+    """Return the status that pages, pictures and tables on a terminal show."""
+    return "failed" if row.has_failed else STATUS_LABELS[row.status]
+
+
 _COLOUR, _ROW = TypeAdapter(ColourShare), TypeAdapter(CatalogRow)
 
 
@@ -116,7 +139,9 @@ def catalog_rows(
 def features_of(rows: Iterable[CatalogRow]) -> dict[str, ImageFeatures]:
     """Return the features of a catalog's flags by SHA-256."""
     return {
-        row.sha256: ImageFeatures(row.mode, row.n_frames, row.colours, row.phash)
+        row.sha256: ImageFeatures(
+            row.mode, row.n_frames, row.colours, row.phash, row.aspect_ratio, row.aspect_decimal or 0.0
+        )
         for row in rows
         if row.n_frames is not None
     }
@@ -170,7 +195,7 @@ def _image_cells(code: str, image: StoredImage, features: ImageFeatures | None) 
         "first_seen_at": image.first_seen_at or image.changed_at,
         "changed_at": image.changed_at,
         "n_changes": image.n_changes,
-        **_source_cells(code, image),
+        **_source_cells(code, image, features),
     }
     if features is None:
         return cells
@@ -183,15 +208,17 @@ def _image_cells(code: str, image: StoredImage, features: ImageFeatures | None) 
     }
 
 
-def _source_cells(code: str, image: StoredImage) -> dict[str, Any]:
+def _source_cells(code: str, image: StoredImage, features: ImageFeatures | None) -> dict[str, Any]:
     source = source_of(image.source_url, code)
     preset = find_preset(source) if source else _NO_PRESET
-    divisor = math.gcd(image.width_px, image.height_px)
+    cells: dict[str, Any] = {"licence": preset.licence, "attribution": preset.attribution}
+    if not preset.has_ratios:
+        return cells
+    size = image.width_px, image.height_px
     return {
-        "licence": preset.licence,
-        "attribution": preset.attribution,
-        "aspect_ratio": f"{image.width_px // divisor}:{image.height_px // divisor}" if preset.has_ratios else "",
-        "aspect_decimal": round(image.width_px / image.height_px, 4) if preset.has_ratios else None,
+        **cells,
+        "aspect_ratio": features.aspect_ratio if features else name_ratio(*size),
+        "aspect_decimal": features.aspect_decimal if features else decimal_ratio(*size),
     }
 
 

@@ -65,7 +65,7 @@ Source = Annotated[
         "--source",
         metavar="SOURCE",
         autocompletion=complete_source,
-        help="A preset (embedded, fluentpython, flagcdn) or a base URL. [env: FLAG_SOURCE]",
+        help="A preset, such as flagcdn-svg, or a base URL. [env: FLAG_SOURCE]",
     ),
 ]
 Store = Annotated[

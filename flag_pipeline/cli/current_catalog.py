@@ -22,7 +22,7 @@ def catalog_inputs(settings: Settings) -> str:
     """Return the digest of all that the catalog is built from; empty if the store cannot tell."""
     package = importlib.metadata.version("flag-pipeline")
     code = (package, CODE_VERSION, CATALOG_SCHEMA.version, CHANGES_SCHEMA.version, DERIVED_VERSION)
-    return describe_inputs(settings.store, (*code, *partition_codes(settings)))
+    return describe_inputs(settings.store, (*code, *settings.renditions, *partition_codes(settings)))
 
 
 @dataclass(frozen=True, slots=True)

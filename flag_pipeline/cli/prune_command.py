@@ -28,7 +28,7 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Delete old runs from Dagster's instance, and free their disk space.
+    """Delete old runs from Dagster's instance, and free disk space.
 
     The store is not touched, and no partition's status changes: a run is kept if it has the latest event of any
     partition, or has not ended.

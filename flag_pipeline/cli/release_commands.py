@@ -75,11 +75,12 @@ def release(store: Store = None, as_json: AsJson = False) -> None:
 
 @commands.command(epilog=examples("verify data/release/flags-2026-11-26.zip"))
 def verify(
-    path: Annotated[
-        Path, typer.Argument(metavar="PATH", exists=True, help="A release's zip file, or the folder it is unpacked in.")
-    ],
+    path: Annotated[Path, typer.Argument(metavar="PATH", exists=True, hidden=True)],
 ) -> None:
-    """Check a release against its manifest."""
+    """Check a release against its manifest.
+
+    PATH is the release's zip file, or the folder that it is unpacked in.
+    """
     from flag_pipeline.catalog.manifest import verify_release
 
     n_files, problems = verify_release(path)

@@ -8,13 +8,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from flag_pipeline.catalog.rows import CatalogRow
+from flag_pipeline.catalog.rows import CatalogRow, status_label
 from flag_pipeline.catalog.tables import TableSchema, render_csv, render_json
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.coverage import Coverage
-from flag_pipeline.core.models import FlagChange, RowStatus
+from flag_pipeline.core.models import FlagChange
 
-_STYLES = {RowStatus.OK: "green", RowStatus.STALE: "red", RowStatus.NOT_FOUND: "dim", RowStatus.MISSING: "red"}
+_STYLES = {"ok": "green", "failed": "red", "not found": "dim", "missing": "red"}
 SHOWN_UNKNOWN = 10
 
 
@@ -32,7 +32,7 @@ def print_catalog(rows: Sequence[CatalogRow]) -> None:
         table.add_row(
             row.code,
             Text(row.name),
-            Text(row.status, _STYLES[row.status]),
+            Text(status_label(row), _STYLES[status_label(row)]),
             f"{row.width_px}x{row.height_px}" if row.width_px else "",
             row.aspect_ratio,
             str(row.size_bytes or ""),

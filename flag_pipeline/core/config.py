@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from flag_pipeline.core.countries import EXTRA_CODE, iso_codes
-from flag_pipeline.core.presets import find_preset
+from flag_pipeline.core.presets import PRESETS, find_preset
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.fetching.config import CommaSeparated, HttpSettings
 from flag_pipeline.images.rendition_names import Rendition, RenditionFormat, parse_rendition
@@ -37,7 +37,7 @@ class SourceSettings(HttpSettings):
 
     source: Source = Field(
         "embedded",
-        description="A preset (embedded, fluentpython, flagcdn) or the http(s) base URL of the book's layout.",
+        description=f"A preset ({', '.join(PRESETS)}) or the http(s) base URL of the book's layout.",
     )
     sweep_timeout_s: float = Field(1800.0, gt=0, description="Seconds for all countries of a run together.")
     revalidate_days: float = Field(

@@ -68,6 +68,12 @@ def iso_names(code: str) -> tuple[str, ...]:
     return tuple(name for name in given if name)
 
 
+def iso_document(code: str) -> bytes:
+    """Return a metadata document for `parse_country`, made from ISO 3166-1."""
+    country = iso_country(code)
+    return json.dumps({"country": country.name, "iso_cc": code, "tld_cc": country.tld}, ensure_ascii=False).encode()
+
+
 def _tld(code: str) -> str:
     # Only the United Kingdom's differs (IANA root zone).
     return ".uk" if code == "GB" else f".{code.lower()}"

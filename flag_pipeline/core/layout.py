@@ -6,7 +6,10 @@ from flag_pipeline.images.formats import FORMATS, THUMBNAIL_VERSION
 
 FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "catalog", "history"
 THUMBNAILS = f"{CATALOG}/thumbnails/v{THUMBNAIL_VERSION}"
+# What the page shows in place of SVG files.
+PICTURES = f"{CATALOG}/pictures/v{THUMBNAIL_VERSION}"
 RENDITIONS, RELEASES = "renditions", "release"
+RENDITION_RECORDS = f"{RENDITIONS}/records"
 # The folders of every store; the others are made when they are used.
 FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY, THUMBNAILS)
 
@@ -69,7 +72,12 @@ def history_path(code: str, sha256: str, image_format: str) -> str:
 
 def thumbnail_path(sha256: str) -> str:
     """Return `catalog/thumbnails/v1/<sha256>.webp` for the flag with the SHA-256."""
-    return f"{THUMBNAILS}/{sha256}.webp"
+    return webp_path(THUMBNAILS, sha256)
+
+
+def webp_path(folder: str, sha256: str) -> str:
+    """Return, for example, `catalog/pictures/v1/<sha256>.webp`."""
+    return f"{folder}/{sha256}.webp"
 
 
 def table_path(folder: str, table: str, extension: str = "json") -> str:
@@ -89,7 +97,7 @@ def rendition_path(rendition: str, code: str, image_format: str) -> str:
 
 def rendition_record_path(code: str) -> str:
     """Return `renditions/records/CN.json` for CN."""
-    return f"{RENDITIONS}/records/{code}.json"
+    return f"{RENDITION_RECORDS}/{code}.json"
 
 
 def release_path(name: str) -> str:

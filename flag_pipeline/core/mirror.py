@@ -5,7 +5,6 @@ It can delay responses and answer with errors, repeatable with a seed.
 
 import asyncio
 import hashlib
-import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ from typing import Protocol
 import aiofiles
 from aiohttp import web
 
-from flag_pipeline.core.countries import iso_codes, iso_country
+from flag_pipeline.core.countries import iso_codes, iso_document
 from flag_pipeline.errors import ConfigurationError
 
 HOST = "127.0.0.1"
@@ -51,11 +50,7 @@ class PackagedFlags:
 
     async def metadata(self, cc: str) -> bytes | None:
         """The document, made from ISO 3166-1."""
-        if cc not in self._files:
-            return None
-        country = iso_country(cc.upper())
-        document = {"country": country.name, "iso_cc": country.code, "tld_cc": country.tld}
-        return json.dumps(document, ensure_ascii=False).encode()
+        return iso_document(cc.upper()) if cc in self._files else None
 
 
 def packaged_flags() -> dict[str, Path]:

@@ -9,6 +9,8 @@ from functools import cache
 from flag_pipeline.core.countries import OUTSIDE_ISO, iso_codes, iso_country, iso_names
 from flag_pipeline.errors import ConfigurationError
 
+_CODE_CHARS = 3
+
 LANGUAGES_EXTRA = "flag-pipeline[languages]"
 
 # Short, everyday and former names, as people type them; ISO 3166-1 has none of them. A name that several countries
@@ -93,7 +95,9 @@ def whole_of(text: str) -> str | None:
 
 def nearest_code(text: str) -> str | None:
     """Return the code of the country whose name is spelled almost like that."""
-    near = difflib.get_close_matches(_folded(text), _codes(), n=1, cutoff=0.8)
+    # Codes are too short to be near to each other.
+    names = [name for name in _codes() if len(name) > _CODE_CHARS]
+    near = difflib.get_close_matches(_folded(text), names, n=1, cutoff=0.8)
     return _codes()[near[0]] if near else None
 
 

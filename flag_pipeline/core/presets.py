@@ -5,10 +5,10 @@ from urllib.parse import urlsplit
 
 from flag_pipeline.addresses import may_hold_secret
 from flag_pipeline.errors import ConfigurationError
-from flag_pipeline.images.formats import FORMATS, GIF
+from flag_pipeline.images.formats import FORMATS, GIF, SVG
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-ONLY_GIF = frozenset({GIF})
+ONLY_GIF, ONLY_SVG = frozenset({GIF}), frozenset({SVG})
 ANY_FORMAT = frozenset(FORMATS)
 
 
@@ -19,7 +19,7 @@ class SourcePreset:
     Attributes:
         base_url: without trailing slash.
         flag_path: relative to the base URL; `{cc}` is the lower-case code.
-        metadata_path: the same; without `{cc}`, one JSON object has all countries.
+        metadata_path: the same; without `{cc}`, one JSON object has all countries; empty, names come from ISO 3166-1.
         lacks: missing ISO 3166-1 codes.
         is_public: on the internet, so private addresses are refused.
         name_key: the key of a country's name in the shared object.
@@ -43,15 +43,15 @@ class SourcePreset:
     @property
     def has_shared_metadata(self) -> bool:
         """Whether one document has all countries."""
-        return "{cc}" not in self.metadata_path
+        return bool(self.metadata_path) and "{cc}" not in self.metadata_path
 
     def flag_url(self, code: str) -> str:
         """Return the flag's URL."""
         return f"{self.base_url}/{self.flag_path.format(cc=code.lower())}"
 
     def metadata_url(self, code: str) -> str:
-        """Return the metadata's URL."""
-        return f"{self.base_url}/{self.metadata_path.format(cc=code.lower())}"
+        """Return the metadata's URL, empty if the source has none."""
+        return f"{self.base_url}/{self.metadata_path.format(cc=code.lower())}" if self.metadata_path else ""
 
 
 # No real URL, because the mirror's port varies.
@@ -90,7 +90,25 @@ FLAGCDN = SourcePreset(
     attribution="https://flagcdn.com",
 )
 
-PRESETS = {preset.name: preset for preset in (EMBEDDED, FLUENTPYTHON, FLAGCDN)}
+FLAGCDN_SVG = replace(FLAGCDN, name="flagcdn-svg", flag_path="{cc}.svg", formats=ONLY_SVG)
+
+# Source: https://github.com/lipis/flag-icons, release 7.5.0, whose folder `flags` the site serves.
+FLAG_ICONS = SourcePreset(
+    name="flag-icons",
+    base_url="https://flagicons.lipis.dev/flags",
+    flag_path="4x3/{cc}.svg",
+    metadata_path="",
+    formats=ONLY_SVG,
+    is_public=True,
+    licence="MIT",
+    attribution="flag-icons, https://github.com/lipis/flag-icons",
+    has_ratios=False,
+)
+FLAG_ICONS_SQUARE = replace(FLAG_ICONS, name="flag-icons-square", flag_path="1x1/{cc}.svg")
+
+PRESETS = {
+    preset.name: preset for preset in (EMBEDDED, FLUENTPYTHON, FLAGCDN, FLAGCDN_SVG, FLAG_ICONS, FLAG_ICONS_SQUARE)
+}
 
 
 def find_preset(source: str) -> SourcePreset:
@@ -137,22 +155,27 @@ def _base_url(address: str) -> str:
 
 
 def is_same_source(one: str, other: str) -> bool:
-    """Whether two sources have the same base URL."""
-    return find_preset(one).base_url == find_preset(other).base_url
+    """Whether two sources have the same base URL and layout."""
+    first, second = find_preset(one), find_preset(other)
+    return (first.base_url, first.flag_path) == (second.base_url, second.flag_path)
 
 
 def source_of(url: str, code: str) -> str:
-    """Return the source of a file's URL, empty if no layout matches."""
-    found = ""
+    """Return the source of a file's URL, empty if no layout matches.
+
+    The first preset wins where several have the URL, else the layout that has most of it.
+    """
+    found = longest = ""
     for preset in PRESETS.values():
-        for path in (preset.flag_path, preset.metadata_path):
+        for path in filter(None, (preset.flag_path, preset.metadata_path)):
             suffix = f"/{path.format(cc=code.lower())}"
             if not url.endswith(suffix):
                 continue
             base_url = url.removesuffix(suffix)
             if base_url == preset.base_url:
                 return preset.name
-            if _base_url(base_url):
+            if len(suffix) > len(longest) and _base_url(base_url):
+                longest = suffix
                 found = base_url if path in _BOOK_PATHS else f"{preset.name}@{base_url}"
     return found
 

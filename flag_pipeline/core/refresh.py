@@ -2,15 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TypeVar
 
 from flag_pipeline.bounds import MAX_REASON_CHARS
 from flag_pipeline.core.changes import describe_change, first_flag, latest_changes, replaced_flag, unchanged_flag
-from flag_pipeline.core.countries import parse_country
+from flag_pipeline.core.countries import iso_document, parse_country
 from flag_pipeline.core.flag_source import FlagSource
 from flag_pipeline.core.layout import flag_path, history_folder
 from flag_pipeline.core.models import (
@@ -43,8 +41,6 @@ from flag_pipeline.images.structure import Limits
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 # Smaller files are parsed on the event loop, because a thread takes longer.
 SMALL_BYTES = 4096
 
@@ -74,8 +70,11 @@ class Refresher:
     async def refresh(self, code: str) -> Outcome:
         """Bring the country's stored files up to date."""
         counter = FetchCounter()
-        outcome = await _as_outcome(self._fetch_and_save(code, counter), code, counter)
-        return outcome if isinstance(outcome, Fetched) else await self.record_failure(outcome)
+        try:
+            return await self._fetch_and_save(code, counter)
+        except FlagPipelineError as exc:
+            missed = _missed(exc, code, counter)
+        return await self.record_failure(missed)
 
     async def wait_for_late_answers(self) -> None:
         """Wait until bytes that were sent without a request would have been received."""
@@ -94,23 +93,23 @@ class Refresher:
         return codes
 
     async def _undo(self, code: str) -> None:
-        self._forget_undone(code, await _as_outcome(restore(self.sink, self._before[code]), code, FetchCounter()))
-
-    def _forget_undone(self, code: str, problem: Missed | None) -> None:
-        if problem is None:
-            del self._before[code]
+        try:
+            await restore(self.sink, self._before[code])
+        except FlagPipelineError as exc:
+            logger.warning("%s: a doubtful answer stays stored until the next one: %s", code, exc)
         else:
-            logger.warning("%s: a doubtful answer stays stored until the next one: %s", code, problem.reason)
+            del self._before[code]
 
     async def record_failure(self, missed: Missed) -> Missed:
         """Write the failure, and return it with `only_row_changed` set; a failed write is only logged."""
         # Longer reasons could not be read back.
         failure = LastFailure(missed.kind, missed.reason[:MAX_REASON_CHARS])
-        is_new = await _as_outcome(self.sink.record_failure(missed.code, failure), missed.code, FetchCounter())
-        if isinstance(is_new, bool):
-            return replace(missed, only_row_changed=is_new)
-        logger.warning("%s: the catalog will not show that it failed: %s", missed.code, is_new.reason)
-        return missed
+        try:
+            is_new = await self.sink.record_failure(missed.code, failure)
+        except FlagPipelineError as exc:
+            logger.warning("%s: the catalog will not show that it failed: %s", missed.code, exc)
+            return missed
+        return replace(missed, only_row_changed=is_new)
 
     async def has(self, code: str) -> bool:
         """Whether the source has the requested files; stores nothing."""
@@ -198,6 +197,8 @@ class Refresher:
         return await self._keep_replaced(replace(record, image=flag), (before, flag), contents)
 
     async def _fetch_metadata(self, code: str, stored: StoredMetadata | None, counter: FetchCounter) -> Answer:
+        if not self.source.preset.metadata_path:
+            return Answer(iso_document(code), Validators())
         if self.source.preset.has_shared_metadata:
             return Answer(await self.shared.document_of(self.source, code, counter), Validators())
         return await self._fetch(self.source.preset.metadata_url(code), code, stored, counter)
@@ -249,14 +250,11 @@ def _features(content: bytes, stored: StoredImage) -> ImageFeatures:
     return stored.derived.features if stored.derived and is_described(stored) else describe_features(content)
 
 
-async def _as_outcome(work: Awaitable[T], code: str, counter: FetchCounter) -> T | Missed:
-    try:
-        return await work
-    except FlagNotFoundError as exc:
-        return FlagNotFound(code, str(exc), exc.url, exc.attempts, counter.statistics())
-    except FlagPipelineError as exc:
-        url, attempts = (exc.url, exc.attempts) if isinstance(exc, SourceError) else ("", 1)
-        return FlagFailed(code, exc.kind, str(exc), url, attempts, counter.statistics())
+def _missed(error: FlagPipelineError, code: str, counter: FetchCounter) -> Missed:
+    url, attempts = (error.url, error.attempts) if isinstance(error, SourceError) else ("", 1)
+    if isinstance(error, FlagNotFoundError):
+        return FlagNotFound(code, str(error), url, attempts, counter.statistics())
+    return FlagFailed(code, error.kind, str(error), url, attempts, counter.statistics())
 
 
 def _only_row_changed(before: FlagRecord, after: FlagRecord) -> bool:

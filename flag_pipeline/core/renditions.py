@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import StringConstraints, TypeAdapter
 
 from flag_pipeline import bounds
-from flag_pipeline.core.layout import RENDITIONS, rendition_path, rendition_record_path
+from flag_pipeline.core.layout import RENDITION_RECORDS, RENDITIONS, rendition_path, rendition_record_path
 from flag_pipeline.core.records import dump_json
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import UnusableFileError
@@ -128,7 +128,7 @@ class RenditionMaker:
         )
 
     def _draw(self, code: str, flag: bytes) -> list[tuple[RenditionFile, bytes]]:
-        picture = full_picture(flag, self.limits)
+        picture = full_picture(flag, self.limits, px=max(rendition.px for rendition in self.wanted))
         made = []
         for rendition in self.wanted:
             drawn = render(picture, rendition)
@@ -146,7 +146,7 @@ class RenditionMaker:
 
 async def rendition_records(sink: FileSink) -> dict[str, RenditionRecord]:
     """Return the records of all countries with renditions by code, sorted, without damaged ones."""
-    folder = f"{RENDITIONS}/records"
+    folder = RENDITION_RECORDS
     found = await sink.read_files(f"{folder}/{name}" for name in sorted(await sink.names(folder)))
     records = dict[str, RenditionRecord]()
     for path, content in found.items():

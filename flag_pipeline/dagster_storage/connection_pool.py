@@ -20,6 +20,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
+from flag_pipeline.dagster_storage.packed_events import unpack
 from flag_pipeline.dagster_storage.sqlite_files import BUSY_TIMEOUT_S, is_stamped, raising_as_sqlalchemy
 
 __all__ = ["INDEX", "ConnectionPool"]
@@ -156,6 +157,9 @@ class ConnectionPool:
         """Open or create the file with the pool's settings."""
         # Threads use it one at a time.
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+        connection.text_factory = unpack
+        # Of a new file. Two events of a partition seldom share a page of SQLite's default size, 4096 bytes.
+        connection.execute("PRAGMA page_size=8192")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self.synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")

@@ -1,7 +1,10 @@
-"""Events as the JSON text that Dagster stores; the common part of successive events is serialised once."""
+"""Events as JSON that Dagster reads; the common part of successive events is serialised once.
+
+The text is a tenth shorter than Dagster's: without spaces between its parts, and without empty descriptions.
+"""
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dagster as dg
 from dagster._core.events import DagsterEvent
@@ -15,19 +18,24 @@ class _Frame(NamedTuple):
 
 
 def event_json(event: dg.EventLogEntry) -> str:
-    """Return `serialize_value(event)`."""
+    """Return JSON that `deserialize_value` reads as *event*."""
     told = event.dagster_event
     if told is None or told.event_specific_data is None:
-        return serialize_value(event)
+        return _dump(event)
     before, between, end = _frame_of(event, told)
     # JSON floats are their repr.
-    return f"{before}{serialize_value(told.event_specific_data)}{between}{event.timestamp!r}{end}"
+    return f"{before}{_dump(told.event_specific_data)}{between}{event.timestamp!r}{end}"
 
 
 def record_json(of_event: str, event_id: int) -> str:
-    """Return `serialize_value` of an `EventLogRecord`; *of_event* is the event's JSON."""
+    """Return JSON of an `EventLogRecord`; *of_event* is the event's JSON."""
     before, between, end = _record_frame()
     return f"{before}{of_event}{between}{event_id}{end}"
+
+
+def _dump(value: Any) -> str:
+    # Inside strings, quotes are escaped, so the text is always a key.
+    return serialize_value(value, separators=(",", ":")).replace('"description":null,', "")
 
 
 def _frame_of(event: dg.EventLogEntry, told: DagsterEvent) -> _Frame:
@@ -41,8 +49,8 @@ def _frame_of(event: dg.EventLogEntry, told: DagsterEvent) -> _Frame:
     known, frame = _latest
     if known != shape:
         # The first match is the right one: quotes inside strings are escaped.
-        before, rest = serialize_value(event).split(serialize_value(told.event_specific_data), 1)
-        name = '"timestamp": '
+        before, rest = _dump(event).split(_dump(told.event_specific_data), 1)
+        name = '"timestamp":'
         between, end = rest.split(f"{name}{event.timestamp!r}", 1)
         frame = _Frame(before, between + name, end)
         _latest = shape, frame
@@ -56,5 +64,5 @@ _latest: tuple[object, _Frame] = (None, _Frame("", "", ""))
 def _record_frame() -> _Frame:
     event_id = 987654321
     event = dg.EventLogEntry(None, "debug", "", "", 0.0)  # type: ignore[no-untyped-call]
-    before, rest = serialize_value(dg.EventLogRecord(event_id, event)).split(serialize_value(event))
+    before, rest = _dump(dg.EventLogRecord(event_id, event)).split(_dump(event))
     return _Frame(before, *rest.split(str(event_id)))

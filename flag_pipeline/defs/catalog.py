@@ -69,7 +69,7 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
         known = features_of(before) if await is_of_this_version(sink) else {}
         seen = await describe_flags(sink, records, known=known)
         records |= await unusable_flags(sink, {code: records[code] for code in records.keys() - seen.keys()})
-        rows = catalog_rows(codes, records, {**known, **{one.sha256: one.look for one in seen.values()}})
+        rows = catalog_rows(codes, records, {**known, **{one.sha256: one.features for one in seen.values()}})
         version = await publish(sink, render_table(CATALOG_SCHEMA, CATALOG, rows))
         changed = changed_codes(rows, {row.code: row.sha256 for row in before if row.sha256})
         return dg.MaterializeResult(
@@ -111,7 +111,7 @@ class SeenFlag:
     """An intact stored flag, with a tile if it is on the mosaic."""
 
     sha256: str
-    look: ImageFeatures
+    features: ImageFeatures
     tile: Image.Image | None
 
 
@@ -130,12 +130,12 @@ async def describe_flags(
     def see(code: str, content: bytes) -> SeenFlag:
         image = images[code]
         derived = image.derived if is_described(image) else None
-        look = derived.features if derived else known.get(image.sha256)
-        if look is None:
+        features = derived.features if derived else known.get(image.sha256)
+        if features is None:
             read_structure(content).check(limits)
-            look = describe_features(content)
+            features = describe_features(content)
         tile = _tile_of((derived.thumbnail if derived else "", content), limits) if code in on_mosaic else None
-        return SeenFlag(image.sha256, look, tile)
+        return SeenFlag(image.sha256, features, tile)
 
     return await sink.examine({code: (image.file, image.sha256) for code, image in images.items()}, see)
 

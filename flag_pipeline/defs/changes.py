@@ -1,5 +1,6 @@
 """The history asset: which flags were replaced, when, and what they looked like before."""
 
+import asyncio
 from contextlib import suppress
 
 import dagster as dg
@@ -83,7 +84,7 @@ async def describe_pictures(sink: FileSink, records: dict[str, FlagRecord], chan
         ]
         country = records[change.code].country
         name = f"{change.code} {escape_markdown(country.name)}" if country else change.code
-        picture = data_uri(before_and_after(old, new), "png")
+        picture = data_uri(await asyncio.to_thread(before_and_after, old, new), "png")
         lines.append(
             f"| {name} | {change.changed_at:%Y-%m-%d %H:%M} UTC | ![{change.code} before and after]({picture}) |"
         )

@@ -19,7 +19,7 @@ from flag_pipeline.defs.countries import Countries
 from flag_pipeline.defs.events import EVENT_TAGS
 from flag_pipeline.defs.executor import is_being_canceled
 from flag_pipeline.defs.keys import CODE_VERSION, COUNTRY_METADATA, FLAG_IMAGE, OWNERS
-from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource
+from flag_pipeline.defs.resources import FileSinkResource, FlagSourceResource, trace_ends_here
 from flag_pipeline.defs.source_guard import require_one_source
 from flag_pipeline.errors import ConfigurationError, FlagPipelineError
 from flag_pipeline.images.decoder import Decoder
@@ -116,7 +116,8 @@ def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
 
         async def prepare(codes: Sequence[str]) -> None:
             countries.codes = codes
-            await require_one_source(context, codes, source.preset, file_sink)
+            with trace_ends_here():
+                await require_one_source(context, codes, source.preset, file_sink)
 
         try:
             yield from run_partitions(

@@ -11,9 +11,8 @@ from PIL import Image
 
 from flag_pipeline.catalog import contact_sheet
 from flag_pipeline.catalog.gallery import render_page
-from flag_pipeline.catalog.gallery_content import Gallery, credits_of, pictured_files
+from flag_pipeline.catalog.gallery_content import Gallery, credits_of, pictured_files, rendition_downloads, vector_files
 from flag_pipeline.catalog.history import load_changes
-from flag_pipeline.catalog.renditions import rendition_downloads
 from flag_pipeline.catalog.rows import CatalogRow, load_rows
 from flag_pipeline.core.layout import (
     CATALOG_PATH,
@@ -22,8 +21,10 @@ from flag_pipeline.core.layout import (
     GALLERY_PATH,
     MOSAIC_PATH,
     PAGE_DETAILS,
+    PICTURES,
     THUMBNAILS,
     thumbnail_path,
+    webp_path,
 )
 from flag_pipeline.core.models import FlagChange
 from flag_pipeline.core.renditions import rendition_records
@@ -33,7 +34,7 @@ from flag_pipeline.defs.publishing import publish
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.errors import ImageError
 from flag_pipeline.images.formats import read_structure
-from flag_pipeline.images.thumbnails import data_uri, draw_thumbnail
+from flag_pipeline.images.thumbnails import PICTURE_BOX, THUMBNAIL_BOX, Size, data_uri, draw_thumbnail
 
 # Built in the tables' run, if both are requested.
 TABLES_CHANGED = (
@@ -46,7 +47,7 @@ TABLES_CHANGED = (
 
 
 def gallery_asset(*, with_renditions: bool) -> dg.AssetsDefinition:
-    """Return the asset `flag_gallery`, whose page offers the renditions too if there are any."""
+    """Return the asset `flag_gallery`, whose page offers the renditions if there are any."""
 
     @dg.asset(
         key=FLAG_GALLERY,
@@ -58,21 +59,21 @@ def gallery_asset(*, with_renditions: bool) -> dg.AssetsDefinition:
         kinds={"html", "png"},
         description="The catalog to look at: `catalog/index.html` and `catalog/contact_sheet.png`.",
     )
-    async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult[None]:
-        """Draw the catalog from its tables and the flags that they name."""
+    async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster 1.13 does not recognise it with an argument
         started_at = time.monotonic()
         sink = file_sink.sink
         rows, changes = await read_tables(sink)
-        shown = pictured_files(rows, changes)
-        pictured = await draw_thumbnails(sink, shown)
+        shown, vectors = pictured_files(rows, changes), vector_files(rows)
+        pictured = await draw_missing(sink, THUMBNAILS, shown, THUMBNAIL_BOX)
+        await draw_missing(sink, PICTURES, vectors, PICTURE_BOX)
         # In sequence, because concurrent threads do not share freed memory.
         pictures = await draw_pictures(sink, rows, pictured)
         downloads = rendition_downloads(await rendition_records(sink)) if with_renditions else {}
-        content = Gallery(rows, changes, pictured, downloads, credits_of(rows))
-        page = await asyncio.to_thread(render_page, content)
+        page = await asyncio.to_thread(render_page, Gallery(rows, changes, pictured, downloads, credits_of(rows)))
         version = await publish(sink, {**page, **pictures})
         await sink.keep_only(PAGE_DETAILS, page.keys())
-        await sink.keep_only(THUMBNAILS, set(map(thumbnail_path, shown)))
+        await sink.keep_only(THUMBNAILS, {webp_path(THUMBNAILS, sha256) for sha256 in shown})
+        await sink.keep_only(PICTURES, {webp_path(PICTURES, sha256) for sha256 in vectors})
         return dg.MaterializeResult(
             data_version=version,
             metadata={
@@ -97,22 +98,22 @@ async def read_tables(sink: FileSink) -> tuple[list[CatalogRow], list[FlagChange
     try:
         rows = load_rows(await sink.read(CATALOG_PATH) or b"")
         return rows, load_changes(await sink.read(CHANGES_PATH) or b"[]")
-    except ValueError as exc:
-        raise dg.Failure("there is no catalog to draw: materialize flag_catalog first", allow_retries=False) from exc
+    except ValueError:
+        raise dg.Failure("there is no catalog to draw: materialize flag_catalog first", allow_retries=False) from None
 
 
-async def draw_thumbnails(sink: FileSink, files: Mapping[str, str]) -> set[str]:
-    """Draw what is missing; return the SHA-256 of the flags that have a thumbnail. *files* are paths by SHA-256."""
-    stored = set(await sink.names(THUMBNAILS))
-    found = {sha256 for sha256 in files if PurePosixPath(thumbnail_path(sha256)).name in stored}
+async def draw_missing(sink: FileSink, folder: str, files: Mapping[str, str], box: Size) -> set[str]:
+    """Draw what is missing in *folder*; return the SHA-256 of the flags in it. *files* are paths by SHA-256."""
+    stored = set(await sink.names(folder)) if files else set()
+    found = {sha256 for sha256 in files if PurePosixPath(webp_path(folder, sha256)).name in stored}
     limits = await image_limits()
 
     def draw(_sha256: str, content: bytes) -> bytes:
         read_structure(content).check(limits)
-        return draw_thumbnail(content)
+        return draw_thumbnail(content, box)
 
     drawn = await sink.examine({sha256: (files[sha256], sha256) for sha256 in files.keys() - found}, draw)
-    await sink.write_files({thumbnail_path(sha256): thumbnail for sha256, thumbnail in drawn.items()})
+    await sink.write_files({webp_path(folder, sha256): picture for sha256, picture in drawn.items()})
     return found | drawn.keys()
 
 

@@ -34,7 +34,7 @@ render_flags = dg.define_asset_job(
 list_renditions = dg.define_asset_job(
     "list_renditions",
     selection=dg.AssetSelection.assets(RENDITION_CATALOG, FLAG_GALLERY),
-    description="List the renditions in their table and on the page.",
+    description="List the renditions, and offer them on the page.",
 )
 
 make_release = dg.define_asset_job(

@@ -33,10 +33,10 @@ def release_asset(*, with_renditions: bool, keep: int) -> dg.AssetsDefinition:
         try:
             contents = Contents.of(load_rows(await sink.read(CATALOG_PATH) or b""), renditions)
             release, is_new = await publish_release(sink, contents, keep=keep, today=datetime.now(UTC).date())
-        except ValueError as exc:
-            raise dg.Failure("there is no catalog: materialize flag_catalog first", allow_retries=False) from exc
+        except ValueError:
+            raise dg.Failure("there is no catalog: materialize flag_catalog first", allow_retries=False) from None
         except ReleaseError as exc:
-            raise dg.Failure(str(exc), allow_retries=False) from exc
+            raise dg.Failure(str(exc), allow_retries=False) from None
         return dg.MaterializeResult(
             data_version=dg.DataVersion(release.content_sha256),
             metadata={

@@ -2,8 +2,8 @@
 
 import asyncio
 import shlex
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from copy import copy
 from typing import Any, ClassVar, Self
 
@@ -14,7 +14,7 @@ from flag_pipeline.core.config import SourceSettings
 from flag_pipeline.core.flag_source import FlagSource, open_source
 from flag_pipeline.core.presets import PRESETS, find_preset
 from flag_pipeline.core.sink import FileSink
-from flag_pipeline.errors import ConfigurationError
+from flag_pipeline.errors import ConfigurationError, FlagPipelineError
 from flag_pipeline.images.structure import Limits
 from flag_pipeline.settings import Settings, StoreSettings, load_settings
 from flag_pipeline.stores.open_store import is_within
@@ -69,10 +69,11 @@ class FlagSourceResource(dg.ConfigurableResource[Any], SourceSettings, BoundToSe
 
         Raises ConfigurationError for a forbidden source.
         """
-        check_places(context, self.settings, source=self.source)
-        async with open_source(self) as source:
-            self._client = source
-            yield self
+        with trace_ends_here():
+            check_places(context, self.settings, source=self.source)
+            async with open_source(self) as source:
+                self._client = source
+                yield self
 
 
 class FileSinkResource(dg.ConfigurableResource[Any], StoreSettings, BoundToSettings):
@@ -94,10 +95,20 @@ class FileSinkResource(dg.ConfigurableResource[Any], StoreSettings, BoundToSetti
 
         Raises ConfigurationError for a forbidden store.
         """
-        await asyncio.to_thread(check_places, context, self.settings, store=self.store)
-        async with FileSink(self.store, threads=self.sink_threads) as sink:
-            self._sink = sink
-            yield self
+        with trace_ends_here():
+            await asyncio.to_thread(check_places, context, self.settings, store=self.store)
+            async with FileSink(self.store, threads=self.sink_threads) as sink:
+                self._sink = sink
+                yield self
+
+
+@contextmanager
+def trace_ends_here() -> Iterator[None]:
+    """Drop the cause of this package's errors, so that a failed run's trace ends at a message for its reader."""
+    try:
+        yield
+    except FlagPipelineError as exc:
+        raise exc from None
 
 
 async def image_limits() -> Limits:

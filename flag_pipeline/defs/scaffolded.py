@@ -13,6 +13,8 @@ from flag_pipeline.errors import ConfigurationError
 
 FOLDER = Path(__file__).parent
 _COMPONENT_FILES = {"defs.yaml", "defs.yml", "component.yaml"}
+# Has no definitions: `dg list envs` reads it.
+_ENVIRONMENT = FOLDER / "environment"
 
 
 @functools.cache  # later calls would find them imported
@@ -37,5 +39,5 @@ def _not_imported(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         if path.suffix == ".py" and path.name != "__init__.py" and str(path) not in imported:
             yield path
-        elif path.name in _COMPONENT_FILES:
+        elif path.name in _COMPONENT_FILES and path.parent != _ENVIRONMENT:
             yield path.parent

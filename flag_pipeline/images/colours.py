@@ -1,10 +1,16 @@
-"""Colour families: the colour names for searching flags."""
+"""Colour families: the colour names for searching flags.
 
-import colorsys
-from bisect import bisect_right
+A colour has the name of the nearest reference colour in OKLab, a space in which equal distances look about equally
+different. Source of the conversion: B. Ottosson, "A perceptual color space for image processing", 2020.
+"""
+
+import math
+from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
 
 Rgb = tuple[int, int, int]
+Lab = tuple[float, float, float]
 
 
 class ColourFamily(StrEnum):
@@ -23,37 +29,77 @@ class ColourFamily(StrEnum):
     WHITE = "white"
 
 
-# In degrees. Red includes 0.
-_HUE_ENDS = (18, 38, 70, 165, 212, 262, 330)
-_HUES = (
-    ColourFamily.RED,
-    ColourFamily.ORANGE,
-    ColourFamily.YELLOW,
-    ColourFamily.GREEN,
-    ColourFamily.LIGHT_BLUE,
-    ColourFamily.BLUE,
-    ColourFamily.PURPLE,
-    ColourFamily.RED,
-)
-# Value and saturation, 0 to 1. Navy is blue, charcoal is black.
-_BLACK_BELOW, _CHARCOAL_BELOW, _WHITE_FROM, _BROWN_BELOW = 0.15, 0.35, 0.8, 0.55
-_COLOURLESS_BELOW, _PALE_BELOW = 0.2, 0.5
+# Our choice, among the shades of national flags: maroon and pink are red, lime is green, navy is blue, gold is yellow.
+_REFERENCES = {
+    ColourFamily.RED: ("#e4002b", "#f5322d", "#b5121b", "#8b1a3a", "#e8706e", "#f4a0a8"),
+    ColourFamily.ORANGE: ("#ff8200", "#e06a1b", "#ff5f1f"),
+    ColourFamily.YELLOW: ("#ffcd00", "#fff04d", "#d9b23c"),
+    ColourFamily.GREEN: ("#009a44", "#006233", "#55b848", "#0c3b1e", "#a5c938"),
+    ColourFamily.LIGHT_BLUE: ("#6cace4", "#00a3dd", "#1e90ff", "#a3c9ef"),
+    ColourFamily.BLUE: ("#0039a6", "#001f6b", "#2a5db0", "#5b80bf", "#2c2b52"),
+    ColourFamily.PURPLE: ("#7d3fa0",),
+    ColourFamily.BROWN: ("#7b4a1e", "#a8743f", "#b8986b", "#55371a"),
+    ColourFamily.BLACK: ("#000000", "#262626", "#3d3d3d"),
+    ColourFamily.GREY: ("#5c5c5c", "#808080", "#a4a4a4", "#c4c4c4"),
+    ColourFamily.WHITE: ("#ffffff", "#ececec"),
+}
+# Colours closer than this share a cell, so that JPEG noise does not cost a search for each pixel.
+_CELL = 8
+# Distance to the line between two colours in sRGB. A palette can merge the edges of two pairs of stripes.
+_BLEND_DISTANCE = 38.0
 
 
 def colour_family(rgb: Rgb) -> ColourFamily:
     """Return the family; channels are 0 to 255."""
-    largest, smallest = max(rgb), min(rgb)
-    value, saturation = largest / 255, (largest - smallest) / largest if largest else 0.0
-    if value < _BLACK_BELOW or (value < _CHARCOAL_BELOW and saturation < _PALE_BELOW):
-        return ColourFamily.BLACK
-    if saturation < _COLOURLESS_BELOW:
-        return ColourFamily.WHITE if value >= _WHITE_FROM else ColourFamily.GREY
-    family = _HUES[bisect_right(_HUE_ENDS, colorsys.rgb_to_hsv(*(channel / 255 for channel in rgb))[0] * 360)]
-    if family is ColourFamily.ORANGE and value < _BROWN_BELOW:
-        return ColourFamily.BROWN
-    if family is ColourFamily.BLUE and saturation < _PALE_BELOW and value >= _BROWN_BELOW:
-        return ColourFamily.LIGHT_BLUE
-    return family
+    return _family_of_cell(rgb[0] // _CELL, rgb[1] // _CELL, rgb[2] // _CELL)
+
+
+@lru_cache(4096)
+def _family_of_cell(*cell: int) -> ColourFamily:
+    # The ends of the range are in cells, too: #000000 and #ffffff stay what they are.
+    red, green, blue = (round(at * 255 / (256 // _CELL - 1)) for at in cell)
+    colour = _oklab((red, green, blue))
+    return min((math.dist(colour, reference), family) for family, reference in _reference_points())[1]
+
+
+@lru_cache(1)
+def _reference_points() -> list[tuple[ColourFamily, Lab]]:
+    return [(family, _oklab(rgb_of(code))) for family, codes in _REFERENCES.items() for code in codes]
+
+
+def blended_from(rgb: Rgb, others: Iterable[Rgb]) -> Rgb | None:
+    """Return the nearer of two *others* if *rgb* is a mixture of both, as on a smoothed edge."""
+    colours = list(others)
+    for number, one in enumerate(colours):
+        for other in colours[number + 1 :]:
+            share = _share_in_mixture(rgb, one, other)
+            if share is not None:
+                return other if share > 0.5 else one  # noqa: PLR2004
+    return None
+
+
+def _share_in_mixture(rgb: Rgb, one: Rgb, other: Rgb) -> float | None:
+    way = [end - start for start, end in zip(one, other, strict=True)]
+    share = sum((c - start) * step for c, start, step in zip(rgb, one, way, strict=True)) / sum(v * v for v in way)
+    mixture = [start + share * step for start, step in zip(one, way, strict=True)]
+    return share if 0 < share < 1 and math.dist(rgb, mixture) < _BLEND_DISTANCE else None
+
+
+def _oklab(rgb: Rgb) -> Lab:
+    red, green, blue = (_linear(channel / 255) for channel in rgb)
+    long = math.cbrt(0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue)
+    medium = math.cbrt(0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue)
+    short = math.cbrt(0.0883024619 * red + 0.2817188376 * green + 0.6299787005 * blue)
+    return (
+        0.2104542553 * long + 0.7936177850 * medium - 0.0040720468 * short,
+        1.9779984951 * long - 2.4285922050 * medium + 0.4505937099 * short,
+        0.0259040371 * long + 0.7827717662 * medium - 0.8086757660 * short,
+    )
+
+
+def _linear(channel: float) -> float:
+    # The transfer function of sRGB, IEC 61966-2-1.
+    return channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4  # noqa: PLR2004
 
 
 def hex_of(rgb: Rgb) -> str:

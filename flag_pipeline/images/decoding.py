@@ -1,4 +1,4 @@
-"""Decodes images with Pillow, as browsers show them."""
+"""Decodes images with Pillow, as browsers show them; SVGs are drawn with resvg."""
 
 import io
 from collections.abc import Iterator
@@ -10,6 +10,8 @@ from PIL import Image, ImageMath
 from flag_pipeline.errors import ImageError, LocalError
 from flag_pipeline.images.formats import FORMATS, GIF, read_structure
 from flag_pipeline.images.structure import Structure
+from flag_pipeline.images.svg import RENDERED_PX
+from flag_pipeline.images.svg_renderer import RENDERER
 
 COARSE_PX = (1280, 960)
 
@@ -30,13 +32,17 @@ _TURNS = {
 
 
 @contextmanager
-def opened(structure: Structure) -> Iterator[Image.Image]:
-    """Open the image, which is decoded on use.
+def opened(structure: Structure, box: tuple[int, int] = RENDERED_PX) -> Iterator[Image.Image]:
+    """Open the image, which is decoded on use; an SVG is drawn as large as fits in *box*.
 
     Raises ImageError if it is damaged, LocalError if memory or open files run out.
     """
+    is_drawn_first = FORMATS[structure.format].is_drawn_first
+    content = RENDERER.draw(structure, box) if is_drawn_first else structure.drawing
     try:
-        with _PILLOW_CLASSES[structure.format](io.BytesIO(structure.drawing)) as image:
+        with _PILLOW_CLASSES[structure.format](io.BytesIO(content)) as image:
+            if is_drawn_first:
+                _require_pixels(image)
             yield image
     except MemoryError as exc:
         raise LocalError("there is no memory left to decode an image") from exc
@@ -47,14 +53,19 @@ def opened(structure: Structure) -> Iterator[Image.Image]:
         raise ImageError(f"the {structure.format} is damaged: {_reason(exc)}") from exc
 
 
+def _require_pixels(image: Image.Image) -> None:
+    if image.getchannel("A").getbbox() is None:
+        raise ImageError("it draws nothing")
+
+
 def _reason(exc: Exception) -> str:
     return str(exc).split("<_io.")[0].strip()[:100] or type(exc).__name__
 
 
-def first_frame(content: bytes) -> Image.Image:
-    """Return the first frame that browsers show. Blocks. Raises ImageError if damaged."""
+def first_frame(content: bytes, box: tuple[int, int] = RENDERED_PX) -> Image.Image:
+    """Return the first frame that browsers show; for *box* see `opened`. Blocks. Raises ImageError if damaged."""
     structure = read_structure(content)
-    with opened(structure) as image:
+    with opened(structure, box) as image:
         return as_shown(image, structure)
 
 

@@ -1,29 +1,37 @@
-"""Dominant colours and perceptual hash of an image.
+"""Dominant colours, aspect ratio and perceptual hash of an image.
 
 Records and catalogs keep the features of unchanged images, so a change of results needs a new `FEATURES_VERSION` and
 a new `CATALOG_SCHEMA`.
 """
 
 import math
-from collections.abc import Iterable
+from collections import Counter
 from functools import cache
 from operator import mul
 from statistics import median
+from typing import Any
 
 from PIL import Image
 
-from flag_pipeline.images.colours import ColourFamily, Rgb, colour_family, hex_of
+from flag_pipeline.images.aspect import decimal_ratio, name_ratio
+from flag_pipeline.images.colours import ColourFamily, Rgb, blended_from, colour_family, hex_of
 from flag_pipeline.images.decoding import as_shown, opened
 from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.models import ColourShare, ImageFeatures
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 
-MAX_COLOURS = 5
+MAX_COLOURS = 6
 # Smaller shares are blurred edges.
-MIN_SHARE = 0.02
+MIN_SHARE = 0.015
 
-_PALETTE, _SAMPLE_PX, _OPAQUE = 32, (96, 96), 128
+# Divisible by the numbers of stripes that flags have. Single pixels, because averages would be new colours.
+_SAMPLE_PX, _FEW_PX, _OPAQUE = (96, 72), (48, 36), 128
+_MAX_COLOURS = math.prod(_SAMPLE_PX)
+# More than a palette has: noise of a JPEG, which is rounded away.
+_MANY_COLOURS, _ROUNDED_TO = 256, 8
+# A smoothed edge between two stripes can fill two rows of the sample.
+_MAX_BLENDED_SHARE = 0.1
 _HASH_INPUT_PX, _HASH_SIDE = 16, 8
 _MID_GREY = 127.5
 
@@ -38,9 +46,19 @@ def describe_features(content: bytes) -> ImageFeatures:
 
 
 def features_of_picture(picture: Image.Image, *, mode: str, n_frames: int) -> ImageFeatures:
-    """Return the features of *picture*, the first frame in RGBA. Blocks."""
+    """Return the features of *picture*, the first frame in RGBA. Blocks.
+
+    A transparent margin is left out.
+    """
+    is_opaque = picture.getchannel("A").getextrema() == (255, 255)
+    flag = picture if is_opaque else _without_margin(picture)
     return ImageFeatures(
-        mode=mode, n_frames=n_frames, colours=_dominant_colours(picture), phash=_perceptual_hash(picture)
+        mode=mode,
+        n_frames=n_frames,
+        colours=_dominant_colours(flag),
+        phash=_perceptual_hash(flag if is_opaque else _on_white(flag)),
+        aspect_ratio=name_ratio(*flag.size),
+        aspect_decimal=decimal_ratio(*flag.size),
     )
 
 
@@ -49,39 +67,63 @@ def distance_bits(one: ImageFeatures, other: ImageFeatures) -> int:
     return (int(one.phash, 16) ^ int(other.phash, 16)).bit_count()
 
 
-def _dominant_colours(picture: Image.Image) -> tuple[ColourShare, ...]:
-    sample = picture.copy()
-    # Averaging would create new colours.
-    sample.thumbnail(_SAMPLE_PX, Image.Resampling.NEAREST)
-    visible = sample.getchannel("A").point([0] * _OPAQUE + [255] * (256 - _OPAQUE))
-    quantized = sample.convert("RGB").quantize(_PALETTE)
-    palette = quantized.getpalette() or []
-    counts = quantized.histogram(mask=visible)[: len(palette) // 3]
-    families = _by_family(
-        (count, (palette[3 * at], palette[3 * at + 1], palette[3 * at + 2])) for at, count in enumerate(counts)
-    )
-    total = sum(count for count, _ in families)
-    shares = (ColourShare(hex_of(rgb), round(count / total, 3)) for count, rgb in families[:MAX_COLOURS])
-    return tuple(colour for colour in shares if colour.share >= MIN_SHARE)
+def _without_margin(picture: Image.Image) -> Image.Image:
+    visible = picture.getchannel("A").point([0] * _OPAQUE + [255] * (256 - _OPAQUE))
+    return picture.crop(visible.getbbox() or (0, 0, *picture.size))
 
 
-def _by_family(colours: Iterable[tuple[int, Rgb]]) -> list[tuple[int, Rgb]]:
-    # Pixel count and most frequent colour, largest first.
-    members: dict[ColourFamily, list[tuple[int, Rgb]]] = {}
-    for count, rgb in colours:
-        if count:
-            members.setdefault(colour_family(rgb), []).append((count, rgb))
-    return sorted(((sum(count for count, _ in found), max(found)[1]) for found in members.values()), reverse=True)
+def _on_white(picture: Image.Image) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
 
 
-def _perceptual_hash(picture: Image.Image) -> str:
+def _dominant_colours(flag: Image.Image) -> tuple[ColourShare, ...]:
+    sample = flag.resize(_SAMPLE_PX, Image.Resampling.NEAREST)
+    exact = counted = _visible_colours(sample.getcolors(_MANY_COLOURS))
+    if not counted:
+        counted = _visible_colours(_rounded(sample).getcolors(_MAX_COLOURS))
+        # Fewer pixels find the most frequent colours, too, and cost less.
+        exact = _visible_colours(sample.resize(_FEW_PX, Image.Resampling.NEAREST).getcolors(_MAX_COLOURS))
+    total = sum(count for count, _ in counted)
+    shares = (ColourShare(hex_of(rgb), round(count / total, 3)) for count, rgb in _main_colours(exact, counted))
+    return tuple(colour for colour in shares if colour.share >= MIN_SHARE)[:MAX_COLOURS]
+
+
+def _visible_colours(pixels: list[tuple[int, Any]] | None) -> list[tuple[int, Rgb]]:
+    """Return pixel counts and opaque colours, the most frequent first."""
+    visible = [(count, (red, green, blue)) for count, (red, green, blue, alpha) in pixels or [] if alpha >= _OPAQUE]
+    return sorted(visible, reverse=True)
+
+
+def _rounded(sample: Image.Image) -> Image.Image:
+    channel = [min(255, round(value / _ROUNDED_TO) * _ROUNDED_TO) for value in range(256)]
+    return sample.point([*channel * 3, *range(256)])
+
+
+def _main_colours(exact: list[tuple[int, Rgb]], counted: list[tuple[int, Rgb]]) -> list[tuple[int, Rgb]]:
+    """Return the pixels and the most frequent exact colour of each family, largest first."""
+    sizes: Counter[ColourFamily] = Counter()
+    for count, rgb in counted:
+        sizes[colour_family(rgb)] += count
+    colours: dict[ColourFamily, Rgb] = {}
+    for _, rgb in exact:
+        colours.setdefault(colour_family(rgb), rgb)
+        if len(colours) == len(sizes):
+            break
+    main: Counter[Rgb] = Counter()
+    for family, count in sizes.most_common():
+        if family in colours:
+            is_small = count < _MAX_BLENDED_SHARE * sizes.total()
+            edge_of = blended_from(colours[family], main) if is_small else None
+            main[edge_of or colours[family]] += count
+    return sorted(((count, rgb) for rgb, count in main.items()), reverse=True)
+
+
+def _perceptual_hash(flag: Image.Image) -> str:
     """Return the pHash: 64 frequencies of the discrete cosine transform, set above the median.
 
     The first bit means a light image, because the constant frequency is always positive.
     """
-    background = Image.new("RGBA", picture.size, "white")
-    grey = Image.alpha_composite(background, picture).convert("L")
-    small = grey.resize((_HASH_INPUT_PX, _HASH_INPUT_PX), Image.Resampling.BOX).tobytes()
+    small = flag.convert("L").resize((_HASH_INPUT_PX, _HASH_INPUT_PX), Image.Resampling.BOX).tobytes()
     rows = [small[start : start + _HASH_INPUT_PX] for start in range(0, len(small), _HASH_INPUT_PX)]
     halfway = [[sum(map(mul, wave, row)) for row in rows] for wave in _waves()]
     # Removes floating-point noise around zero.

@@ -11,6 +11,7 @@ from flag_pipeline.images.gif import read_gif
 from flag_pipeline.images.jpeg import read_jpeg
 from flag_pipeline.images.png import read_png
 from flag_pipeline.images.structure import Structure
+from flag_pipeline.images.svg import read_svg
 from flag_pipeline.images.webp import read_webp
 
 # Raised when `thumbnails.draw_thumbnail` draws other files.
@@ -26,6 +27,7 @@ class ImageFormat:
         signature: regular expression.
         read: raises ImageError, or `struct.error` or IndexError if the file is cut short.
         pillow_class: `module:class`, imported on demand.
+        is_drawn_first: it is never shown itself, because it can be more than a picture; Pillow reads what was drawn.
     """
 
     name: str
@@ -34,14 +36,20 @@ class ImageFormat:
     signature: bytes
     read: Callable[[bytes], Structure]
     pillow_class: str
+    is_drawn_first: bool = False
 
 
-GIF = "gif"
+GIF, SVG = "gif", "svg"
+# In any order; the group is atomic, so that nothing is tried twice.
+_BEFORE_SVG = rb"\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s+svg[^\[>]*(?:\[.*?\]\s*)?>"
+_SVG_START = rb"(?:\xef\xbb\xbf)?+(?>%b)*+<(?:[\w.-]+:)?svg[\s/>]" % _BEFORE_SVG
+
 _ALL = (
     ImageFormat(GIF, "gif", "image/gif", rb"GIF8[79]a", read_gif, "GifImagePlugin:GifImageFile"),
     ImageFormat("png", "png", "image/png", rb"\x89PNG\r\n\x1a\n", read_png, "PngImagePlugin:PngImageFile"),
     ImageFormat("jpeg", "jpg", "image/jpeg", rb"\xff\xd8\xff", read_jpeg, "JpegImagePlugin:JpegImageFile"),
     ImageFormat("webp", "webp", "image/webp", rb"RIFF....WEBP", read_webp, "WebPImagePlugin:WebPImageFile"),
+    ImageFormat(SVG, "svg", "image/svg+xml", _SVG_START, read_svg, "PngImagePlugin:PngImageFile", is_drawn_first=True),
 )
 FORMATS = {one.name: one for one in _ALL}
 

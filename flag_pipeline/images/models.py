@@ -25,14 +25,18 @@ class ImageFeatures:
 
     Attributes:
         mode: Pillow's pixel mode.
-        colours: at most five, largest share first.
+        colours: at most six, largest share first.
         phash: 16 hex digits.
+        aspect_ratio: of the flag without a transparent margin, `3:2` or `about 3:2`; empty in version 1.
+        aspect_decimal: its width divided by its height, four decimals.
     """
 
     mode: bounds.PixelMode
     n_frames: bounds.Count
     colours: tuple[ColourShare, ...]
     phash: bounds.Phash
+    aspect_ratio: bounds.AspectRatio = ""
+    aspect_decimal: bounds.Decimal = 0.0
 
 
 @dataclass(frozen=True, slots=True)

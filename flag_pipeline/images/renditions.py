@@ -1,6 +1,7 @@
 """Draws renditions: copies of an image in named sizes and shapes."""
 
 import io
+import math
 
 from PIL import Image, ImageChops, ImageDraw
 
@@ -15,14 +16,19 @@ RENDITIONS_VERSION = 1
 _FINENESS = 4
 
 
-def full_picture(content: bytes, limits: Limits) -> Image.Image:
+def full_picture(content: bytes, limits: Limits, *, px: int) -> Image.Image:
     """Return the first frame in RGBA and in its full size. Blocks.
+
+    An SVG is drawn so large that both sides have *px* pixels or more, within the limit of pixels.
 
     Raises ImageError if the image is damaged or exceeds *limits*.
     """
     structure = read_structure(content)
     structure.check(limits)
-    with opened(structure) as image:
+    width, height = structure.size
+    # One more, because the renderer rounds.
+    scale = min((px + 1) / min(width, height), math.sqrt(limits.max_pixels / (width * height)))
+    with opened(structure, (math.ceil(width * scale), math.ceil(height * scale))) as image:
         return shown_in_full(image, structure)
 
 

@@ -14,6 +14,8 @@ Size = tuple[int, int]
 
 # Twice the pixels of an 80 px wide card, or all of a large one's. Smaller pictures keep every pixel.
 THUMBNAIL_BOX = (160, 120)
+# In place of an SVG, which is never shown itself.
+PICTURE_BOX = (1280, 960)
 _LOSSLESS_PX = 64
 
 EVENT_BOX, MAX_EVENT_CHARS = (64, 48), 1024
@@ -28,7 +30,7 @@ def fit(content: bytes, box: Size) -> Image.Image:
 
 def reduce(content: bytes, box: Size) -> Image.Image:
     """Return the first frame, scaled down to *box*."""
-    picture = first_frame(content)
+    picture = first_frame(content, box)
     shrink(picture, box)
     return picture
 
@@ -39,9 +41,9 @@ def shrink(picture: Image.Image, box: Size) -> None:
     picture.thumbnail(box, Image.Resampling.BICUBIC, reducing_gap=1.0)
 
 
-def draw_thumbnail(content: bytes) -> bytes:
-    """Return the first frame as a WebP, scaled down to `THUMBNAIL_BOX`; an equal flag gives equal bytes."""
-    return encode_thumbnail(reduce(content, THUMBNAIL_BOX))
+def draw_thumbnail(content: bytes, box: Size = THUMBNAIL_BOX) -> bytes:
+    """Return the first frame as a WebP, scaled down to *box*; an equal flag gives equal bytes."""
+    return encode_thumbnail(reduce(content, box))
 
 
 def encode_thumbnail(picture: Image.Image) -> bytes:
@@ -66,9 +68,9 @@ def _encode_webp(picture: Image.Image, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def thumbnail_size(width_px: int, height_px: int) -> Size:
-    """Return the size of the thumbnail of a flag, give or take a pixel."""
-    scale = min(1, THUMBNAIL_BOX[0] / width_px, THUMBNAIL_BOX[1] / height_px)
+def thumbnail_size(width_px: int, height_px: int, *, is_vector: bool = False) -> Size:
+    """Return the size of the thumbnail of a flag, give or take a pixel; only vectors are enlarged."""
+    scale = min(THUMBNAIL_BOX[0] / width_px, THUMBNAIL_BOX[1] / height_px, *([] if is_vector else [1]))
     return max(1, round(width_px * scale)), max(1, round(height_px * scale))
 
 

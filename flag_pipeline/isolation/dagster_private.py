@@ -123,7 +123,8 @@ def _dagster_event(step: StepExecutionContext, event: AssetEvent) -> DagsterEven
         step_handle=step.step.handle,
         node_handle=step.step.node_handle,
         step_kind_value=step.step.kind.value,
-        logging_tags=step.event_tags,
+        # Dagster repeats the run's tags here, which nothing reads back.
+        logging_tags={},
         event_specific_data=data,
         message=event.description or message,
         pid=os.getpid(),

@@ -25,6 +25,7 @@ from flag_pipeline.isolation.provenance import Provenance, Recorded, Version
 from flag_pipeline.isolation.step import Step
 
 MAX_BATCH = 500
+LINGER_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,17 @@ class EventWriter:
 
 
 class Recorder:
-    """Writes outcomes on a thread: those that end during a write are the next batch.
+    """Writes outcomes on a thread, in batches, because a batch costs as much as ten events.
 
-    Use it on one event loop. On exit, even when cancelled, it waits for all writes and raises their first error.
+    A batch is written when *n_concurrent* outcomes or all of *n_expected* wait, and `LINGER_S` after its first one. Use
+    it on one event loop. On exit, even when cancelled, it waits for all writes and raises their first error.
     """
 
-    def __init__(self, writer: EventWriter) -> None:
+    def __init__(self, writer: EventWriter, *, n_concurrent: int = 1, n_expected: int = 1) -> None:
         self._writer = writer
+        self._n_concurrent = n_concurrent
+        self._n_expected = n_expected
+        self._timer: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="event-log")
         self._waiting: deque[tuple[Ended, asyncio.Future[None]]] = deque()
         self._job: asyncio.Future[None] | None = None
@@ -126,9 +131,12 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            while self._job is not None:
-                await asyncio.wait({self._job})
-                await asyncio.sleep(0)  # its callback starts the next batch
+            while self._job is not None or self._waiting:
+                if self._job is None:
+                    self._write_next()
+                else:
+                    await asyncio.wait({self._job})
+                    await asyncio.sleep(0)  # its callback may start the next batch
         finally:
             self._thread.shutdown(wait=False)
         if self._error is not None and error is None:
@@ -138,12 +146,23 @@ class Recorder:
         """Write the partition's events; return when they are stored."""
         stored = asyncio.get_running_loop().create_future()
         self._waiting.append((ended, stored))
-        if self._job is None:
-            self._write_next()
+        self._write_if_due()
         await stored
 
+    def _write_if_due(self) -> None:
+        if self._job is not None or not self._waiting:
+            return
+        if len(self._waiting) >= min(self._n_concurrent, self._n_expected):
+            self._write_next()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._write_next)
+
     def _write_next(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         batch = [self._waiting.popleft() for _ in islice(range(len(self._waiting)), MAX_BATCH)]
+        self._n_expected -= len(batch)
         work = partial(self._writer.write, [ended for ended, _ in batch])
         self._job = asyncio.get_running_loop().run_in_executor(self._thread, work)
         self._job.add_done_callback(partial(self._settle, [stored for _, stored in batch]))
@@ -155,5 +174,4 @@ class Recorder:
         for stored in batch:
             if not stored.done():
                 stored.set_exception(error) if error else stored.set_result(None)
-        if self._waiting:
-            self._write_next()
+        self._write_if_due()

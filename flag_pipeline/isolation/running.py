@@ -85,7 +85,7 @@ class _Partitions:
             with interrupts_cancel_task(), _first_of_group():
                 if keys and hooks.prepare is not None:
                     await hooks.prepare(keys)
-                async with Recorder(self.writer) as recorder:
+                async with Recorder(self.writer, n_concurrent=limits.max_concurrent, n_expected=len(keys)) as recorder:
 
                     async def settle(outcome: Ended) -> None:
                         self.summary.add(outcome)

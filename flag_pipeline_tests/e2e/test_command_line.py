@@ -207,7 +207,7 @@ def test_failures_are_reported_kept_apart_and_healed(flag_pipeline: CommandLine,
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "XX"), "'XX' selects no country; use codes such as CN, CHN or 156, a letter, or POP20"),
+        (("run", "XX"), "'XX' selects no country; use names, codes such as CN, CHN or 156, a letter, or POP20"),
         (("run", "--source", "gopher://x"), "unknown source 'gopher://x'"),
         (("run", "-m", "9999"), "max_requests"),
         (("retry", "--nonsense"), "No such option"),

@@ -13,13 +13,13 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from flag_pipeline.catalog.gallery import render_page
-from flag_pipeline.catalog.gallery_content import Gallery, pictured_files
+from flag_pipeline.catalog.gallery_content import Gallery, pictured_files, vector_files
 from flag_pipeline.catalog.rows import CatalogRow, catalog_rows
 from flag_pipeline.core.countries import iso_codes
-from flag_pipeline.core.layout import thumbnail_path
+from flag_pipeline.core.layout import PICTURES, thumbnail_path, webp_path
 from flag_pipeline.core.models import LastFailure
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.images.thumbnails import draw_thumbnail
+from flag_pipeline.images.thumbnails import PICTURE_BOX, draw_thumbnail
 from flag_pipeline_tests.e2e.browser import ARGUMENTS, chromium
 from flag_pipeline_tests.records import change_of, features_by_sha256, record_of, striped
 
@@ -49,6 +49,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stored |= {row.file: contents[row.sha256] for row in rows if row.file and row.code not in {"US", "GB"}}
     stored |= {thumbnail_path(sha256): draw_thumbnail(content) for sha256, content in contents.items()}
     stored["renditions/w80/IT.png"] = FLAG
+    [drawn] = vector_files(rows)
+    stored[webp_path(PICTURES, drawn)] = draw_thumbnail(FLAG, PICTURE_BOX)
     site = tmp_path_factory.mktemp("site")
     for path, content in stored.items():
         (site / path).parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +67,7 @@ def all_rows() -> list[CatalogRow]:
     records["AQ"] = record_of("AQ", last_failure=LastFailure(ErrorKind.NOT_FOUND, "404"))
     records["KE"] = record_of("KE", FLAG, name=NAME)
     rows = catalog_rows([], records, features_by_sha256(FLAG, OTHER_FLAG))
-    return [dataclasses.replace(row, file="flags/US-x.svg") if row.code == "US" else row for row in rows]
+    return [dataclasses.replace(row, file="flags/US-x.svg", format="svg") if row.code == "US" else row for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +175,7 @@ def test_all_countries_are_shown_by_name(page: Page) -> None:
 
 
 def test_thumbnails_load_when_seen(page: Page) -> None:
-    """Before scrolling, the last flags have not been loaded; they take their room all the same."""
+    """Before scrolling, the last flags have not been loaded, but the page is as high as with them."""
     is_loaded = "(code) => document.getElementById(code).querySelector('img').complete"
     page.wait_for_function(is_loaded, arg="AF")
 
@@ -249,6 +251,7 @@ def test_details_have_the_history_and_work_by_keyboard(page: Page) -> None:
     """Enter opens the details, and Escape closes them and returns the focus."""
     page.focus("#JP a")
     page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open] dl")
 
     assert page.is_visible("dialog[open] .portrait")
     assert page.locator(".history li img").count() == 1
@@ -356,7 +359,7 @@ def natural_width_px(page: Page) -> int:
 
 
 def test_flag_opens_at_full_size(page: Page) -> None:
-    """The file itself, not the thumbnail."""
+    """The link opens the file, not the thumbnail."""
     open_flag(page, "CN")
 
     assert natural_width_px(page) == 300
@@ -367,8 +370,8 @@ def test_svg_is_never_shown_itself(page: Page, requests: list[str]) -> None:
     """The picture is drawn by the pipeline; the file is offered."""
     open_flag(page, "US")
 
-    assert "thumbnails/" in str(page.get_attribute(".portrait", "src"))
-    assert natural_width_px(page) == 30
+    assert "pictures/" in str(page.get_attribute(".portrait", "src"))
+    assert natural_width_px(page) == 300
     assert page.get_attribute("a[download]", "href") == "../flags/US-x.svg"
     assert not [url for url in requests if url.endswith(".svg") and not url.endswith("/icon.svg")]
 
@@ -385,7 +388,7 @@ def test_flag_without_its_file_shows_the_thumbnail(blank: Page, address: str, co
 
 
 def test_country_without_flag_has_details(page: Page) -> None:
-    """With the reason."""
+    """The details show the reason."""
     open_flag(page, "DE")
 
     assert "timeout: timed out" in page.inner_text(".reason")

@@ -249,9 +249,11 @@ def test_a_red_country_is_redone_without_a_warning(
         page.screenshot(path=artifacts / "ui-redo.png")
 
         assert page.get_by_text("Upstream data missing").count() == 0
-        page.get_by_role("button", name="Launch").last.click()
-        wait_for("FR", lambda: ui.partition_stats("flag_image")["numMaterialized"] == 1)
-    assert ui.partition_stats("flag_image")["numFailed"] == 0
+        page.get_by_role("button", name="Launch 1 run").click()
+        run = wait_for("the run", lambda: ui.runs_of("refresh_flags")[:-1])[0]
+
+    assert ui.finished_run(run["runId"]) == "SUCCESS"
+    assert ui.partition_stats("flag_image")["numMaterialized"] == 1
 
 
 def test_the_launchpads_default_fetches_every_country(ui: Deployment, chromium: Browser, artifacts: Path) -> None:

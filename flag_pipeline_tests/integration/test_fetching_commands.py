@@ -56,7 +56,7 @@ def n_rebuilt() -> int:
 
 
 def test_catalog_is_rebuilt_only_when_something_changed(shell: Shell, flag_server: FlagServer) -> None:
-    """The command says that it is unchanged; the check of its age is evaluated all the same."""
+    """The command says that it is unchanged; the check of its age is still evaluated."""
     source = ("run", "CN,FR", "--source", flag_server.url)
     shell(*source)
     with runs.open_instance() as instance:

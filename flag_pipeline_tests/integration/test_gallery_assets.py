@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.layout import thumbnail_path
@@ -18,6 +18,7 @@ from flag_pipeline.images.features import describe_features
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path
 from flag_pipeline_tests.records import striped
+from flag_pipeline_tests.svgs import svg
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 DERIVED = {FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY}
@@ -139,6 +140,33 @@ def test_catalog_decodes_no_flag_that_its_record_describes(
         assert (rows[code].phash, rows[code].n_frames) == (describe_features(file.read_bytes()).phash, 1)
 
 
+@pytest.mark.parametrize("has_features", [False, True])
+def test_features_of_an_earlier_version_are_computed_again(
+    instance: dg.DagsterInstance, settings: Settings, store: Path, *, has_features: bool
+) -> None:
+    """Neither a record nor a catalog of an earlier version keeps the colours that it had."""
+    refresh(instance, settings)
+    rebuild(instance, settings)
+    catalog, record = store / "catalog/catalog.json", store / "records/FR.json"
+    expected = catalog.read_bytes()
+    wrong = [{"hex": "#e6e6e6", "share": 0.38}]
+    rows = json.loads(expected)
+    next(row for row in rows if row["code"] == "FR")["colours"] = wrong
+    catalog.write_text(json.dumps(rows))
+    schema = json.loads((store / "catalog/schema.json").read_bytes())
+    (store / "catalog/schema.json").write_text(json.dumps({**schema, "schema_version": 3}))
+    document = json.loads(record.read_bytes())
+    features = {key: value for key, value in document["image"]["derived"]["features"].items() if "aspect" not in key}
+    document["image"]["derived"] |= {"version": "1.1", "features": {**features, "colours": wrong}}
+    if not has_features:
+        del document["image"]["derived"]
+    record.write_text(json.dumps(document))
+
+    rebuild(instance, settings)
+
+    assert catalog.read_bytes() == expected
+
+
 def derived_files(store: Path) -> dict[str, bytes]:
     """Every file of the catalog and the history's tables, by path."""
     paths = [*(store / "catalog").rglob("*.*"), *(store / "history").glob("*.*")]
@@ -189,6 +217,28 @@ def test_only_new_flags_are_drawn(
     assert changed == {sheet, store / "catalog/mosaic.webp"}
 
 
+def test_svg_is_shown_as_a_large_picture_while_it_is_the_flag(
+    instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer, store: Path
+) -> None:
+    """It is drawn once, as large as a screen needs, and removed with the SVG."""
+    flag_server.script(flag_url_path("FR"), [answer(200, svg())])
+    refresh(instance, settings)
+    rebuild(instance, settings)
+    [picture] = (store / "catalog/pictures/v1").iterdir()
+    before = written(picture)
+    rebuild(instance, settings)
+
+    assert picture.stem == row_of("FR", store)["sha256"]
+    assert written(picture) == before
+    with Image.open(picture) as image:
+        assert image.width == 1280
+
+    flag_server.script(flag_url_path("FR"), [answer(200, striped("red", "gold", kind="GIF"))])
+    refresh(instance, settings)
+    rebuild(instance, settings)
+    assert list((store / "catalog/pictures/v1").iterdir()) == []
+
+
 def written(path: Path) -> tuple[int, int]:
     """When the file was written, and which file it is."""
     return path.stat().st_ino, path.stat().st_mtime_ns
@@ -209,9 +259,7 @@ def test_damaged_thumbnail_leaves_a_gap_on_the_sheet(
     assert (store / "catalog/contact_sheet.png").exists()
 
 
-def test_what_a_damaged_flag_looks_like_is_remembered(
-    instance: dg.DagsterInstance, settings: Settings, store: Path
-) -> None:
+def test_features_of_a_damaged_flag_are_kept(instance: dg.DagsterInstance, settings: Settings, store: Path) -> None:
     """The catalog takes it from the one before; a catalog of another version tells nothing, and stands in no way."""
     refresh(instance, settings)
     rebuild(instance, settings)

@@ -175,7 +175,7 @@ def test_flag_that_may_not_be_read_costs_its_country(
 def test_folder_that_is_closed_to_all_fails_all_in_one_go(
     instance: dg.DagsterInstance, flag_server: FlagServer, tmp_path: Path, folder: str
 ) -> None:
-    """Kind `sink` for each; no temporary file, and nothing recorded that is not there."""
+    """Each fails with kind `sink`; there is no temporary file, and no record without its file."""
     (tmp_path / folder).mkdir()
     (tmp_path / "records").mkdir(exist_ok=True)
     (tmp_path / "records/.lock").touch()

@@ -55,6 +55,17 @@ def test_one_damaged_flag_fails_alone(flags: FlagServer, shell: Shell) -> None:
     assert shell.json("render", *FOUND)["made"] == 1
 
 
+def test_page_offers_the_renditions(flags: FlagServer, shell: Shell) -> None:
+    """The details of a country have their addresses and sizes as soon as they are made."""
+    details = shell.store / "catalog/details/0.js"
+    assert flags.url
+    assert "renditions" not in details.read_text()
+
+    shell("render", *FOUND)
+
+    assert '"w160, 160 x 107 px":"../renditions/w160/CN.png"' in details.read_text()
+
+
 def test_countries_without_a_flag_are_no_failures(flags: FlagServer, shell: Shell) -> None:
     """The whole world is asked for; three have a flag."""
     assert flags.url
@@ -83,16 +94,6 @@ def test_one_changed_flag_changes_its_own_files_alone(flags: FlagServer, shell: 
     assert not shell.json("release")["is_new"]
 
 
-def test_page_offers_the_renditions(flags: FlagServer, shell: Shell) -> None:
-    """The page is drawn again once there are any."""
-    assert flags.url
-    shell("render", *FOUND)
-
-    details = [path.read_text() for path in (shell.store / "catalog").rglob("*.js*") if path.is_file()]
-
-    assert any("renditions/circle64/FR.png" in text for text in details)
-
-
 def test_release_is_verified(flags: FlagServer, shell: Shell) -> None:
     """A whole one says how many files it has, a damaged one which file differs, with exit code 1."""
     assert flags.url
@@ -115,7 +116,7 @@ def test_release_without_a_rendition_of_each_flag_is_refused(flags: FlagServer, 
 
 
 def test_render_without_renditions_says_what_to_set(shell: Shell) -> None:
-    """It is off until somebody wants it."""
+    """It is off by default."""
     assert "FLAG_RENDITIONS" in str(shell("render", expect=1).exception)
 
 

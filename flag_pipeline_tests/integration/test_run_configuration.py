@@ -316,7 +316,7 @@ def test_what_settings_were_given_as_arguments_is_allowed(
 def test_store_that_is_not_allowed_is_refused_before_anything_is_made(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_server: FlagServer, store: str
 ) -> None:
-    """However the path is spelt, and wherever a link leads: nothing is made, and nothing is asked."""
+    """Other spellings of the path and links change nothing: no folder is made, and no request is sent."""
     for name in ("allowed", "elsewhere"):
         (tmp_path / name).mkdir()
     (tmp_path / "allowed" / "link").symlink_to(tmp_path / "elsewhere")

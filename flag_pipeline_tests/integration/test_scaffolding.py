@@ -12,7 +12,7 @@ import pytest
 
 import flag_pipeline.definitions
 from flag_pipeline.defs.scaffolded import scaffolded_definitions
-from flag_pipeline.settings import project_root
+from flag_pipeline.settings import Settings, project_root
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -61,6 +61,16 @@ def test_a_scaffolded_asset_shows_up(checkout: Path) -> None:
         "flag_release",
         "x",
     ]
+
+
+def test_dg_lists_the_settings(checkout: Path) -> None:
+    """`dg list envs` has each variable, and the file that it reads them from is valid."""
+    program = Path(sys.executable).with_name("dg")
+
+    listed = run(checkout, program, "list", "envs").stdout
+    run(checkout, program, "check", "yaml")
+
+    assert {f"FLAG_{name.upper()}" for name in Settings.model_fields} <= set(listed.split())
 
 
 def test_a_file_that_cannot_be_loaded_is_named(checkout: Path) -> None:

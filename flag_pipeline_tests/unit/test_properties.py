@@ -240,7 +240,7 @@ def test_mutated_documents_are_countries_or_broken_contracts(content: bytes) -> 
 
 @given(code=CODES, last_failure=MISSES, name=ANY_TEXT, has_country=st.booleans())
 def test_any_record_is_read_back(code: str, last_failure: LastFailure | None, name: str, *, has_country: bool) -> None:
-    """Whatever a source called the country: each name that the parser gives is one that a record may have."""
+    """A record may have each name that the parser accepts."""
     country = parsed(json.dumps({"country": name, "iso_cc": "CN"}).encode())
     before = replace(record(code), last_failure=last_failure)
     if before.country is not None and country is not None:

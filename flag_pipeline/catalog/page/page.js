@@ -141,6 +141,7 @@
       ["Changed", one.nChanges ? `${day(one.changed)}, ${one.nChanges} in all` : one.file ? "never" : ""],
       ["File", one.file],
       ["Source", source],
+      ["Licence", one.licence],
       ["SHA-256", one.sha256],
     ];
     const terms = element("dl");
@@ -238,12 +239,13 @@
     return parts;
   }
 
-  // The stored file at full size. Of an SVG, and where the file is missing, the drawn thumbnail.
+  // The stored file at full size; of an SVG, the picture that was drawn from it. Where that is missing, the thumbnail.
   function portrait(item) {
     const small = item.querySelector("img");
     if (!small) return element("p", "There is no flag.", { class: "no-portrait" });
     const file = item.querySelector("a").getAttribute("href");
-    const made = element("img", "", { src: file.endsWith(".svg") ? small.src : file, alt: `Flag of ${nameOf(item)}`, class: "portrait" });
+    const drawn = small.getAttribute("src").replace("thumbnails/", "pictures/");
+    const made = element("img", "", { src: file.endsWith(".svg") ? drawn : file, alt: `Flag of ${nameOf(item)}`, class: "portrait" });
     made.classList.toggle("tiny", item.classList.contains("tiny"));
     made.addEventListener("error", () => { made.src = small.src; }, { once: true });
     return made;

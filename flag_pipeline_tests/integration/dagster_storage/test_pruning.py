@@ -114,7 +114,7 @@ def latest_of_each(instance: dg.DagsterInstance) -> dict[tuple[str, dg.AssetKey,
 
 @pytest.mark.parametrize("seed", range(2))
 def test_what_decides_a_status_is_kept_and_all_else_is_deleted(instance: dg.DagsterInstance, seed: int) -> None:
-    """Of a random history, exactly the runs with a latest event and the newest run are left."""
+    """Exactly the runs with a latest event and the newest run are left of a random history."""
     random_history(instance, random.Random(seed), n_runs=12)  # noqa: S311 - repeatable, not secret
     latest = latest_of_each(instance)
     needed = {run for run, _ in latest.values()} | {run_id(12)}

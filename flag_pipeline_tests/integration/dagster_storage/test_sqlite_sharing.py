@@ -275,7 +275,7 @@ def test_a_run_deleted_by_another_process_starts_anew(log: EmbeddedEventLogStora
     assert codes_of(log, "run-1") == codes_of(SqliteEventLogStorage(str(home)), "run-1") == ["IN"]
 
 
-def test_a_run_replaced_by_stock_is_read_anew(log: EmbeddedEventLogStorage, home: Path) -> None:
+def test_a_run_replaced_by_dagsters_class_is_read_again(log: EmbeddedEventLogStorage, home: Path) -> None:
     """After stock wiped the log and stored again, the new file is read and written, not the deleted one."""
     log.store_event(materialized("run-1", "CN"))
     stock = SqliteEventLogStorage(str(home))
@@ -427,7 +427,7 @@ def test_a_run_that_has_ended_is_in_its_file(log: EmbeddedEventLogStorage, home:
     assert indexed_codes(log) == ["CN", "IN", "US"]
 
 
-def test_settling_makes_no_file_and_puts_up_with_damage(home: Path) -> None:
+def test_checkpoint_makes_no_file_and_ignores_a_damaged_one(home: Path) -> None:
     """A checkpoint makes no file for a deleted run, and ignores a damaged file, which readers report."""
     home.mkdir()
     (home / "damaged.db").write_bytes(b"no database" * 100)

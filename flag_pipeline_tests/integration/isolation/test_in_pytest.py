@@ -51,7 +51,7 @@ def test_an_ephemeral_instance_is_enough() -> None:
 
 
 def test_the_failure_is_raised_as_a_plain_asset_raises_it() -> None:
-    """`dg.Failure`, with the partition and its reason."""
+    """It raises `dg.Failure` with the partition and its reason."""
     with pytest.raises(dg.Failure, match="1 of 5 partitions failed\nb ConnectionError: down"):
         dg.materialize([photo_asset()], resources={"api": Api()}, tags=ranged("a", "e"))
 

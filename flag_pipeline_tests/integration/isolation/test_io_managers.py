@@ -107,7 +107,7 @@ def test_an_upstream_argument_is_the_value_of_the_partition(
 def test_a_partition_that_depends_on_several_gets_a_dict(
     instance: dg.DagsterInstance, resources: dict[str, Any]
 ) -> None:
-    """Through a mapping; a parameter that is declared a dict has what Dagster loads."""
+    """A mapping gives several; a parameter that is declared a dict has what Dagster loads."""
     values: dict[str, dict[str, int]] = {}
     mapping = dg.StaticPartitionMapping({"a": "x", "b": "x", "c": "y"})
 

@@ -50,7 +50,7 @@ def without(*keys: str) -> list[str]:
 
 
 def test_a_step_in_a_process_of_its_own(stored_instance: dg.DagsterInstance, state: Path) -> None:
-    """Dagster's multiprocess executor: a failure, its re-execution, and a downstream step once all succeeded."""
+    """With the multiprocess executor a step fails, is re-executed, and its downstream step runs once all succeeded."""
     job = dg.reconstructable(pipeline.processes_job)
     (state / "broken").write_text("k03")
     first = dg.execute_job(job, stored_instance, tags=WHOLE_RANGE, raise_on_error=False)

@@ -62,7 +62,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_every_change_is_seen(store: Path, change: Callable[[Path], object]) -> None:
-    """Whoever made it, and whatever its time says."""
+    """It may be made by any program, with any time."""
     change(store)
 
     assert not is_current(store)

@@ -17,6 +17,7 @@ from PIL import Image
 from flag_pipeline.catalog.contact_sheet import (
     MAX_FLAGS,
     is_drawn_from,
+    mosaic_tile,
     render_contact_sheet,
     render_mosaic,
     sheet_digest,
@@ -24,12 +25,20 @@ from flag_pipeline.catalog.contact_sheet import (
 )
 from flag_pipeline.catalog.details import ROWS_PER_FILE
 from flag_pipeline.catalog.gallery import render_page
-from flag_pipeline.catalog.gallery_content import MAX_HISTORY_PICTURES, Gallery, credits_of, pictured_files
+from flag_pipeline.catalog.gallery_content import (
+    MAX_HISTORY_PICTURES,
+    Gallery,
+    credits_of,
+    pictured_files,
+    rendition_downloads,
+    vector_files,
+)
 from flag_pipeline.catalog.plots import Bar, ratio_group, render_bars
 from flag_pipeline.catalog.rows import catalog_rows
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.layout import thumbnail_path
 from flag_pipeline.core.models import FlagRecord, LastFailure
+from flag_pipeline.core.renditions import RenditionFile, RenditionRecord
 from flag_pipeline.core.sink import intact
 from flag_pipeline.errors import ErrorKind
 from flag_pipeline.images.thumbnails import before_and_after, fit
@@ -174,6 +183,18 @@ def test_thumbnails_load_when_seen_and_nothing_jumps() -> None:
     }
 
 
+def test_small_vector_is_not_shown_in_large_pixels() -> None:
+    """Its size is only a hint; its thumbnail fills the box, and a larger picture is drawn from it."""
+    [row] = gallery_of({"CN": record_of("CN", FLAG)}).rows
+    vector = dataclasses.replace(row, format="svg", file="flags/CN-China.svg")
+
+    page = Elements(page_of(Gallery([vector], pictured={vector.sha256})))
+
+    assert "tiny" not in page.items["CN"]["class"].split()
+    assert [attributes["width"] for tag, attributes in page.tags if tag == "img"] == ["160"]
+    assert vector_files([vector, row]) == {vector.sha256: vector.file}
+
+
 def test_flag_without_thumbnail_is_no_broken_picture() -> None:
     """The card says so, and links to the file if there is one, else to the details."""
     rows = catalog_rows(["FR"], {"CN": record_of("CN", FLAG)}, {})
@@ -203,6 +224,27 @@ def test_filters_are_classes_of_the_card() -> None:
         attributes["value"] for tag, attributes in page.tags if tag in {"option", "input"} and "value" in attributes
     ]
     assert set(values) >= {"ok", "3-2", "red", "yellow"}
+
+
+def test_page_of_drawings_has_no_ratios() -> None:
+    """There is nothing to choose from, and nothing to plot."""
+    gallery = gallery_of({"CN": record_of("CN", FLAG)})
+    drawing = dataclasses.replace(gallery.rows[0], aspect_ratio="", aspect_decimal=None)
+
+    with_ratio, without = page_of(gallery), page_of(Gallery([drawing]))
+
+    assert ('name="ratio"' in with_ratio, 'name="ratio"' in without) == (True, False)
+    assert ("by aspect ratio" in with_ratio, "by aspect ratio" in without) == (True, False)
+    assert ('<option value="ratio">' in with_ratio, '<option value="ratio">' in without) == (True, False)
+
+
+def test_renditions_are_offered_with_their_sizes() -> None:
+    """A smaller flag has smaller ones than their name says."""
+    file = RenditionFile("w160", "renditions/w160/CN.png", 120, 80, 1234, "a" * 64)
+
+    downloads = rendition_downloads({"CN": RenditionRecord("CN", "b" * 64, 1, (file,))})
+
+    assert downloads == {"CN": {"w160, 120 x 80 px": "renditions/w160/CN.png"}}
 
 
 def test_cards_are_in_alphabetical_order_without_a_script() -> None:
@@ -405,6 +447,19 @@ def test_pictures_of_any_number_of_countries_are_bounded() -> None:
     with Image.open(io.BytesIO(render_contact_sheet(more, tiles))) as sheet:
         assert sheet.width * sheet.height < 20_000_000
     assert render_contact_sheet(more, tiles) != render_contact_sheet(full, tiles)
+
+
+def test_mosaic_has_a_gap_for_a_missing_flag() -> None:
+    """The others stay in their places."""
+    rows = gallery_of({"CN": record_of("CN", FLAG), "FR": record_of("FR", FLAG)}).rows
+    tile = mosaic_tile(FLAG)
+
+    with (
+        Image.open(io.BytesIO(render_mosaic(rows, {"FR": tile}))) as gap,
+        Image.open(io.BytesIO(render_mosaic(rows, {"CN": tile, "FR": tile}))) as full,
+    ):
+        assert gap.size == full.size
+        assert gap.convert("RGB").getpixel((3, 6)) != full.convert("RGB").getpixel((3, 6))
 
 
 def test_contact_sheet_marks_what_is_not_ok() -> None:

@@ -102,7 +102,7 @@ async def test_release_has_flags_renditions_catalog_and_manifest(sink: FileSink,
 
 
 async def test_equal_contents_give_no_second_release(sink: FileSink, tmp_path: Path) -> None:
-    """Neither on the same day nor later."""
+    """The same day and a later one give none."""
     first, _ = await publish(sink, "w160")
     before = (tmp_path / first.file).stat()
 

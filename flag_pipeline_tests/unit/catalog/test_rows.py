@@ -55,10 +55,10 @@ def test_country_that_was_never_fetched_has_its_name_from_the_standard() -> None
     ("source_url", "licence", "named", "aspect_ratio"),
     [
         ("embedded:/cn/cn.gif", "CC BY-SA 4.0", "OpenMoji", ""),
-        ("https://www.fluentpython.com/data/flags/cn/cn.gif", "public domain", "CIA World Factbook", "320:197"),
-        ("https://flagcdn.com/w320/cn.png", "terms at https://flagpedia.net/download/api", "flagcdn", "320:197"),
-        ("https://mirror.example/w320/cn.png", "", "", "320:197"),
-        ("https://flags.example/cn.gif", "", "", "320:197"),
+        ("https://www.fluentpython.com/data/flags/cn/cn.gif", "public domain", "CIA World Factbook", "13:8"),
+        ("https://flagcdn.com/w320/cn.png", "terms at https://flagpedia.net/download/api", "flagcdn", "13:8"),
+        ("https://mirror.example/w320/cn.png", "", "", "13:8"),
+        ("https://flags.example/cn.gif", "", "", "13:8"),
     ],
 )
 def test_licence_is_that_of_the_source(source_url: str, licence: str, named: str, aspect_ratio: str) -> None:

@@ -38,7 +38,8 @@ def test_the_last_code_of_a_list_is_completed_in_its_case() -> None:
 
 def test_a_source_is_completed_from_the_presets() -> None:
     """The presets that begin with the typed letters are offered."""
-    assert complete_source("f") == ["fluentpython", "flagcdn"]
+    assert complete_source("flagc") == ["flagcdn", "flagcdn-svg"]
+    assert complete_source("flag-") == ["flag-icons", "flag-icons-square"]
 
 
 def test_a_store_is_completed_from_the_folders(tmp_path: Path) -> None:

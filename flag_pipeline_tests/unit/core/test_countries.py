@@ -79,7 +79,7 @@ def test_strange_domain_is_replaced_by_the_usual_one(tld: object) -> None:
     ],
 )
 def test_names_of_any_script_are_accepted(name: str) -> None:
-    """Whatever a name is written with, it comes through as it is."""
+    """A name in any script is kept unchanged."""
     assert parse(named(name)).name == name
 
 

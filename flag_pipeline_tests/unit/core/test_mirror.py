@@ -50,7 +50,7 @@ async def test_packaged_flags_have_the_svg_beside_the_gif() -> None:
 
 
 def test_packaged_flags_are_those_of_every_code() -> None:
-    """The 249 of ISO 3166-1, Kosovo, the European Union and the United Nations."""
+    """They are the 249 of ISO 3166-1, Kosovo, the European Union and the United Nations."""
     assert {code.lower() for code in (*iso_codes(), "XK", "EU", "UN")} <= packaged_flags().keys()
 
 

@@ -62,7 +62,7 @@ def test_part_of_a_country_is_told_from_it() -> None:
 
 def test_misspelled_name_has_a_nearest_one() -> None:
     """If it is near enough."""
-    assert (nearest_code("Phillipines"), nearest_code("Atlantis of the West")) == ("PH", None)
+    assert [nearest_code(text) for text in ("Phillipines", "Atlantis", "XX", "FRB")] == ["PH", None, None, None]
 
 
 def test_other_names_are_those_that_the_catalog_does_not_show() -> None:

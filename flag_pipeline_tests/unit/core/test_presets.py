@@ -90,6 +90,17 @@ def test_a_source_has_one_name_and_its_addresses_lead_back_to_it(source: str, na
     assert is_same_source(source, name)
 
 
+@pytest.mark.parametrize(
+    "source",
+    ["flagcdn-svg", "flag-icons", "flag-icons-square", "flag-icons@https://x", "flag-icons-square@https://x/y"],
+)
+def test_addresses_of_svgs_lead_back_to_their_source(source: str) -> None:
+    """The layout of flagcdn.com also ends like those of flag-icons, and its sources of PNG and SVG are two."""
+    assert source_of(find_preset(source).flag_url("CN"), "CN") == source
+    assert not is_same_source("flagcdn", "flagcdn-svg")
+    assert not is_same_source("flag-icons@https://x", "flag-icons-square@https://x")
+
+
 @pytest.mark.parametrize("url", ["", "http://flags.example/CN.svg", "ftp://flags.example/cn/cn.gif"])
 def test_an_address_in_no_layout_has_no_source(url: str) -> None:
     """The source is empty, not a guess."""

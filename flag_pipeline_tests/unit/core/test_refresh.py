@@ -127,7 +127,7 @@ async def test_damaged_record_means_a_full_fetch(source: FakeSource, sink: FileS
 
 
 async def test_record_that_has_lost_its_country_means_the_whole_document(source: FakeSource, sink: FileSink) -> None:
-    """That the document has not changed would be no name to save the flag under."""
+    """The answer "unchanged" would have no name to save the flag under."""
     saved = await refresher(source, sink).refresh("CN")
     assert isinstance(saved, FlagSaved)
     await sink.save(replace(saved.record, country=None))
@@ -335,7 +335,7 @@ async def test_new_validators_alone_change_no_content(source: FakeSource, sink: 
     assert not outcome.only_row_changed
 
 
-async def test_strays_of_a_killed_run_go(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
+async def test_orphaned_files_of_a_killed_run_are_deleted(source: FakeSource, sink: FileSink, tmp_path: Path) -> None:
     """They are deleted although nothing else is saved."""
     await refresher(source, sink).refresh("CN")
     (tmp_path / "flags/CN-Cathay.gif").write_bytes(gif())
@@ -394,7 +394,7 @@ async def test_failure_keeps_the_last_good_files(source: FakeSource, sink: FileS
         TransientSourceError("503", code="CN", url="u", kind=ErrorKind.SERVER_ERROR),
     ],
 )
-async def test_failure_is_remembered_although_the_flag_is_lost(
+async def test_failure_is_recorded_although_the_flag_is_lost(
     source: FakeSource, sink: FileSink, tmp_path: Path, error: SourceError
 ) -> None:
     """The catalog's row has the reason, once: the same failure again changes nothing."""
@@ -474,6 +474,17 @@ async def test_store_that_refuses_is_an_outcome_too(
     assert isinstance(outcome, FlagFailed)
     assert outcome.kind is ErrorKind.SINK
     assert "the catalog will not show" in caplog.text
+
+
+async def test_failure_that_cannot_be_recorded_is_returned_and_logged(
+    source: FakeSource, sink: FileSink, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run's report has it, although the catalog cannot."""
+    shutil.rmtree(tmp_path / "records")
+    missed = FlagFailed("CN", ErrorKind.TIMEOUT, "slow", "", 1, FetchStatistics())
+
+    assert await refresher(source, sink).record_failure(missed) == missed
+    assert "CN: the catalog will not show that it failed" in caplog.text
 
 
 async def test_record_is_read_back_however_long_the_reason_is(source: FakeSource, sink: FileSink) -> None:

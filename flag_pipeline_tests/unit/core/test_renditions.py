@@ -89,7 +89,7 @@ async def test_changed_flag_has_new_renditions(sink: FileSink) -> None:
 
 @pytest.mark.parametrize("lost", ["renditions/w160/CN.png", "renditions/records/CN.json"])
 async def test_lost_file_is_made_again(sink: FileSink, tmp_path: Path, lost: str) -> None:
-    """A file that somebody deleted is there after the next time."""
+    """A deleted file is made again the next time."""
     await save(sink, "red", "yellow")
     await made(maker_of(sink, "w160"))
     (tmp_path / lost).unlink()

@@ -75,5 +75,5 @@ def test_names_and_domains_are_words_too(text: str, codes: list[str]) -> None:
 
 
 def test_code_of_the_user_wins_over_a_name() -> None:
-    """Somebody who adds the code UK means it."""
+    """A user who adds the code UK means it."""
     assert select_codes(["uk"], ["GB", "UK"]) == ["UK"]

@@ -1,4 +1,4 @@
-"""The sink on a local folder: links, locks, full disks. What holds anywhere is in integration/test_sink_places.py."""
+"""The sink on a local folder: links, locks, full disks. integration/test_sink_on_stores.py is for all stores."""
 
 import asyncio
 import errno
@@ -179,7 +179,7 @@ async def test_refused_file_costs_one_country(
     assert temporaries_in(tmp_path) == []
 
 
-async def test_save_that_nobody_waits_for_and_a_miss_take_turns(
+async def test_save_without_a_caller_and_a_failure_take_turns(
     sink: FileSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The miss of a country that was given up while it was saved finds the record whole, not the one before."""
@@ -279,7 +279,7 @@ async def test_what_is_no_file_of_ours_counts_as_none_and_is_replaced(tmp_path: 
 
 
 @pytest.mark.parametrize("kind", OCCUPANTS)
-async def test_miss_is_noted_whatever_is_in_the_records_place(sink: FileSink, tmp_path: Path, kind: str) -> None:
+async def test_failure_is_recorded_whatever_is_in_the_records_place(sink: FileSink, tmp_path: Path, kind: str) -> None:
     """The reason of a country that fails is not lost because its record is no file."""
     occupy(tmp_path / "records/CN.json", kind)
     failure = LastFailure(ErrorKind.TIMEOUT, "slow")
@@ -384,7 +384,7 @@ async def test_only_old_temporaries_of_our_own_are_swept(tmp_path: Path) -> None
 
 
 async def test_object_store_holds_the_same_files() -> None:
-    """Any URL of universal-pathlib: each file is one put, and a renamed flag goes."""
+    """A URL of universal-pathlib gets one put for each file, and the old file of a renamed flag is deleted."""
     root = f"memory://{uuid.uuid4().hex}"
     async with FileSink(root) as sink:
         await sink.save(record(name="Cathay"), image=flag())

@@ -121,7 +121,7 @@ def test_the_committed_settings_choose_them(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_folder_is_given_or_the_homes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`base_dir` is first; without either there is one sentence."""
+    """`base_dir` comes first; without either, the error is one sentence."""
     monkeypatch.setenv("DAGSTER_HOME", "/home")
     assert instance_folder({}, "history") == str(Path("/home/history"))
     assert instance_folder({"base_dir": "/there"}, "history") == "/there"

@@ -125,7 +125,7 @@ async def test_what_is_not_done_in_time_has_timed_out() -> None:
     assert len(recorded.outcomes) == 100
 
 
-async def test_what_is_not_done_in_time_is_remembered() -> None:
+async def test_what_is_not_done_in_time_is_recorded_as_failed() -> None:
     """The recorded outcome is the store's, because an unchanged row need not be built again."""
     recorded, refresher = Recorded(), FakeRefresher(never)
 
@@ -230,7 +230,7 @@ async def test_cancelling_records_nothing_more() -> None:
 
 
 async def test_country_in_doubt_is_settled_again_and_counts_once() -> None:
-    """Whatever its first outcome was, the second one is what the summary says."""
+    """The summary has the second outcome, and not the first one."""
     codes = CODES[:4]
     refreshed: set[str] = set()
 

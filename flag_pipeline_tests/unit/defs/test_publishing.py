@@ -45,7 +45,7 @@ def test_name_is_shown_as_it_is(name: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1))
 @example("\u2028")
 def test_any_text_is_nothing_but_text(text: str) -> None:
-    """Whatever it is, nothing in it is obeyed."""
+    """No markup in any text has an effect."""
     kinds, shown = shown_in_a_table(escape_markdown(text))
 
     assert set(kinds) <= {"text"}

@@ -1,15 +1,22 @@
-"""The decoder thread: there is one, it can be closed, and the process does not wait for it."""
+"""The decoder threads: there are few, they can be closed, and the process does not wait for them."""
 
 import asyncio
 import gc
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from flag_pipeline.images.decoder import Decoder
+from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.core.presets import ANY_FORMAT
+from flag_pipeline.images.decoder import MAX_THREADS, Decoder, default_threads
+from flag_pipeline.images.inspection import inspect_image
+from flag_pipeline.images.structure import Limits
+from flag_pipeline_tests.samples import gif, picture
 
 
 def decoder_threads() -> list[threading.Thread]:
@@ -28,7 +35,7 @@ async def test_work_is_done_in_order_on_one_thread_of_its_own() -> None:
 
         return do
 
-    with Decoder() as decoder:
+    with Decoder(threads=1) as decoder:
         results = await asyncio.gather(*(decoder.run(work(number)) for number in (3, 0, 2)), return_exceptions=True)
 
     assert [results[0], results[2]] == [2, 3]
@@ -46,7 +53,7 @@ async def test_closing_waits_for_nothing_and_drops_what_waits() -> None:
         begun.set()
         may_end.wait()
 
-    with Decoder() as decoder:
+    with Decoder(threads=1) as decoder:
         running = asyncio.create_task(decoder.run(slow))
         waiting = asyncio.create_task(decoder.run(lambda: done.append("never")))
         await asyncio.to_thread(begun.wait)
@@ -63,6 +70,42 @@ async def test_closing_waits_for_nothing_and_drops_what_waits() -> None:
     assert done == []
 
 
+async def test_more_threads_do_what_waits_at_once() -> None:
+    """Work for three threads meets at a barrier; all of them end with the decoder."""
+    barrier = threading.Barrier(3, timeout=20)
+
+    with Decoder(threads=3) as decoder:
+        await asyncio.gather(*(decoder.run(barrier.wait) for _ in range(6)))
+        threads = decoder_threads()
+
+    assert len(threads) == 3
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
+
+
+def test_one_processor_is_left_to_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one thread at least, and never more than memory has room for."""
+    for n_processors, n_threads in ((1, 1), (2, 1), (3, 2), (64, MAX_THREADS)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _pid, n=n_processors: set(range(n)), raising=False)
+        assert default_threads() == n_threads
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert default_threads() == 1
+
+
+async def test_threads_derive_the_same() -> None:
+    """Records, thumbnails and refusals are equal byte for byte with one thread and with four."""
+    contents = [*map(gif, iso_codes()[:40]), picture("PNG"), picture("WEBP", frames=3), b"damaged"]
+
+    async def derive(n_threads: int) -> list[str]:
+        with Decoder(threads=n_threads) as decoder:
+            inspections = (partial(inspect_image, each, formats=ANY_FORMAT, limits=Limits()) for each in contents)
+            derived = await asyncio.gather(*map(decoder.run, inspections), return_exceptions=True)
+        return [repr(each) for each in derived]
+
+    assert await derive(1) == await derive(4)
+
+
 async def test_work_that_its_caller_gave_up_is_not_begun() -> None:
     """The next result is not affected."""
     begun, may_end, done = threading.Event(), threading.Event(), []
@@ -71,7 +114,7 @@ async def test_work_that_its_caller_gave_up_is_not_begun() -> None:
         begun.set()
         may_end.wait()
 
-    with Decoder() as decoder:
+    with Decoder(threads=1) as decoder:
         first = asyncio.create_task(decoder.run(slow))
         await asyncio.to_thread(begun.wait)
         given_up = asyncio.create_task(decoder.run(lambda: done.append("given up")))

@@ -10,6 +10,7 @@ from flag_pipeline.images.rendition_names import RenditionFormat, parse_renditio
 from flag_pipeline.images.renditions import encode, full_picture, render
 from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.samples import picture
+from flag_pipeline_tests.svgs import svg
 
 
 def flag(size: tuple[int, int], colour: str = "red", alpha: int = 255) -> Image.Image:
@@ -52,6 +53,30 @@ def test_other_names_are_refused(name: str) -> None:
 def test_size_is_exact_and_never_enlarged(name: str, size: tuple[int, int], expected: tuple[int, int]) -> None:
     """Only padding makes a small picture larger."""
     assert render(flag(size), parse_rendition(name)).size == expected
+
+
+@pytest.mark.parametrize(
+    ("root", "name", "expected"),
+    [
+        ('viewBox="0 0 640 480"', "w320", (320, 240)),
+        ('viewBox="0 0 480 640"', "w320", (320, 427)),
+        ('width="6" height="4"', "square640", (640, 640)),
+        ('viewBox="0 0 62 38"', "circle64", (64, 64)),
+        ('viewBox="0 0 6 4"', "w2000", (2000, 1333)),
+    ],
+)
+def test_svg_is_drawn_as_large_as_its_renditions(root: str, name: str, expected: tuple[int, int]) -> None:
+    """Whatever size it states."""
+    rendition = parse_rendition(name)
+
+    assert render(full_picture(svg(root=root), Limits(), px=rendition.px), rendition).size == expected
+
+
+def test_large_svg_is_drawn_within_the_limit_of_pixels() -> None:
+    """A narrow one stays smaller than its name says."""
+    narrow = full_picture(svg('<path d="M0 0h99v9H0z"/>', root='viewBox="0 0 99 1"'), Limits(max_pixels=40_000), px=900)
+
+    assert 39_000 < narrow.width * narrow.height < 43_000
 
 
 def test_square_is_cut_from_the_middle() -> None:
@@ -111,7 +136,7 @@ def test_file_is_lossless_and_the_same_each_time(image_format: RenditionFormat, 
 
 def test_large_picture_is_read_in_its_full_size() -> None:
     """The smaller copies that the catalog uses would lose detail."""
-    assert full_picture(picture("PNG", size=(1400, 1000)), Limits()).size == (1400, 1000)
+    assert full_picture(picture("PNG", size=(1400, 1000)), Limits(), px=160).size == (1400, 1000)
 
 
 def test_turned_picture_is_read_as_it_is_shown() -> None:
@@ -121,10 +146,10 @@ def test_turned_picture_is_read_as_it_is_shown() -> None:
     exif[0x0112] = 6
     image.save(buffer, "JPEG", exif=exif)
 
-    assert full_picture(buffer.getvalue(), Limits()).size == (20, 30)
+    assert full_picture(buffer.getvalue(), Limits(), px=160).size == (20, 30)
 
 
 def test_picture_beyond_the_limits_is_refused() -> None:
     """It is not decoded."""
     with pytest.raises(ImageError, match="FLAG_MAX_PIXELS"):
-        full_picture(picture("PNG", size=(20, 20)), Limits(max_pixels=100))
+        full_picture(picture("PNG", size=(20, 20)), Limits(max_pixels=100), px=160)

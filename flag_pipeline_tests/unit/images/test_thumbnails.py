@@ -6,13 +6,14 @@ import pytest
 from PIL import Image
 
 from flag_pipeline.errors import ImageError
-from flag_pipeline.images.formats import FORMATS
-from flag_pipeline.images.thumbnails import THUMBNAIL_BOX, draw_thumbnail, fit, thumbnail_size
+from flag_pipeline.images.formats import FORMATS, SVG
+from flag_pipeline.images.thumbnails import THUMBNAIL_BOX, before_and_after, draw_thumbnail, fit, thumbnail_size
 from flag_pipeline_tests.records import striped
 from flag_pipeline_tests.samples import picture
+from flag_pipeline_tests.svgs import svg
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - {SVG}))
 def test_thumbnail_of_every_format_is_a_webp(name: str) -> None:
     """The same flag gives the same bytes."""
     thumbnail = draw_thumbnail(picture(name.upper()))
@@ -32,6 +33,11 @@ def test_thumbnail_fits_its_box_and_is_never_enlarged(size: tuple[int, int], exp
         assert image.size == expected
     assert thumbnail_size(*size) == expected
     assert THUMBNAIL_BOX == (160, 120)
+
+
+def test_thumbnail_of_a_vector_fills_its_box() -> None:
+    """An SVG is drawn as large as fits, whatever size it names."""
+    assert thumbnail_size(24, 16, is_vector=True) == (160, 107)
 
 
 def test_thumbnail_of_a_small_flag_keeps_its_pixels() -> None:
@@ -55,6 +61,16 @@ def test_damaged_flag_has_no_thumbnail() -> None:
     """The error is that of other damaged images."""
     with pytest.raises(ImageError):
         draw_thumbnail(b"GIF89a")
+
+
+def test_svg_is_drawn_in_the_size_that_is_asked_for() -> None:
+    """A page never gets the file itself, which can be more than a picture."""
+    content = svg()
+
+    with Image.open(io.BytesIO(draw_thumbnail(content))) as image:
+        assert (image.format, image.size) == ("WEBP", (160, 107))
+    assert fit(content, (900, 900)).size == (900, 600)
+    assert before_and_after(content, None).startswith(b"\x89PNG")
 
 
 def test_small_image_is_enlarged_by_a_whole_factor() -> None:

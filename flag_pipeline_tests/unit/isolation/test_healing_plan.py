@@ -52,7 +52,7 @@ def test_what_is_left_alone_is_explained() -> None:
 
 
 def test_an_attempt_has_a_run_key_of_its_own() -> None:
-    """The same for the same attempt, another for the next one and for another failure."""
+    """The same attempt has the same key, and the next one or another failure another key."""
     keys = {
         plan_healing({"a": failed(storage_id=number)}, {"a": done}, POLICY, now=1000).run_key
         for number, done in ((1, 0), (1, 0), (1, 1), (2, 0))

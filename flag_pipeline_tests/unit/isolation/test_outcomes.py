@@ -40,7 +40,7 @@ def test_none_is_a_success_of_every_asset() -> None:
 
 @pytest.mark.parametrize("value", [0, "", [], [1, 2], (3,), {"a": 1}, False])
 def test_any_other_value_is_for_the_io_manager(value: Any) -> None:
-    """Lists and empty values too: only a list of results is one."""
+    """A list and an empty value are values, too, unless a list has results."""
     assert delivered(value).results[FIRST].value == value
 
 
@@ -55,7 +55,7 @@ def test_an_output_is_taken_for_a_result() -> None:
 
 
 def test_results_of_selected_assets_are_put_in_order() -> None:
-    """Upstream first; one that the run does not want is left out."""
+    """Upstream assets come first; an asset that the run does not want is left out."""
     results: list[dg.MaterializeResult[Any]] = [dg.MaterializeResult(asset_key=key) for key in (OTHER, SECOND, FIRST)]
 
     assert list(delivered(results, TWO).results) == [FIRST, SECOND]
@@ -77,8 +77,10 @@ def test_unchanged_is_a_delivery() -> None:
         (Failed("down", kind="gone", is_transient=False, metadata={"m": 1}, tags={"t": "2"}), Outcome.FAILED, False),
     ],
 )
-def test_misses_keep_what_they_say(returned: Absent | Failed, outcome: Outcome, *, is_transient: bool) -> None:
-    """Reason, kind, metadata and tags."""
+def test_failures_and_absences_keep_their_reason(
+    returned: Absent | Failed, outcome: Outcome, *, is_transient: bool
+) -> None:
+    """The outcome has the reason, kind, metadata and tags of what was returned."""
     missed = ended("k", returned, ONE, attempts=3)
 
     assert missed == Missed("k", outcome, returned.reason, "gone", is_transient, 3, {"m": 1}, {"t": "2"})

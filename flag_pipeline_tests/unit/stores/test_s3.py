@@ -1,6 +1,6 @@
 """A bucket: errors before the first request, errors of a server, and objects in memory.
 
-What holds for every store is tried with a real S3 server in integration/test_sink_places.py.
+What holds for every store is tried with a real S3 server in integration/test_sink_on_stores.py.
 """
 
 import sys

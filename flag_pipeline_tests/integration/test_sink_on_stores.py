@@ -138,7 +138,7 @@ async def test_new_file_is_seen_at_once(sink: FileSink, place: str, beside: Stor
     assert await sink.records() == {"CN": record()}
 
 
-async def test_strays_of_a_killed_run_are_seen_and_dropped(place: str, beside: Store) -> None:
+async def test_orphaned_files_of_a_killed_run_are_found_and_deleted(place: str, beside: Store) -> None:
     """The next save deletes an image that no record names; images of other countries stay."""
     async with FileSink(place) as sink:
         await sink.save(record(), image=flag())
@@ -153,7 +153,7 @@ async def test_strays_of_a_killed_run_are_seen_and_dropped(place: str, beside: S
     assert await files_of(beside, FLAGS) == {"flags/CN-China.gif", "flags/CNX-Other.gif"}
 
 
-async def test_stray_that_somebody_else_dropped_is_no_error(place: str, beside: Store) -> None:
+async def test_orphaned_file_that_another_run_deleted_is_no_error(place: str, beside: Store) -> None:
     """Two runs may delete the same file."""
     await asyncio.to_thread(beside.write, "flags/CN-Cathay.gif", gif())
     async with FileSink(place) as sink:
@@ -184,7 +184,7 @@ async def test_record_of_a_lost_flag_is_written_on_demand(place: str, beside: St
     assert await files_of(beside) == {"flags/CN-Cathay.gif", "metadata/CN.json", "records/CN.json"}
 
 
-async def test_miss_is_noted_beside_what_is_known(sink: FileSink, beside: Store) -> None:
+async def test_failure_is_recorded_beside_the_stored_country(sink: FileSink, beside: Store) -> None:
     """The failure is recorded once, with the flag or without it."""
     failure = LastFailure(ErrorKind.TIMEOUT, "slow")
     await sink.save(record(), image=flag())
@@ -289,14 +289,14 @@ async def test_reader_never_sees_half_a_file(sink: FileSink) -> None:
     assert set(seen) <= {*versions}
 
 
-async def test_miss_of_a_country_without_flag_is_kept(sink: FileSink) -> None:
+async def test_failure_of_a_country_without_flag_is_kept(sink: FileSink) -> None:
     """A record without an image is saved and read."""
     await sink.save(replace(FlagRecord("FR")))
 
     assert (await sink.records()).get("FR") == FlagRecord("FR")
 
 
-def test_run_over_many_countries_ends_up_in_the_place(place: str, flag_server: FlagServer) -> None:
+def test_run_over_many_countries_fills_the_store(place: str, flag_server: FlagServer) -> None:
     """A Dagster run writes files, history and catalog; a failing country keeps its files."""
     settings = load_settings(source=flag_server.url, store=place, attempts=1)
     definitions = build_definitions(settings)
