@@ -87,13 +87,6 @@ def encode_png(picture: Image.Image, *, colours: int = 64) -> bytes:
     return buffer.getvalue()
 
 
-def encode_small_png(picture: Image.Image, *, max_bytes: int) -> bytes:
-    """Return *picture* as a PNG, scaled down until it fits."""
-    while len(png := encode_png(picture)) > max_bytes and min(picture.size) > 1:
-        picture.thumbnail((picture.width * 3 // 4, picture.height * 3 // 4))
-    return png
-
-
 def data_uri(content: bytes, format_name: str) -> str:
     """Return *content* as a `data:` URI."""
     return f"data:{FORMATS[format_name].media_type};base64,{base64.b64encode(content).decode()}"
