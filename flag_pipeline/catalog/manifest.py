@@ -122,7 +122,7 @@ def _problems(files: Iterable[ManifestFile], names: Counter[str], open_file: Ope
 
 
 def _digest(content: IO[bytes], size_bytes: int) -> str:
-    """Return the SHA-256 of little more than *size_bytes*, because a zip file can unpack to terabytes."""
+    """Return the SHA-256, reading little more than *size_bytes*, because a zip file can unpack to terabytes."""
     digest, n_read = hashlib.sha256(), 0
     while n_read <= size_bytes and (chunk := content.read(_CHUNK_BYTES)):
         digest.update(chunk)

@@ -95,7 +95,7 @@ class Contents:
 
     @property
     def n_flags(self) -> int:
-        """Countries with a flag."""
+        """Number of countries with a flag."""
         return sum(bool(row.file) for row in self.rows)
 
     def stored_files(self) -> dict[str, str]:

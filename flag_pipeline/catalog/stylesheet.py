@@ -6,7 +6,7 @@ from urllib.parse import quote
 from flag_pipeline.catalog.rows import CatalogRow
 from flag_pipeline.core.renditions import RenditionFile, RenditionRecord
 
-# Classes as in flag-icons: for all flags, for a country, and for squares.
+# Classes as in flag-icons: one for all flags, one per country, one for squares.
 _HEAD = """\
 .flag { display: inline-block; width: 1.5em; height: 1em; background: center / contain no-repeat; }
 .flag-square { width: 1em; }

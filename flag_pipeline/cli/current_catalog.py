@@ -1,4 +1,4 @@
-"""Whether the catalog must be rebuilt after a run, and the check due if not."""
+"""Whether the catalog must be rebuilt after a run, and the check that is due if not."""
 
 import importlib.metadata
 from collections.abc import Mapping

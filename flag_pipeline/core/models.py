@@ -123,7 +123,7 @@ class RowStatus(StrEnum):
 
 
 # `only_row_changed` rebuilds the catalog although no data version changed: a failure is new or over, or a file was
-# restored. `thumbnail` is a `data:` URI, empty without a request.
+# restored. `thumbnail` is a `data:` URI, empty if the flag was not requested.
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ def code_of_name(text: str) -> str | None:
 
 
 def whole_of(text: str) -> str | None:
-    """Return the code of the country of a part with its own flag, such as England."""
+    """Return the code of the country that has this part with its own flag, such as England."""
     return _PARTS.get(_folded(text))
 
 

@@ -57,7 +57,7 @@ def load_record(content: bytes) -> FlagRecord:
 
     Raises ValueError for another schema, or parts of several countries.
     """
-    # `dump_record`'s need not be parsed twice.
+    # Records of `dump_record` need not be parsed twice.
     if not content.startswith(_FIRST_LINES):
         document = from_json(content)
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:

@@ -1,6 +1,6 @@
 """Events as JSON that Dagster reads; successive events' common part is serialised once.
 
-It is a tenth shorter than Dagster's, without spaces between parts and empty descriptions.
+It is a tenth shorter than Dagster's, without spaces between parts or empty descriptions.
 """
 
 from functools import cache

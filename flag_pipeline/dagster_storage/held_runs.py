@@ -22,7 +22,7 @@ _EVENTS = SqlEventLogStorageTable.c
 _CHECKS = AssetCheckExecutionsTable.c
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION.value
 _WITH_DATA_VERSION = [_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION.value]
-# A materialization's tag: the latest event of an upstream asset.
+# A materialization's tag: the event of an upstream asset that it was made from.
 _POINTER = re.compile(r'"dagster/input_event_pointer/((?:[^"\\]|\\.)*)": "(\d+)"')
 _IDS_A_QUERY = 500  # old versions of SQLite take 999 values per statement
 
@@ -30,8 +30,8 @@ _IDS_A_QUERY = 500  # old versions of SQLite take 999 values per statement
 def held_by_events(log: SqlEventLogStorage) -> set[str]:
     """Return the runs with a partition's latest event of any type, or an upstream event that one was made from.
 
-    Materializations, observations, failures, plans and check evaluations decide statuses and colours. The data version
-    of an upstream event decides whether a partition is stale.
+    Materializations, observations, failures, plans and check evaluations decide statuses and colours. An upstream
+    event's data version decides whether a partition is stale.
     """
     # The order of an index; with a condition on the type, SQLite would take another one.
     latest = (

@@ -46,7 +46,7 @@ def opened(structure: Structure, box: tuple[int, int] = RENDERED_PX) -> Iterator
             yield image
     except MemoryError as exc:
         raise LocalError("there is no memory left to decode an image") from exc
-    # The decoder's boundary: damaged bytes raise almost any exception in Pillow.
+    # The boundary of the decoder: damaged bytes raise almost any exception in Pillow.
     except Exception as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise LocalError(f"cannot decode an image: {exc.strerror}") from exc
@@ -97,7 +97,7 @@ def _shown(image: Image.Image, structure: Structure, max_size: tuple[int, int]) 
 
 
 def _clear_outside(picture: Image.Image, box: tuple[int, ...]) -> Image.Image:
-    # Outside it, Pillow paints the first palette colour.
+    # Outside the frame, Pillow paints the first palette colour.
     left, top, right, bottom = box
     canvas = Image.new("RGBA", picture.size)
     canvas.paste(picture.crop((left, top, right, bottom)), (left, top))

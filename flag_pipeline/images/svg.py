@@ -198,7 +198,7 @@ class _Scan:
         return _Cost(0, 0, 0) if node is None else self._cost(node, above)
 
     def _cost(self, node: _Node, above: int) -> _Cost:
-        """Return the cost of a node *above* levels below the first; circular references never end."""
+        """Return the cost of a node *above* levels below the first; circular references have no end."""
         if node.cost is None:
             _bound(above, MAX_LEVELS, "levels of elements")
             parts = [(self._cost(child, above + 1), 1) for child in node.children]

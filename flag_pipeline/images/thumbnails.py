@@ -14,7 +14,7 @@ Size = tuple[int, int]
 
 # Twice the pixels of an 80 px wide card, or all of a large one's.
 THUMBNAIL_BOX = (160, 120)
-# Of an SVG, which is never shown itself.
+# In place of an SVG, which is never shown itself.
 PICTURE_BOX = (1280, 960)
 _LOSSLESS_PX = 64
 

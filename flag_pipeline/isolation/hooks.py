@@ -12,7 +12,7 @@ class Verdict:
 
     Attributes:
         outcomes: one per partition, absent or failed.
-        problem: why the step fails if no partition failed, else empty.
+        problem: why the step fails although no partition failed, else empty.
     """
 
     outcomes: Sequence[Missed]
