@@ -23,6 +23,8 @@ FOLLOWING = [
     dg.DagsterRunStatus.SUCCESS,
 ]
 CLOCK_SKEW_S = 5
+# The fleet's dagster.yaml lets one run with this tag run at a time.
+REBUILD_TAG = "flag_pipeline/rebuild"
 ASSET_EVENTS = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
 
 catalog_automation = dg.AutomationConditionSensorDefinition(
@@ -71,7 +73,7 @@ def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
             # A `SkipReason` would end the tick: a backfill would take a tick per run.
             context.log.info(reason)
             return None
-        return dg.RunRequest(run_key=run_id)
+        return dg.RunRequest(run_key=run_id, tags={REBUILD_TAG: "true"})
 
     return sensor
 
@@ -94,7 +96,7 @@ def why_not_rebuild(instance: dg.DagsterInstance, run_id: str) -> str:
 def is_followed(instance: dg.DagsterInstance, run_id: str) -> bool:
     """Whether the latest `rebuild_catalog` has yet to start, or started after the run ended.
 
-    So a backfill's runs that end during a rebuild cause only one more.
+    So runs that end while a rebuild waits do not cause one each.
     """
     wanted = dg.RunsFilter(job_name=rebuild_catalog.name, statuses=FOLLOWING)
     ended, rebuilds = instance.get_run_record_by_id(run_id), instance.get_run_records(wanted, limit=1)
