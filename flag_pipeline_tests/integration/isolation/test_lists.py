@@ -142,7 +142,7 @@ def test_a_plain_asset_without_a_partition_fails_as_before(
 class OwnConfig(dg.Config):
     """A configuration that happens to have a field of the same name."""
 
-    partition_keys: list[str] = []
+    partition_keys: list[str]
 
 
 def own_list(asset: dg.AssetsDefinition) -> dict[str, Any]:
