@@ -9,7 +9,7 @@ import mmap
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -73,16 +73,19 @@ class Contents:
     renditions: Mapping[str, RenditionRecord]
 
     @classmethod
-    def of(cls, rows: Sequence[CatalogRow], renditions: Mapping[str, RenditionRecord] | None) -> "Contents":
+    def of(
+        cls, rows: Sequence[CatalogRow], renditions: Mapping[str, RenditionRecord] | None, *, codes: Collection[str]
+    ) -> "Contents":
         """Return the contents; *renditions* is None if a release has none.
 
-        Raises ReleaseError if a flag has no current rendition.
+        Raises ReleaseError if the flag of one of *codes* has no rendition, or only one of an older flag. The catalog
+        can have other countries, which were fetched with other settings; their renditions are taken if there are any.
         """
         if renditions is None:
             return cls(rows, {})
         flags = {row.code: row.sha256 for row in rows if row.file}
         made = {code: record for code, record in renditions.items() if flags.get(code) == record.flag_sha256}
-        if outdated := sorted(flags.keys() - made.keys()):
+        if outdated := sorted(flags.keys() & codes - made.keys()):
             raise ReleaseError(f"no rendition of the latest flag of {_some(outdated)}; first run flag-pipeline render")
         return cls(rows, made)
 
@@ -110,27 +113,34 @@ async def publish_release(sink: FileSink, contents: Contents, *, keep: int, toda
 
     Raises ReleaseError if a stored file is missing or differs from its record.
     """
+    names = [name for name in await sink.names(RELEASES) if _NAME.fullmatch(name)]
     latest = await latest_release(sink)
     if latest is not None and latest.content_sha256 == contents.sha256 and await sink.all_exist([latest.file]):
-        return latest, False
-    names = [name for name in await sink.names(RELEASES) if _NAME.fullmatch(name)]
-    file = release_path(_next_name(names, today))
+        release, is_new = latest, False
+    else:
+        release, is_new = await _write_archive(sink, contents, release_path(_next_name(names, today))), True
+    await sink.write(STYLESHEET_PATH, render_stylesheet(contents.rows, contents.renditions))
+    # The clock may have been wrong, so this release need not have the latest name.
+    others = {*names} - {release.file.rpartition("/")[2]}
+    await sink.delete_files(release_path(name) for name in sorted(others, key=_age, reverse=True)[keep - 1 :])
+    return release, is_new
+
+
+async def _write_archive(sink: FileSink, contents: Contents, file: str) -> Release:
     loop = asyncio.get_running_loop()
 
     def read(paths: Iterable[str]) -> Mapping[str, bytes]:
         return asyncio.run_coroutine_threadsafe(sink.read_files(paths), loop).result()
 
     with await asyncio.to_thread(_pack, contents, read) as archive:
-        with memoryview(archive.content) as content:
-            await sink.write(file, content)
         release = Release(
             file, contents.sha256, archive.sha256, archive.size_bytes, contents.n_flags, n_files=archive.n_files
         )
-    await sink.write(STYLESHEET_PATH, render_stylesheet(contents.rows, contents.renditions))
-    await sink.write(LATEST_PATH, dump_json(asdict(release)))
-    old = sorted([*names, file.rpartition("/")[2]], key=_age)[:-keep]
-    await sink.delete_files(release_path(name) for name in old)
-    return release, True
+        # First, so that after a kill the same file is written again, and not a second one.
+        await sink.write(LATEST_PATH, dump_json(asdict(release)))
+        with memoryview(archive.content) as content:
+            await sink.write(file, content)
+    return release
 
 
 async def latest_release(sink: FileSink) -> Release | None:

@@ -6,8 +6,8 @@ as its text factory returns their JSON. Dagster's own class cannot read them.
 
 import zlib
 
-# The first byte of packed events, and of no JSON.
-_MARK = b"\x01"
+# The first byte of a packed event. No UTF-8 has it, and so no other text of the tables, such as a partition or a tag.
+_MARK = b"\xff"
 _LEVEL = 6
 # In order of importance, the most common last: deflate's distances are shorter to the end. Never change it: stored
 # events need it. A better one gets another mark.

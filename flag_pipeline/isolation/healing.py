@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from flag_pipeline.isolation.event_tags import DEFAULT_TAGS, EventTags
-from flag_pipeline.isolation.requested import PartitionsConfig
+from flag_pipeline.isolation.partitions_config import PartitionsConfig
 from flag_pipeline.isolation.status import LastMiss, read_statuses
 
 Choose = Callable[[Mapping[str, LastMiss]], tuple[Mapping[str, LastMiss], str]]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import dagster as dg
-from pydantic import Field
 
 from flag_pipeline.isolation.dagster_private import (
     ASSET_PARTITION_RANGE_END_TAG,
@@ -16,15 +15,6 @@ from flag_pipeline.isolation.step import Step
 NAMED_UNKNOWN = 10
 NAMED_EXISTING = 3
 LAUNCH_TAGS = (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG, PARTITION_NAME_TAG)
-
-
-class PartitionsConfig(dg.Config):
-    """The configuration of an asset whose runs may be for a scattered list of partitions."""
-
-    partition_keys: list[str] = Field(
-        default=[],
-        description="Partitions for a run that is launched without any: however scattered, they are one run.",
-    )
 
 
 def requested_keys(step: Step, listed: Sequence[str] | None) -> list[str]:
