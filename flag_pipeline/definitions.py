@@ -34,7 +34,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             flag_changes,
             gallery_asset(with_renditions=bool(renditions)),
             *renditions,
-            release_asset(with_renditions=bool(renditions), keep=settings.releases_keep),
+            release_asset(codes, settings.wanted_renditions, settings.rendition_format, keep=settings.releases_keep),
         ],
         jobs=[
             refresh_flags,

@@ -200,7 +200,7 @@ def use_dagster_home(*, make: bool = True) -> Path:
     """Set `DAGSTER_HOME` to the folder of the persistent instance, and return it.
 
     The folder is made unless *make* is False. Partition events are stored in batches unless the environment says
-    otherwise, because one by one they would cost as much as the fetching.
+    otherwise, because one by one they would cost as much as fetching.
 
     Raises ConfigurationError if it is a relative path or no folder.
     """

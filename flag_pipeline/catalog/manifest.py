@@ -1,8 +1,10 @@
-"""The manifest of a release, and how to check a release against it."""
+"""A release's manifest, and the check against it."""
 
 import hashlib
+import lzma
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -16,16 +18,15 @@ from pydantic import Field, TypeAdapter
 
 from flag_pipeline import bounds
 from flag_pipeline.core.records import dump_json
-from flag_pipeline.errors import ConfigurationError, ReleaseError, SinkError, printable
-from flag_pipeline.stores.store import split_path
+from flag_pipeline.errors import ConfigurationError, ReleaseError, printable
 
 MANIFEST = "MANIFEST.json"
 SCHEMA = 1
 
 _MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
-# What zipfile raises for damaged, encrypted or unusually compressed files.
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+# What zipfile raises for damaged, encrypted or unusually compressed files, and for names in no encoding.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def render_manifest(files: Iterable[ManifestFile]) -> bytes:
 
 
 def verify_release(path: Path) -> tuple[int, list[str]]:
-    """Return how many files the manifest of a zip file or a folder names, and what is wrong, sorted; nothing if right.
+    """Return how many files a zip file's or folder's manifest names, and what is wrong, sorted.
 
     Raises ConfigurationError if *path* cannot be read, ReleaseError if it has no valid manifest.
     """
@@ -76,21 +77,20 @@ Open = Callable[[str], IO[bytes]]
 
 
 def _open(path: Path, opened: ExitStack) -> tuple[Counter[str], Open]:
-    """Return how often each file's name occurs, and a function that opens one, or raises KeyError."""
+    """Return how often each name occurs, and a function that opens a file or raises KeyError."""
     if path.is_dir():
-        files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
-        return Counter(file.relative_to(path).as_posix() for file in files), lambda name: _open_below(path, name)
+        # `os.walk` takes a link to a folder for a folder, and does not enter it.
+        found = (Path(folder, name) for folder, folders, names in os.walk(path) for name in folders + names)
+        files = {file.relative_to(path).as_posix(): file for file in found if file.is_symlink() or not file.is_dir()}
+        return Counter(files.keys()), lambda name: _open_file(files[name])
     zipped = opened.enter_context(zipfile.ZipFile(path))
     return Counter(entry.filename for entry in zipped.infolist() if not entry.is_dir()), zipped.open
 
 
-def _open_below(root: Path, name: str) -> IO[bytes]:
-    try:
-        file = root.joinpath(*split_path(name))
-    except SinkError as exc:
-        raise KeyError(name) from exc
-    if not file.exists() or not stat.S_ISREG(file.lstat().st_mode):
-        raise KeyError(name)
+def _open_file(file: Path) -> IO[bytes]:
+    # A link may lead elsewhere, and a pipe would wait.
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise KeyError(file)
     return file.open("rb")
 
 
@@ -117,12 +117,13 @@ def _problems(files: Iterable[ManifestFile], names: Counter[str], open_file: Ope
                     yield f"{file.path}: differs from the manifest"
         except KeyError:
             yield f"{file.path}: missing"
-        except _UNREADABLE as exc:
+        # OSError is also what damaged bz2 raises.
+        except (*_UNREADABLE, OSError) as exc:
             yield f"{file.path}: cannot be read: {printable(str(exc))}"
 
 
 def _digest(content: IO[bytes], size_bytes: int) -> str:
-    """Return the SHA-256, without reading much more than *size_bytes*, because a zip file can unpack to terabytes."""
+    """Return the SHA-256, reading little more than *size_bytes*, because a zip file can unpack to terabytes."""
     digest, n_read = hashlib.sha256(), 0
     while n_read <= size_bytes and (chunk := content.read(_CHUNK_BYTES)):
         digest.update(chunk)

@@ -1,4 +1,4 @@
-"""Makes a release: one zip file with the flags, their renditions, the catalog, a style sheet and a manifest.
+"""Makes a release: a zip file with flags, renditions, catalog, style sheet and manifest.
 
 Equal contents give equal bytes, and no second release.
 """
@@ -9,7 +9,7 @@ import mmap
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -30,7 +30,7 @@ from flag_pipeline.core.renditions import RenditionRecord
 from flag_pipeline.core.sink import FileSink, intact
 from flag_pipeline.errors import ReleaseError
 
-# Raise it when the same flags give another zip file.
+# Raise it when equal flags give another zip file.
 RELEASE_VERSION = 1
 CREDITS = "LICENCE.txt"
 LATEST_PATH = release_path("latest.json")
@@ -51,7 +51,7 @@ class Release:
 
     Attributes:
         file: `release/flags-2026-11-26.zip`, relative to the store's root.
-        content_sha256: of the names, flags and renditions; two releases with the same one are the same.
+        content_sha256: of names, flags and renditions; it identifies equal releases.
     """
 
     file: Annotated[str, StringConstraints(pattern=rf"^{RELEASES}/{_NAME.pattern}$")]
@@ -67,22 +67,25 @@ _RELEASE = TypeAdapter(Release)
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a release is made of: the catalog's rows, and the renditions by code."""
+    """What a release is made of: catalog rows, and renditions by code."""
 
     rows: Sequence[CatalogRow]
     renditions: Mapping[str, RenditionRecord]
 
     @classmethod
-    def of(cls, rows: Sequence[CatalogRow], renditions: Mapping[str, RenditionRecord] | None) -> "Contents":
+    def of(
+        cls, rows: Sequence[CatalogRow], renditions: Mapping[str, RenditionRecord] | None, *, codes: Collection[str]
+    ) -> "Contents":
         """Return the contents; *renditions* is None if a release has none.
 
-        Raises ReleaseError if a flag has no rendition, or only one of an older flag.
+        Raises ReleaseError if the flag of one of *codes* has no rendition, or only one of an older flag. The catalog
+        can have other countries, which were fetched with other settings; their renditions are taken if there are any.
         """
         if renditions is None:
             return cls(rows, {})
         flags = {row.code: row.sha256 for row in rows if row.file}
         made = {code: record for code, record in renditions.items() if flags.get(code) == record.flag_sha256}
-        if outdated := sorted(flags.keys() - made.keys()):
+        if outdated := sorted(flags.keys() & codes - made.keys()):
             raise ReleaseError(f"no rendition of the latest flag of {_some(outdated)}; first run flag-pipeline render")
         return cls(rows, made)
 
@@ -95,7 +98,7 @@ class Contents:
 
     @property
     def n_flags(self) -> int:
-        """How many countries have a flag."""
+        """Number of countries with a flag."""
         return sum(bool(row.file) for row in self.rows)
 
     def stored_files(self) -> dict[str, str]:
@@ -106,35 +109,42 @@ class Contents:
 
 
 async def publish_release(sink: FileSink, contents: Contents, *, keep: int, today: date) -> tuple[Release, bool]:
-    """Store a release of *contents* and delete all but the latest *keep*; return it, and whether it is new.
+    """Store a release and delete all but the latest *keep*; return it, and whether it is new.
 
     Raises ReleaseError if a stored file is missing or differs from its record.
     """
+    names = [name for name in await sink.names(RELEASES) if _NAME.fullmatch(name)]
     latest = await latest_release(sink)
     if latest is not None and latest.content_sha256 == contents.sha256 and await sink.all_exist([latest.file]):
-        return latest, False
-    names = [name for name in await sink.names(RELEASES) if _NAME.fullmatch(name)]
-    file = release_path(_next_name(names, today))
+        release, is_new = latest, False
+    else:
+        release, is_new = await _write_archive(sink, contents, release_path(_next_name(names, today))), True
+    await sink.write(STYLESHEET_PATH, render_stylesheet(contents.rows, contents.renditions))
+    # The clock may have been wrong, so this release need not have the latest name.
+    others = {*names} - {release.file.rpartition("/")[2]}
+    await sink.delete_files(release_path(name) for name in sorted(others, key=_age, reverse=True)[keep - 1 :])
+    return release, is_new
+
+
+async def _write_archive(sink: FileSink, contents: Contents, file: str) -> Release:
     loop = asyncio.get_running_loop()
 
     def read(paths: Iterable[str]) -> Mapping[str, bytes]:
         return asyncio.run_coroutine_threadsafe(sink.read_files(paths), loop).result()
 
     with await asyncio.to_thread(_pack, contents, read) as archive:
-        with memoryview(archive.content) as content:
-            await sink.write(file, content)
         release = Release(
             file, contents.sha256, archive.sha256, archive.size_bytes, contents.n_flags, n_files=archive.n_files
         )
-    await sink.write(STYLESHEET_PATH, render_stylesheet(contents.rows, contents.renditions))
-    await sink.write(LATEST_PATH, dump_json(asdict(release)))
-    old = sorted([*names, file.rpartition("/")[2]], key=_age)[:-keep]
-    await sink.delete_files(release_path(name) for name in old)
-    return release, True
+        # First, so that after a kill the same file is written again, and not a second one.
+        await sink.write(LATEST_PATH, dump_json(asdict(release)))
+        with memoryview(archive.content) as content:
+            await sink.write(file, content)
+    return release
 
 
 async def latest_release(sink: FileSink) -> Release | None:
-    """Return the latest release, None if there is none."""
+    """Return the latest release, if any."""
     with suppress(ValueError):
         return _RELEASE.validate_json(await sink.read_hint(LATEST_PATH) or b"")
     return None
@@ -142,7 +152,7 @@ async def latest_release(sink: FileSink) -> Release | None:
 
 @dataclass(frozen=True, slots=True)
 class _Archive:
-    """A zip file in a temporary file, which is mapped into memory, because it can be larger."""
+    """A zip file in a temporary file, mapped because it can be larger than memory."""
 
     content: mmap.mmap
     sha256: str
@@ -157,9 +167,8 @@ class _Archive:
 
 
 def _pack(contents: Contents, read: Callable[[Iterable[str]], Mapping[str, bytes]]) -> _Archive:
-    """Return the zip file of *contents*. Blocks."""
     with tempfile.TemporaryFile(prefix="flag-pipeline-") as file:
-        # Stored, because images are compressed, and because compressed bytes depend on the version of zlib.
+        # Stored, because images are compressed, and compressed bytes depend on zlib's version.
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as zipped:
             files = [_add(zipped, path, content) for path, content in _contents(contents, read)]
             _add(zipped, MANIFEST, render_manifest(files))
@@ -169,7 +178,7 @@ def _pack(contents: Contents, read: Callable[[Iterable[str]], Mapping[str, bytes
 
 
 def _contents(contents: Contents, read: Callable[[Iterable[str]], Mapping[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of a release, a few in memory at a time."""
+    """Yield the files, a few in memory at a time."""
     yield from sorted(render_table(CATALOG_SCHEMA, CATALOG, contents.rows).items())
     yield STYLESHEET_PATH, render_stylesheet(contents.rows, contents.renditions)
     yield CREDITS, "".join(f"{line}\n" for line in credits_of(contents.rows)).encode()

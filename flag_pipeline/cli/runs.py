@@ -134,12 +134,12 @@ def render(
 
 
 def release(instance: DagsterInstance, settings: Settings) -> dict[str, Any]:
-    """Make a release, and return its metadata. Raises ReleaseError if its run fails."""
+    """Make a release, and return its metadata. Raises ReleaseError if its run fails, KeyboardInterrupt at Ctrl-C."""
     return _metadata_of(_derive(instance, settings, make_release.name), FLAG_RELEASE)
 
 
 def write_rendition_table(instance: DagsterInstance, settings: Settings) -> None:
-    """Write the table of renditions. Raises ReleaseError if its run fails."""
+    """Write the table of renditions. Raises as `release` does."""
     _derive(instance, settings, list_renditions.name)
 
 
@@ -147,6 +147,8 @@ def _derive(instance: DagsterInstance, settings: Settings, job_name: str) -> Seq
     config = _run_config(settings, QUIET, SINK_KEY)
     with _launched(instance, settings, job_name, tags={}, run_config=config) as (job, run):
         result = execute_run(InMemoryJob(job), run, instance)
+    if _is_canceled(instance, run):
+        raise KeyboardInterrupt
     if not result.success:
         raise ReleaseError(_error_of(result.all_events))
     return result.all_events

@@ -1,8 +1,9 @@
-"""Makes the renditions of a country's stored flag, and records which it has."""
+"""Makes and records the renditions of stored flags."""
 
 import asyncio
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,7 +13,7 @@ from pydantic import StringConstraints, TypeAdapter
 from flag_pipeline import bounds
 from flag_pipeline.core.layout import RENDITION_RECORDS, RENDITIONS, rendition_path, rendition_record_path
 from flag_pipeline.core.records import dump_json
-from flag_pipeline.core.sink import FileSink
+from flag_pipeline.core.sink import FileSink, intact
 from flag_pipeline.errors import UnusableFileError
 from flag_pipeline.images.rendition_names import Rendition, RenditionFormat
 from flag_pipeline.images.renditions import RENDITIONS_VERSION, encode, full_picture, render
@@ -30,7 +31,7 @@ class RenditionFile:
 
     Attributes:
         file: `renditions/w160/CN.png`, relative to the store's root.
-        width_px, height_px: smaller than the name says if the flag is smaller.
+        width_px, height_px: smaller than named for smaller flags.
     """
 
     rendition: RenditionName
@@ -46,7 +47,7 @@ class RenditionRecord:
     """Which renditions a country has.
 
     Attributes:
-        flag_sha256: of the flag that they were made from.
+        flag_sha256: of the flag that was drawn.
         version: of the code that made them.
     """
 
@@ -54,6 +55,11 @@ class RenditionRecord:
     flag_sha256: bounds.Sha256
     version: bounds.Count
     files: tuple[RenditionFile, ...]
+
+    def has(self, wanted: Iterable[Rendition], image_format: RenditionFormat) -> bool:
+        """Whether the files are those that are wanted."""
+        paths = {rendition_path(each.name, self.code, image_format) for each in wanted}
+        return {each.file for each in self.files} == paths
 
     @property
     def data_version(self) -> str:
@@ -66,13 +72,13 @@ _RECORD = TypeAdapter(RenditionRecord)
 
 
 def load_rendition_record(content: bytes) -> RenditionRecord:
-    """Return the record in *content*. Raises ValueError if it is none."""
+    """Return the record. Raises ValueError if it is none."""
     return _RECORD.validate_json(content)
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The renditions of one country, and whether they were there already."""
+    """One country's renditions, and whether they existed already."""
 
     record: RenditionRecord
     is_unchanged: bool
@@ -105,13 +111,15 @@ class RenditionMaker:
             return Made(before, is_unchanged=True)
         made = await asyncio.to_thread(self._draw, code, stored.flag)
         record = RenditionRecord(code, sha256, RENDITIONS_VERSION, tuple(file for file, _ in made))
-        await self.sink.write_files({file.file: content for file, content in made})
-        # The record comes last: it names only what exists.
-        await self.sink.write(rendition_record_path(code), dump_json(dataclasses.asdict(record)))
+        files = {file.file: content for file, content in made}
         if before is not None:
-            kept = {each.file for each in record.files}
-            await self.sink.delete_files(each.file for each in before.files if each.file not in kept)
-        return Made(record, is_unchanged=False)
+            files = dict.fromkeys(each.file for each in before.files) | files
+        # The record comes last: it names only what exists.
+        files[rendition_record_path(code)] = dump_json(dataclasses.asdict(record))
+        if await self.sink.save_derived(code, sha256, files):
+            return Made(record, is_unchanged=False)
+        # A fetch has replaced the flag.
+        return await self.make(code)
 
     async def _recorded(self, code: str) -> RenditionRecord | None:
         with suppress(ValueError):
@@ -120,12 +128,12 @@ class RenditionMaker:
         return None
 
     async def _is_current(self, record: RenditionRecord, flag_sha256: str) -> bool:
-        wanted = {rendition_path(each.name, record.code, self.image_format) for each in self.wanted}
-        files = [each.file for each in record.files]
         made_from = (record.flag_sha256, record.version)
-        return (
-            made_from == (flag_sha256, RENDITIONS_VERSION) and set(files) == wanted and await self.sink.all_exist(files)
-        )
+        if made_from != (flag_sha256, RENDITIONS_VERSION) or not record.has(self.wanted, self.image_format):
+            return False
+        # Not only whether they exist: a kill or another command may have left files of another flag.
+        stored = await self.sink.read_files(each.file for each in record.files)
+        return all(intact(stored.get(each.file), each.sha256) is not None for each in record.files)
 
     def _draw(self, code: str, flag: bytes) -> list[tuple[RenditionFile, bytes]]:
         picture = full_picture(flag, self.limits, px=max(rendition.px for rendition in self.wanted))
@@ -145,7 +153,7 @@ class RenditionMaker:
 
 
 async def rendition_records(sink: FileSink) -> dict[str, RenditionRecord]:
-    """Return the records of all countries with renditions by code, sorted, without damaged ones."""
+    """Return the undamaged records by code, sorted."""
     folder = RENDITION_RECORDS
     found = await sink.read_files(f"{folder}/{name}" for name in sorted(await sink.names(folder)))
     records = dict[str, RenditionRecord]()

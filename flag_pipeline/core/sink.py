@@ -204,6 +204,13 @@ class FileSink:
         """
         await self._changes.do((record.code, partial(self._save, record, image, country, thumbnail, lost=lost)))
 
+    async def save_derived(self, code: str, flag_sha256: str, files: Mapping[str, bytes | None]) -> bool:
+        """Write files that were made from the country's flag, the last one when the others are durable.
+
+        None deletes a file. Return False, without a change, if the country has another flag now.
+        """
+        return bool(await self._changes.do((code, partial(self._save_derived, code, flag_sha256, files))))
+
     async def record_failure(self, code: str, failure: LastFailure) -> bool:
         """Write *failure* into the record; return False if it is there."""
         return bool(await self._changes.do((code, partial(self._record_failure, code, failure))))
@@ -293,6 +300,24 @@ class FileSink:
                 for orphan in orphans:
                     self._files.delete(orphan, kept=file)
                 self._flags_of[record.code] = {file}
+
+    def _save_derived(self, code: str, flag_sha256: str, files: Mapping[str, bytes | None]) -> Steps:
+        with self._locked(code):
+            record = self._read_record(record_path(code))
+            if record is None or record.image is None or record.image.sha256 != flag_sha256:
+                return False
+            *others, last = files.items()
+            self._put(others)
+            yield
+            self._put([last])
+            return True
+
+    def _put(self, files: Iterable[tuple[str, bytes | None]]) -> None:
+        for path, content in files:
+            if content is None:
+                self._files.delete(path)
+            else:
+                self._files.write(path, content)
 
     def _record_failure(self, code: str, failure: LastFailure) -> Steps:
         with self._locked(code):

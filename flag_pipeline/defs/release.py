@@ -1,5 +1,6 @@
 """The release asset: the catalog with all its pictures in one file."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -12,14 +13,17 @@ from flag_pipeline.defs.catalog import ANY_COUNTRY_CHANGED
 from flag_pipeline.defs.keys import CODE_VERSION, FLAG_CATALOG, FLAG_RELEASE, OWNERS, RENDITION_CATALOG
 from flag_pipeline.defs.resources import FileSinkResource
 from flag_pipeline.errors import ReleaseError
+from flag_pipeline.images.rendition_names import Rendition, RenditionFormat
 
 
-def release_asset(*, with_renditions: bool, keep: int) -> dg.AssetsDefinition:
-    """Return the asset `flag_release`, which keeps the latest *keep* releases."""
+def release_asset(
+    codes: Collection[str], wanted: tuple[Rendition, ...], image_format: RenditionFormat, *, keep: int
+) -> dg.AssetsDefinition:
+    """Return the asset `flag_release`, with the *wanted* renditions of *codes*; the latest *keep* releases are kept."""
 
     @dg.asset(
         key=FLAG_RELEASE,
-        deps=[FLAG_CATALOG, RENDITION_CATALOG] if with_renditions else [FLAG_CATALOG],
+        deps=[FLAG_CATALOG, RENDITION_CATALOG] if wanted else [FLAG_CATALOG],
         automation_condition=ANY_COUNTRY_CHANGED,
         code_version=CODE_VERSION,
         group_name="flags",
@@ -29,9 +33,10 @@ def release_asset(*, with_renditions: bool, keep: int) -> dg.AssetsDefinition:
     )
     async def flag_release(file_sink: FileSinkResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster 1.13 does not recognise it with an argument
         sink = file_sink.sink
-        renditions = await rendition_records(sink) if with_renditions else None
+        made = (await rendition_records(sink)).items() if wanted else ()
+        renditions = {code: record for code, record in made if record.has(wanted, image_format)} if wanted else None
         try:
-            contents = Contents.of(load_rows(await sink.read(CATALOG_PATH) or b""), renditions)
+            contents = Contents.of(load_rows(await sink.read(CATALOG_PATH) or b""), renditions, codes=codes)
             release, is_new = await publish_release(sink, contents, keep=keep, today=datetime.now(UTC).date())
         except ValueError:
             raise dg.Failure("there is no catalog: materialize flag_catalog first", allow_retries=False) from None

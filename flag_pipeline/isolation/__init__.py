@@ -19,8 +19,8 @@
     refresh = dg.define_asset_job("refresh", [rate])
     defs = dg.Definitions([rate], jobs=[refresh], sensors=[healing_sensor(rate, refresh)], resources={"bank": Bank()})
 
-Each outcome is recorded at once. After the last one the run fails if a partition failed, and "Re-execute from failure"
-runs only the failed ones. See `docs/isolation.md`.
+Each outcome is recorded at once. In the end the run fails if a partition failed; "Re-execute from failure" runs only
+the failed ones. See `docs/isolation.md`.
 '''
 
 from flag_pipeline.isolation.concurrency import Limits
@@ -29,8 +29,8 @@ from flag_pipeline.isolation.event_tags import EventTags, RecordedOutcome, read_
 from flag_pipeline.isolation.healing import HealingPlan, HealingPolicy, healing_sensor, plan_healing
 from flag_pipeline.isolation.hooks import Hooks, Verdict
 from flag_pipeline.isolation.outcomes import Absent, Failed, Missed, Outcome, Unchanged
+from flag_pipeline.isolation.partitions_config import PartitionsConfig
 from flag_pipeline.isolation.per_partition import partition_fn, per_partition
-from flag_pipeline.isolation.requested import PartitionsConfig
 from flag_pipeline.isolation.running import run_partitions
 from flag_pipeline.isolation.status import (
     LastMiss,

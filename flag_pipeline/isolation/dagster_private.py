@@ -1,6 +1,6 @@
 """Every name that the isolation takes from Dagster's private modules.
 
-A test checks the behaviour of each, so that an upgrade fails there and not in a run.
+Tests check each one's behaviour, so that upgrades fail there and not in a run.
 """
 
 import logging
@@ -21,6 +21,7 @@ from dagster._core.definitions.data_version import (
     get_input_data_version_tag,
     get_input_event_pointer_tag,
 )
+from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 from dagster._core.definitions.partitions.utils import (
     MultiPartitionKey,
     get_tags_from_multi_partition_key,
@@ -45,6 +46,8 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
     PARTITION_NAME_TAG,
 )
+
+from flag_pipeline.isolation.partitions_config import PartitionsConfig
 
 __all__ = [
     "ASSET_PARTITION_RANGE_END_TAG",
@@ -87,7 +90,7 @@ AssetEvent = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvalua
 def store_events(step: StepExecutionContext, events: Sequence[AssetEvent]) -> list[DagsterEvent]:
     """Store *events* of one asset as the step's, and return Dagster's form of them.
 
-    They are one transaction if `DAGSTER_EVENT_BATCH_SIZE` allows it. `context.log_event` would make one each and log
+    They are one transaction if `DAGSTER_EVENT_BATCH_SIZE` allows it. `context.log_event` would make one each, and log
     it, at twice the cost.
     """
     batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]
@@ -140,7 +143,7 @@ def plan_partitions(
 ) -> None:
     """Record once that a step of the run intends to materialize *partition_keys* of each asset.
 
-    Dagster does this only for a partition or a range; without it, a failed run has no red partition. A launcher may do
+    Dagster does this only for a partition or a range; without it, failed runs have no red partition. Launchers may do
     it before the step.
     """
     if _has_plan(instance, run):
@@ -195,8 +198,6 @@ def output_context(
     return context
 
 
-PARTITION_KEYS = "partition_keys"
-
 _subset_for_input = StepExecutionContext.asset_partitions_subset_for_input
 
 
@@ -205,10 +206,9 @@ def _listed_subset_for_input(
 ) -> Any:
     """Return the upstream partitions of an input, also in a run for a list of partitions.
 
-    Dagster's method, which this replaces, raises in every run without partition, before the step's function is called.
+    Dagster's method, which this replaces, raises in every run without partition, before the function is called.
     """
-    config = step.op_config
-    listed = config.get(PARTITION_KEYS) if isinstance(config, Mapping) else None
+    listed = set(_listed_keys(step))
     if step.has_partitions or not listed:
         return _subset_for_input(step, input_name, require_valid_partitions=require_valid_partitions)
     layer: Any = step.job_def.asset_layer
@@ -217,8 +217,22 @@ def _listed_subset_for_input(
     upstream, own = layer.get(upstream_key).partitions_def, assets_def.partitions_def
     mapping: Any = infer_partition_mapping(assets_def.get_partition_mapping_for_dep(upstream_key), own, upstream)
     with dg.partition_loading_context(dynamic_partitions_store=step.instance):
-        subset = own.subset_with_partition_keys(listed)
+        # As defined, because keys of several dimensions are more than text; the step itself refuses unknown ones.
+        keys = [key for key in own.get_partition_keys() if key in listed]
+        subset = own.subset_with_partition_keys(keys)
         return mapping.get_upstream_mapped_partitions_result_for_partitions(subset, own, upstream).partitions_subset
+
+
+def _listed_keys(step: StepExecutionContext) -> Sequence[str]:
+    """Return the list in the step's configuration, if its function takes a `PartitionsConfig`."""
+    function = step.op_def.compute_fn
+    if not (isinstance(function, DecoratedOpFunction) and function.has_config_arg()):
+        return ()
+    declared = function.get_config_arg().annotation
+    if not (isinstance(declared, type) and issubclass(declared, PartitionsConfig)):
+        return ()
+    listed: Sequence[str] = step.op_config[declared.model_fields["partition_keys"].alias or "partition_keys"]
+    return listed
 
 
 StepExecutionContext.asset_partitions_subset_for_input = _listed_subset_for_input  # type: ignore[assignment,method-assign]

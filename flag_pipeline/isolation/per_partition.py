@@ -10,7 +10,7 @@ import dagster as dg
 from flag_pipeline.isolation.arguments import upstream_arguments
 from flag_pipeline.isolation.concurrency import Limits
 from flag_pipeline.isolation.event_tags import DEFAULT_TAGS, EventTags
-from flag_pipeline.isolation.requested import PartitionsConfig
+from flag_pipeline.isolation.partitions_config import PartitionsConfig
 from flag_pipeline.isolation.running import run_partitions
 from flag_pipeline.isolation.step import Step
 from flag_pipeline.isolation.summary import Reporting

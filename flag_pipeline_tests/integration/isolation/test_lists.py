@@ -137,3 +137,81 @@ def test_a_plain_asset_without_a_partition_fails_as_before(
 
     with pytest.raises(dg.DagsterInvariantViolationError, match="non-partitioned run"):
         dg.materialize([plain, letter], instance=instance, selection=[plain])
+
+
+class OwnConfig(dg.Config):
+    """A configuration that happens to have a field of the same name."""
+
+    partition_keys: list[str]
+
+
+def own_list(asset: dg.AssetsDefinition) -> dict[str, Any]:
+    """Run configuration that names one letter."""
+    return {"ops": {asset.op.name: {"config": {"partition_keys": ["a"]}}}}
+
+
+def test_an_asset_without_partitions_keeps_its_own_field(
+    instance: dg.DagsterInstance, resources: dict[str, Any]
+) -> None:
+    """Its configuration means what its author wants, and its upstream asset is all letters."""
+
+    @dg.asset(deps=[letter])
+    def summary(config: OwnConfig) -> None:
+        assert config.partition_keys == ["a"]
+
+    make_letters(instance, resources, "a")
+
+    assert dg.materialize(
+        [summary, letter], instance=instance, selection=[summary], run_config=own_list(summary)
+    ).success
+
+
+def test_a_plain_asset_takes_no_list(instance: dg.DagsterInstance, resources: dict[str, Any]) -> None:
+    """It would be recorded without any partition."""
+
+    @dg.asset(partitions_def=LETTERS, deps=[letter])
+    def plain(config: OwnConfig) -> None:
+        pass
+
+    make_letters(instance, resources, "a")
+
+    with pytest.raises(dg.DagsterInvariantViolationError, match="non-partitioned run"):
+        dg.materialize([plain, letter], instance=instance, selection=[plain], run_config=own_list(plain))
+
+
+def test_a_list_of_keys_of_two_dimensions(instance: dg.DagsterInstance, resources: dict[str, Any]) -> None:
+    """Each gets the value that Dagster's I/O manager has stored for it."""
+    both = dg.MultiPartitionsDefinition({"letter": LETTERS, "number": dg.StaticPartitionsDefinition(["1", "2"])})
+
+    @dg.asset(partitions_def=both)
+    def pair(context: dg.AssetExecutionContext) -> str:
+        return str(context.partition_key)
+
+    @dg.asset(partitions_def=both, backfill_policy=SINGLE_RUN)
+    @per_partition
+    def after(partition_key: str, config: PartitionsConfig, pair: Any) -> dg.MaterializeResult[Any]:
+        return dg.MaterializeResult(metadata={"value": pair})
+
+    keys = [dg.MultiPartitionKey({"letter": "a", "number": "1"}), dg.MultiPartitionKey({"letter": "b", "number": "2"})]
+    for key in keys:
+        dg.materialize([pair], instance=instance, resources=resources, partition_key=key)
+
+    dg.materialize(
+        [after, pair],
+        instance=instance,
+        selection=[after],
+        resources=resources,
+        run_config=listed(after, *map(str, keys)),
+    )
+
+    found = [events(instance, "after", str(key))[0].asset_materialization for key in keys]
+    assert [each.metadata["value"].value for each in found if each] == ["a|1", "b|2"]
+
+
+def test_unknown_key_is_named(instance: dg.DagsterInstance, resources: dict[str, Any]) -> None:
+    """The upstream partitions are looked up first, which must not hide the reason."""
+    after = after_letter()
+    make_letters(instance, resources, "a")
+
+    with pytest.raises(dg.Failure, match="there is no partition 'zz'"):
+        dg.materialize([after, letter], instance=instance, selection=[after], run_config=listed(after, "a", "zz"))

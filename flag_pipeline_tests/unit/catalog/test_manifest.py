@@ -29,7 +29,7 @@ def archive(tmp_path: Path) -> Path:
                 image = flag(striped("red", "yellow", size=(300, 200)))
                 known = record(code, image=image)
                 await sink.save(known, image=image, country=known.country)
-            contents = Contents.of(catalog_rows([], await sink.records(), {}), None)
+            contents = Contents.of(catalog_rows([], await sink.records(), {}), None, codes=())
             release, _ = await publish_release(sink, contents, keep=1, today=date(2026, 11, 26))
             return release
 
@@ -147,6 +147,45 @@ def test_damaged_zip_file_is_found(archive: Path) -> None:
 def test_archive_that_was_cut_is_an_error(archive: Path) -> None:
     """A download that broke off has no directory at its end."""
     archive.write_bytes(archive.read_bytes()[:-100])
+
+    with pytest.raises(ReleaseError, match="not a release"):
+        verify_release(archive)
+
+
+def test_linked_folder_is_found(archive: Path, tmp_path: Path) -> None:
+    """What it shows today can be something else tomorrow."""
+    folder = unpacked(archive, tmp_path / "unpacked")
+    (folder / "flags").rename(tmp_path / "elsewhere")
+    (folder / "flags").symlink_to(tmp_path / "elsewhere")
+
+    assert verify_release(folder)[1] == [
+        "flags/CN-China.png: missing",
+        "flags/FR-France.png: missing",
+        "flags: not in the manifest",
+    ]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+def test_damaged_compressed_file_is_found(archive: Path, method: int) -> None:
+    """Each kind of compression has its own errors."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(archive) as zipped, zipfile.ZipFile(buffer, "w") as made:
+        for name in zipped.namelist():
+            made.writestr(name, zipped.read(name), method if name == "catalog/catalog.json" else zipfile.ZIP_STORED)
+        start = made.getinfo("catalog/catalog.json").header_offset + 30 + len("catalog/catalog.json")
+    content = bytearray(buffer.getvalue())
+    content[start : start + 40] = b"\xff" * 40
+    archive.write_bytes(content)
+
+    (problem,) = verify_release(archive)[1]
+    assert problem.startswith("catalog/catalog.json: cannot be read: ")
+
+
+def test_name_in_no_encoding_is_an_error(archive: Path) -> None:
+    """A zip file says of each name that it is UTF-8, which need not be true."""
+    with zipfile.ZipFile(archive, "a") as zipped:
+        zipped.writestr("caf\u00e9", b"")
+    archive.write_bytes(archive.read_bytes().replace("caf\u00e9".encode(), b"caf\xff\xff"))
 
     with pytest.raises(ReleaseError, match="not a release"):
         verify_release(archive)

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from flag_pipeline.catalog.manifest import MANIFEST, verify_release
-from flag_pipeline.catalog.release import LATEST_PATH, Contents, Release, latest_release, publish_release
+from flag_pipeline.catalog.release import (
+    LATEST_PATH,
+    STYLESHEET_PATH,
+    Contents,
+    Release,
+    latest_release,
+    publish_release,
+)
 from flag_pipeline.catalog.renditions import rendition_rows
 from flag_pipeline.catalog.rows import CatalogRow, catalog_rows
 from flag_pipeline.catalog.stylesheet import render_stylesheet
@@ -18,10 +25,12 @@ from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import ReleaseError
 from flag_pipeline.images.rendition_names import RenditionFormat, parse_rendition
 from flag_pipeline.images.structure import Limits
+from flag_pipeline.stores.store import Content
 from flag_pipeline_tests.records import striped
 from flag_pipeline_tests.samples import flag, record
 
 DAY = date(2026, 11, 26)
+CODES = {"AD", "CN", "FR"}
 
 
 @pytest.fixture
@@ -48,11 +57,11 @@ async def rows_of(sink: FileSink) -> list[CatalogRow]:
 async def contents_of(sink: FileSink, *renditions: str) -> Contents:
     """What a release of the store has in it."""
     if not renditions:
-        return Contents.of(await rows_of(sink), None)
+        return Contents.of(await rows_of(sink), None, codes=CODES)
     maker = RenditionMaker(sink, tuple(map(parse_rendition, renditions)), RenditionFormat.PNG, Limits())
     for code in ("CN", "FR"):
         await maker.make(code)
-    return Contents.of(await rows_of(sink), await rendition_records(sink))
+    return Contents.of(await rows_of(sink), await rendition_records(sink), codes=CODES)
 
 
 async def publish(sink: FileSink, *renditions: str, keep: int = 3, today: date = DAY) -> tuple[Release, bool]:
@@ -172,7 +181,7 @@ async def test_flag_without_its_rendition_makes_no_release(sink: FileSink) -> No
     await save(sink, "FR", "green")
 
     with pytest.raises(ReleaseError, match="latest flag of FR; first run flag-pipeline render"):
-        Contents.of(await rows_of(sink), await rendition_records(sink))
+        Contents.of(await rows_of(sink), await rendition_records(sink), codes=CODES)
 
 
 async def test_message_names_the_first_of_many_countries(sink: FileSink) -> None:
@@ -181,7 +190,7 @@ async def test_message_names_the_first_of_many_countries(sink: FileSink) -> None
         await save(sink, code, "red")
 
     with pytest.raises(ReleaseError, match="of AE, AT, AU, BE, BG, BR, CA, CH, CL, CN and 3 more"):
-        Contents.of(await rows_of(sink), {})
+        Contents.of(await rows_of(sink), {}, codes=await sink.records())
 
 
 async def test_stylesheet_shows_the_widest_rendition(sink: FileSink) -> None:
@@ -221,3 +230,61 @@ async def test_table_has_a_row_for_each_rendition(sink: FileSink) -> None:
         ("FR", "pad16", 16, 16),
         ("FR", "w400", 300, 200),
     ]
+
+
+async def test_country_that_is_no_partition_needs_no_rendition(sink: FileSink, tmp_path: Path) -> None:
+    """Nobody could make it; the release has its flag."""
+    await contents_of(sink, "w160")
+    await save(sink, "XK", "blue")
+
+    contents = Contents.of(await rows_of(sink), await rendition_records(sink), codes=CODES)
+
+    release, _ = await publish_release(sink, contents, keep=3, today=DAY)
+    names = await asyncio.to_thread(contents_of_zip, tmp_path / release.file)
+    assert {"flags/XK-Kosovo.png", "renditions/w160/CN.png"} <= names.keys()
+
+
+async def test_release_after_a_kill_is_the_same_file(
+    sink: FileSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill before the last of the three files leaves no second release of the same flags."""
+    await publish(sink)
+    await save(sink, "CN", "green")
+    contents, write = await contents_of(sink), sink.write
+    for n_written in range(3):
+        left = [n_written]
+
+        async def write_some(path: str, content: Content, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+            await write(path, content)
+
+        monkeypatch.setattr(sink, "write", write_some)
+        with pytest.raises(KeyboardInterrupt):
+            await publish_release(sink, contents, keep=3, today=DAY)
+    monkeypatch.undo()
+
+    await publish_release(sink, contents, keep=3, today=DAY)
+
+    assert releases_in(tmp_path) == ["flags-2026-11-26-2.zip", "flags-2026-11-26.zip"]
+    assert (tmp_path / STYLESHEET_PATH).exists()
+
+
+async def test_lost_style_sheet_is_written_again(sink: FileSink, tmp_path: Path) -> None:
+    """It needs no new release."""
+    await publish(sink)
+    (tmp_path / STYLESHEET_PATH).unlink()
+
+    assert not (await publish(sink))[1]
+    assert (tmp_path / STYLESHEET_PATH).exists()
+
+
+async def test_new_release_is_kept_beside_one_of_the_future(sink: FileSink, tmp_path: Path) -> None:
+    """The clock was wrong once."""
+    await publish(sink, today=date(2027, 1, 1))
+    await save(sink, "CN", "green")
+
+    release, _ = await publish(sink, keep=1)
+
+    assert releases_in(tmp_path) == [Path(release.file).name] == ["flags-2026-11-26.zip"]

@@ -1,16 +1,19 @@
 """A country's renditions in the store: made once, redone when the flag or the wishes change."""
 
+import asyncio
 import io
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from flag_pipeline.core import renditions
 from flag_pipeline.core.layout import rendition_record_path
 from flag_pipeline.core.renditions import Made, RenditionMaker, rendition_records
 from flag_pipeline.core.sink import FileSink
 from flag_pipeline.errors import ImageError, SinkError
 from flag_pipeline.images.rendition_names import RenditionFormat, parse_rendition
+from flag_pipeline.images.renditions import encode
 from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.records import striped
 from flag_pipeline_tests.samples import flag, record
@@ -155,3 +158,57 @@ async def test_flag_beyond_the_limits_is_an_error(sink: FileSink) -> None:
 
     with pytest.raises(ImageError, match="FLAG_MAX_PIXELS"):
         await maker.make("CN")
+
+
+async def test_file_of_another_flag_is_made_again(sink: FileSink, tmp_path: Path) -> None:
+    """A damaged one too: the record says which bytes it has, and a release needs them."""
+    await save(sink, "red", "yellow")
+    maker = maker_of(sink, "w160")
+    await made(maker)
+    file = tmp_path / "renditions/w160/CN.png"
+    right = file.read_bytes()
+    file.write_bytes(striped("blue", size=(160, 107)))
+
+    assert not (await made(maker)).is_unchanged
+    assert file.read_bytes() == right
+
+
+async def test_flag_that_is_replaced_meanwhile_is_drawn(
+    sink: FileSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch that ends while the old flag is drawn leaves no picture of the old one."""
+    await save(sink, "red", "yellow")
+    loop = asyncio.get_running_loop()
+    fetched = []
+
+    def encode_slowly(picture: Image.Image, image_format: RenditionFormat) -> bytes:
+        if not fetched:
+            fetched.append(asyncio.run_coroutine_threadsafe(save(sink, "green", "blue"), loop).result())
+        return encode(picture, image_format)
+
+    monkeypatch.setattr(renditions, "encode", encode_slowly)
+
+    result = await made(maker_of(sink, "w160"))
+
+    stored = await sink.load("CN")
+    assert stored.record.image is not None
+    assert result.record.flag_sha256 == stored.record.image.sha256
+    with Image.open(tmp_path / "renditions/w160/CN.png") as image:
+        assert image.convert("RGB").getpixel((5, 5)) == (0, 128, 0)
+
+
+async def test_country_that_is_deleted_meanwhile_has_no_renditions(
+    sink: FileSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written for it."""
+    await save(sink, "red", "yellow")
+    loop = asyncio.get_running_loop()
+
+    def encode_slowly(picture: Image.Image, image_format: RenditionFormat) -> bytes:
+        asyncio.run_coroutine_threadsafe(sink.delete_country("CN"), loop).result()
+        return encode(picture, image_format)
+
+    monkeypatch.setattr(renditions, "encode", encode_slowly)
+
+    assert await maker_of(sink, "w160").make("CN") is None
+    assert not files_below(tmp_path)
