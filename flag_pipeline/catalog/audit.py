@@ -15,6 +15,9 @@ SHARED_FLAGS = (
     frozenset("NO BV SJ".split()),
     frozenset("GB SH".split()),
     frozenset("US UM".split()),
+    # They differ in a shade or in the ratio, which a drawing of the default source does not show.
+    frozenset("ID MC".split()),
+    frozenset("RO TD".split()),
 )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flag_pipeline.core.countries import iso_codes
+from flag_pipeline.images.thumbnails import EVENT_BOX
 from flag_pipeline_tests.e2e import browser
 from flag_pipeline_tests.e2e.deployment import Deployment, wait_for
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path, running_flag_server
@@ -166,5 +167,5 @@ def test_ui_shows_the_partitions_and_a_flag(deployment: Deployment, artifacts: P
         picture.wait_for()
         page.screenshot(path=artifacts / "ui-country.png")
 
-        assert picture.evaluate("image => image.naturalWidth") == 16
+        assert picture.evaluate("image => image.naturalWidth") == EVENT_BOX[0]
         assert page.get_by_text("Materialized (249)").is_visible()

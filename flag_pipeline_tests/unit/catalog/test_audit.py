@@ -30,7 +30,7 @@ def test_countries_without_a_flag_are_named_unless_the_source_lacks_them() -> No
 
 def test_known_shared_flags_are_no_duplicates() -> None:
     """Norway's flag flies over Bouvet Island; that Chad and Romania have one image is worth a warning."""
-    assert unexpected_duplicates(rows(NO="a", BV="a", TD="b", RO="b", FR="c")) == [["RO", "TD"]]
+    assert unexpected_duplicates(rows(NO="a", BV="a", IT="b", MX="b", FR="c", RO="d", TD="d")) == [["IT", "MX"]]
 
 
 def test_changed_codes_are_those_whose_hash_is_another() -> None:
