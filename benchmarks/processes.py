@@ -63,7 +63,7 @@ class Processes:
     def _watch(self) -> None:
         while not self._ended.wait(INTERVAL_S):
             children = _children_of_all()
-            waiting = [(pid, "") for pid in children[os.getpid()]]
+            waiting = [(pid, "other") for pid in children[os.getpid()]]
             while waiting:
                 pid, role = waiting.pop()
                 # A process can end while it is read.

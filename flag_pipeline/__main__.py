@@ -5,9 +5,9 @@ import gc
 import os
 import sys
 
-# Alembic and structlog would import these to colour tracebacks. None makes the import fail, which both handle.
+# Alembic and structlog import these to colour tracebacks. None makes that fail, which both handle.
 _NOT_NEEDED = ("mako.ext.pygmentplugin", "rich.traceback")
-# Set by a shell that completes a word. Typer then imports `rich.traceback`.
+# Set while a shell completes a word; Typer then needs `rich.traceback`.
 _COMPLETING = "_FLAG_PIPELINE_COMPLETE"
 
 
@@ -20,8 +20,8 @@ def run() -> None:
 
     if _COMPLETING not in os.environ:
         sys.modules.update(dict.fromkeys(_NOT_NEEDED))  # type: ignore[arg-type]
-    # Python's thresholds, 700, 10 and 10, cost a second, because the collector scans a run's objects again and again,
-    # and at exit Dagster's three times.
+    # Python's thresholds, 700, 10 and 10, cost a second, because the collector repeatedly scans a run's objects, and
+    # at exit Dagster's three times.
     gc.set_threshold(50_000, 100, 10)
     atexit.register(gc.freeze)
     main()

@@ -1,9 +1,9 @@
-"""Parses `host:port`, and finds addresses that may hold a secret, because addresses are recorded."""
+"""Parses `host:port`, and finds addresses with possible secrets, because addresses are recorded."""
 
 import os
 import re
 
-# Host, port and path, with or without scheme; no user information, query or fragment.
+# Scheme (optional), host, port and path; no user information, query or fragment.
 _HOST = r"(?:[^\s/@?#%\\:\[\]]*|\[[0-9a-f:.]+\])(?::\d*)?"
 _PLAIN = re.compile(rf"[a-z][\w+.-]*://{_HOST}(?:/[^?#]*)?|{_HOST}(?:/[^/?#@:][^?#@:]*)?/?", re.IGNORECASE)
 _NESTED_USER_INFORMATION = re.compile(r"//[^/]*@")
@@ -20,7 +20,7 @@ _MAX_PORT = 65_535
 
 
 def split_host(text: str) -> tuple[str, int | None] | None:
-    """Return the lower-case host and the port of `host` or `host:port`, else None; IPv6 is in brackets."""
+    """Return the lower-case host, and the port, of `host[:port]`, else None; IPv6 is in brackets."""
     match = _HOST_AND_PORT.fullmatch(text)
     if match is None:
         return None
@@ -44,7 +44,7 @@ def store_may_hold_secret(store: str) -> bool:
 
 
 def aws_variable_with_secret() -> str | None:
-    """Return the name of an `AWS_*` variable whose address may hold a secret."""
+    """Return an `AWS_*` variable whose address may hold a secret."""
     for name, value in os.environ.items():
         if _AWS_ADDRESS.fullmatch(name) and may_hold_secret(value):
             return name
@@ -52,7 +52,7 @@ def aws_variable_with_secret() -> str | None:
 
 
 def parse_host(entry: str) -> tuple[str, int | None]:
-    """Return the host and port of a redirect host: `host`, which means any port, or `host:port`.
+    """Return host and port of a redirect host: `host`, for any port, or `host:port`.
 
     Raises ValueError for anything else.
     """

@@ -1,21 +1,21 @@
 """The exceptions of flag_pipeline, one class per meaning.
 
 FlagPipelineError
-├── ConfigurationError
-├── ProcessEndedError
-├── SourceError
-│   ├── TransientSourceError
-│   ├── SourceDownError
-│   ├── FlagNotFoundError
-│   └── SourceContractError
-├── ImageError
-├── LocalError
-├── ReleaseError
-└── SinkError
-    └── UnusableFileError
-        └── ForeignFileError
+    ConfigurationError
+    ProcessEndedError
+    SourceError
+        TransientSourceError
+        SourceDownError
+        FlagNotFoundError
+        SourceContractError
+    ImageError
+    LocalError
+    ReleaseError
+    SinkError
+        UnusableFileError
+            ForeignFileError
 
-Reports count errors by `kind`. Errors of libraries and the system are converted where they are raised, with the cause
+Reports count errors by `kind`. Errors of libraries and the system are converted where they arise, with the cause
 chained. A message is one printable line, because it can quote a response.
 """
 
@@ -24,7 +24,7 @@ from typing import Any, Self
 
 
 class ErrorKind(StrEnum):
-    """The reason of a failure, in one word."""
+    """The reason of a failure."""
 
     CONFIGURATION = "configuration"
     TIMEOUT = "timeout"
@@ -83,7 +83,7 @@ def _unpickle(cls: type[FlagPipelineError], message: str) -> FlagPipelineError:
 
 
 def error_class(name: str) -> type[FlagPipelineError] | None:
-    """Return the error class called *name*, None if there is none.
+    """Return the error class called *name*, if any.
 
     Dagster serialises only an exception's class name and message.
     """
@@ -111,13 +111,13 @@ class SourceError(FlagPipelineError):
         self.attempts = 1
 
     def after(self, attempts: int) -> Self:
-        """Set the number of attempts and return the error."""
+        """Set the number of attempts; return the error."""
         self.attempts = attempts
         return self
 
 
 class TransientSourceError(SourceError):
-    """A failure that is retried: a timeout, a dropped connection, 429, 5xx, or too many open files.
+    """A timeout, a dropped connection, 429, 5xx, or too many open files. It is retried.
 
     `retry_after_s` is the server's `Retry-After`.
     """
@@ -161,7 +161,7 @@ class LocalError(FlagPipelineError):
 
 
 class ReleaseError(FlagPipelineError):
-    """Files of the store that do not fit together, so that no release can be made of them."""
+    """Files of the store that do not fit together, so no release can be made."""
 
     kind = ErrorKind.SINK
 

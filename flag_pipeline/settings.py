@@ -77,7 +77,8 @@ class StoreSettings(BaseModel):
 
     store: Store = Field("data", description="A folder, or any URL that universal-pathlib opens.")
     history_keep: int = Field(10, ge=0, le=1000, description="Replaced flags that are kept of each country.")
-    sink_threads: int = Field(4, ge=1, le=64, description="Threads that read and write files.")
+    # They wait for the disk: with 4 threads, 800 flags take 7.7 s, with 16 they take 5.2 s (2 cores, 2026-11-26).
+    sink_threads: int = Field(16, ge=1, le=64, description="Threads that read and write files.")
 
 
 class Settings(SourceSettings, StoreSettings, DerivedSettings, BaseSettings):
@@ -199,7 +200,7 @@ def use_dagster_home(*, make: bool = True) -> Path:
     """Set `DAGSTER_HOME` to the folder of the persistent instance, and return it.
 
     The folder is made unless *make* is False. Partition events are stored in batches unless the environment says
-    otherwise, because one by one they would cost as much as the fetching.
+    otherwise, because one by one they would cost as much as fetching.
 
     Raises ConfigurationError if it is a relative path or no folder.
     """

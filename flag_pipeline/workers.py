@@ -1,4 +1,4 @@
-"""The boundary of worker threads: an exception of the work becomes a result, which the caller raises."""
+"""The boundary of worker threads: exceptions become results, which the caller raises."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

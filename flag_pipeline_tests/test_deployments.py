@@ -16,6 +16,7 @@ from dagster._core.instance.config import dagster_instance_config_schema, valida
 from dagster_shared.yaml_utils import load_yaml_from_path
 from sqlalchemy.engine import make_url
 
+from flag_pipeline.defs.sensors import REBUILD_TAG
 from flag_pipeline.settings import Settings, project_root
 
 DEPLOY = project_root() / "deploy"
@@ -56,6 +57,13 @@ def test_both_deployments_have_the_same_limits() -> None:
     monitoring = values["dagsterDaemon"]["runMonitoring"]
     assert monitoring["maxRuntimeSeconds"] == instance["run_monitoring"]["max_runtime_seconds"]
     assert monitoring["startTimeoutSeconds"] == instance["run_monitoring"]["start_timeout_seconds"]
+
+
+def test_rebuilds_of_the_catalog_wait_for_one_another() -> None:
+    """The tag of the limit is the one that the sensors give their runs."""
+    runs = yaml_of("distributed/dagster.yaml")["concurrency"]["runs"]
+
+    assert runs["tag_concurrency_limits"] == [{"key": REBUILD_TAG, "limit": 1}]
 
 
 def test_slots_are_workers_times_concurrency() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from flag_pipeline.catalog.rows import CatalogRow
 from flag_pipeline.core.models import RowStatus
 
-# Territories with the official flag of their state, so that a source may have one image for both.
+# Territories with their state's official flag, so a source may have one image for both.
 # Source: CIA World Factbook.
 SHARED_FLAGS = (
     frozenset("AU HM".split()),
@@ -19,7 +19,7 @@ SHARED_FLAGS = (
 
 
 def unaccounted(rows: Iterable[CatalogRow], codes: Iterable[str]) -> list[str]:
-    """Return the codes without a flag, except those that the source does not have."""
+    """Return codes without a flag, except those the source lacks."""
     accounted = {row.code for row in rows if row.status is not RowStatus.MISSING}
     return sorted({*codes} - accounted)
 
@@ -35,5 +35,5 @@ def unexpected_duplicates(rows: Iterable[CatalogRow]) -> list[list[str]]:
 
 
 def changed_codes(rows: Iterable[CatalogRow], before: Mapping[str, str]) -> list[str]:
-    """Return the codes whose hash differs from *before*, without new countries."""
+    """Return codes whose hash differs from *before*, without new countries."""
     return sorted(row.code for row in rows if row.sha256 and before.get(row.code, row.sha256) != row.sha256)

@@ -1,4 +1,4 @@
-"""Whether a store's derived files are those of its records and flags, told from listings alone."""
+"""Whether a store's derived files match its records and flags, from listings alone."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -23,19 +23,19 @@ _INPUTS, _OUTPUTS = (RECORDS, FLAGS, RENDITION_RECORDS), (CATALOG, PAGE_DETAILS,
 
 
 def describe_inputs(root: str, versions: Iterable[object]) -> str:
-    """Return the digest of *versions* and all stored files that are read; empty if the store cannot tell."""
+    """Return the digest of *versions* and all stored inputs; empty if the store cannot tell."""
     return _digest(root, _INPUTS, versions)
 
 
 def is_built_from(root: str, inputs: str) -> bool:
-    """Whether the derived files are those that `note_build` noted with *inputs*."""
+    """Whether `note_build` noted the derived files with *inputs*."""
     with suppress(SinkError, FileNotFoundError), _opened(root) as store:
         return bool(inputs) and store.read(BUILT_PATH) == _note(root, inputs)
     return False
 
 
 def note_build(root: str, inputs: str) -> None:
-    """Note that the derived files were built from *inputs*, which were described before."""
+    """Note that the derived files were built from *inputs*, described before."""
     # Without the note, they are built again.
     with suppress(SinkError), _opened(root) as store:
         store.write(BUILT_PATH, _note(root, inputs))

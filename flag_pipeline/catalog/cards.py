@@ -1,6 +1,6 @@
-"""Renders a flag's card on the gallery's page: a link to the file, with what search and filters need.
+"""Renders a flag's card on the gallery's page: a link to the file, with data for search and filters.
 
-Cards are short, because there can be thousands. Codes and hashes need no quotes: they have only letters and digits.
+Cards are short, because there can be thousands. Codes and hashes need no quotes: they are letters and digits.
 """
 
 import re
@@ -15,7 +15,7 @@ from flag_pipeline.images.thumbnails import thumbnail_size
 
 
 def css_token(label: str) -> str:
-    """Return *label* as a class of cards, which is also the filter's value in the page's address."""
+    """Return *label* as a class of cards, and the filter's value in the page's address."""
     return re.sub(r"[^a-z0-9]+", "-", label.removeprefix("about "))
 
 

@@ -1,4 +1,4 @@
-"""Draws the contact sheet, a PNG of all flags with labels, and the mosaic, a small version for Dagster events."""
+"""Draws the contact sheet, a PNG of all flags with labels, and the mosaic, a small one for Dagster events."""
 
 import hashlib
 import io
@@ -16,9 +16,9 @@ from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.models import RowStatus
 from flag_pipeline.images.thumbnails import Size, enlarge, reduce
 
-# Few programs open a much larger picture.
+# Few programs open much larger pictures.
 MAX_FLAGS = 400
-# Raised when the same rows and flags are drawn differently.
+# Raised when equal rows and flags are drawn differently.
 _VERSION, _DIGEST_KEY = 1, "Digest"
 
 _COLUMNS, _CELL, _FLAG_BOX, _MARGIN = 16, (124, 122), (104, 70), 20
@@ -29,17 +29,17 @@ _MOSAIC_QUALITY = 15
 
 
 def sheet_tile(content: bytes) -> Image.Image:
-    """Return the flag, or its thumbnail, in its size on the contact sheet. The mosaic accepts it too."""
+    """Return the flag, or its thumbnail, in the contact sheet's size. The mosaic accepts it too."""
     return reduce(content, _FLAG_BOX)
 
 
 def mosaic_tile(content: bytes) -> Image.Image:
-    """Return the flag in its size in the mosaic."""
+    """Return the flag in the mosaic's size."""
     return reduce(content, _MOSAIC_BOX)
 
 
 def sheet_digest(rows: Sequence[CatalogRow], pictured: Collection[str]) -> str:
-    """Return the digest of all that contact sheet and mosaic show; *pictured* are SHA-256 of flags with a tile."""
+    """Return the digest of what both pictures show; *pictured* are SHA-256 of flags with a tile."""
     shown = [(row.code, row.name, row.status, row.sha256 if row.sha256 in pictured else "") for row in rows[:MAX_FLAGS]]
     return hashlib.sha256(json.dumps([_VERSION, len(rows), shown]).encode()).hexdigest()
 
@@ -51,9 +51,9 @@ def is_drawn_from(sheet: bytes, digest: str) -> bool:
 
 
 def render_contact_sheet(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image], *, digest: str = "") -> bytes:
-    """Return a PNG with the flag, code and name of each row, and its status in red unless it is `ok`.
+    """Return a PNG with each row's flag, code and name, and its status in red unless `ok`.
 
-    *tiles* are by code, *digest* is kept for `is_drawn_from`. Rows after the first `MAX_FLAGS` are only counted.
+    *tiles* are by code; *digest* is for `is_drawn_from`. Rows beyond `MAX_FLAGS` are only counted.
     """
     rows, n_more = rows[:MAX_FLAGS], max(0, len(rows) - MAX_FLAGS)
     n_cells = len(rows) + bool(n_more)
@@ -69,7 +69,7 @@ def render_contact_sheet(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.I
         left, top = _corner(len(rows))
         draw.text((left + _CELL[0] // 2, top), f"and {n_more} more", font=_font(13), fill=_INK, anchor="ma")
     buffer = io.BytesIO()
-    # Against Pillow's default, level 6: a fifth larger in half the time.
+    # A fifth larger than with Pillow's default, 6, in half the time.
     texts = PngInfo()
     texts.add_text(_DIGEST_KEY, digest)
     sheet.save(buffer, "PNG", compress_level=3, pnginfo=texts)
@@ -77,7 +77,7 @@ def render_contact_sheet(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.I
 
 
 def render_mosaic(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image]) -> bytes:
-    """Return a WebP of a few kilobytes with the first `MAX_FLAGS` flags; a missing flag leaves a gap."""
+    """Return a WebP of a few kilobytes with the first `MAX_FLAGS` flags, and gaps for missing ones."""
     rows = rows[:MAX_FLAGS]
     mosaic = Image.new("RGB", _grid_size(len(rows), _MOSAIC_COLUMNS, _MOSAIC_CELL), "#808080")
     for number, row in enumerate(rows):
@@ -111,7 +111,7 @@ def _draw_flag(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: Size, tile
     flag = enlarge(tile, _FLAG_BOX)
     left, top = left + (width - flag.width) // 2, top + (height - flag.height) // 2
     sheet.paste(flag, (left, top), flag)
-    # A white flag needs an edge on the light background.
+    # White flags need an edge on the light background.
     draw.rectangle((left - 1, top - 1, left + flag.width, top + flag.height), outline="#c9c9c7")
 
 
@@ -124,7 +124,7 @@ def _draw_label(draw: ImageDraw.ImageDraw, top_middle: Size, row: CatalogRow) ->
 
 
 def _writable_name(row: CatalogRow) -> str:
-    """Return the row's name, or the ISO 3166-1 name if the font lacks a letter of it."""
+    """Return the name, or the ISO 3166-1 name if the font lacks a letter."""
     return row.name if all(_has_letter(character) for character in row.name) else iso_country(row.code).name
 
 
@@ -139,7 +139,7 @@ def _shortened(name: str) -> str:
 
 @cache
 def _width(character: str) -> float:
-    # Widths add up, because the basic layout does not kern. Measuring whole names takes half as long as drawing.
+    # Widths add up without kerning. Measuring whole names takes half as long as drawing.
     return _font(11).getlength(character)
 
 
@@ -152,7 +152,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 @cache
 def _has_letter(character: str) -> bool:
-    # Fonts draw missing letters as one box, also this code point, which is not a character.
+    # Fonts draw missing letters as one box, as they do this code point, which is no character.
     return character.isspace() or _drawn(character) != _drawn("\uffff")
 
 

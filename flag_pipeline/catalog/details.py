@@ -1,6 +1,6 @@
 """The details that the gallery's page loads when a flag is opened: scripts with the data of a few hundred rows each.
 
-They are scripts, because a page that was opened from a local file may load no JSON.
+A page opened from a local file may load scripts, but no JSON.
 """
 
 import json

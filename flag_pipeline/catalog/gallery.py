@@ -1,8 +1,8 @@
 """Renders the gallery: an HTML page with all flags, with filters, details and history, and the files beside it.
 
 The page shows thumbnails that other code draws. Names are untrusted: they are escaped text, attributes and JSON, which
-the script inserts as text only. No style or script is inline, so that the page works under a strict content security
-policy. All addresses are relative, so that it works from a local file and from an object store.
+the script inserts as text only. No style or script is inline, so the page works under a strict content security policy.
+Addresses are relative, so it works from a local file and from an object store.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ def _asset(name: str) -> bytes:
 
 
 def _digest(*contents: bytes) -> str:
-    # Part of the addresses, so that no browser combines the page with a cached file of another version.
+    # In the addresses, so that no browser combines the page with another version's cached files.
     return hashlib.sha256(b"".join(contents)).hexdigest()[:12]
 
 
@@ -90,7 +90,7 @@ def _options(counts: Counter[str]) -> str:
 
 
 def _ratio_parts(rows: Sequence[CatalogRow]) -> dict[str, str]:
-    """Return filter, order and plot; they are empty where no ratio is known, as with simplified drawings."""
+    """Return filter, order and plot, empty if no ratio is known, as with simplified drawings."""
     bars = ratio_bars(rows)
     if not bars:
         return dict.fromkeys(("ratio_field", "ratio_order", "ratio_plot"), "")

@@ -12,7 +12,7 @@ from flag_pipeline.core.renditions import RenditionRecord
 MAX_HISTORY_PICTURES = 100
 # Narrower images are enlarged without smoothing.
 TINY_PX = 64
-# The format whose files are never shown themselves.
+# Files of this format are never shown themselves.
 VECTOR = "svg"
 
 
@@ -21,9 +21,9 @@ class Gallery:
     """The content of the page.
 
     Attributes:
-        pictured: SHA-256 of the current and replaced flags that have a thumbnail.
-        downloads: further files of a country, by code: paths below the store's root by label.
-        credits: sentences for the footer, about licences and origins.
+        pictured: SHA-256 of current and replaced flags with a thumbnail.
+        downloads: paths of further files below the store's root, by code and label.
+        credits: the footer's sentences about licences and origins.
     """
 
     rows: Sequence[CatalogRow]
@@ -34,7 +34,7 @@ class Gallery:
 
 
 def credits_of(rows: Sequence[CatalogRow]) -> list[str]:
-    """Return the sentences about whose flags these are, under which licence, and whether they are simplified."""
+    """Return sentences about the flags' owners and licences, and whether they are simplified."""
     sources = sorted({f"{row.attribution}: {row.licence}" for row in rows if row.licence})
     are_drawings = any(row.file and not row.aspect_ratio for row in rows)
     notes = ["The drawings are simplified, and nearly all in one ratio, which is not that of most flags."]
@@ -42,13 +42,13 @@ def credits_of(rows: Sequence[CatalogRow]) -> list[str]:
 
 
 def pictured_files(rows: Sequence[CatalogRow], changes: Sequence[FlagChange]) -> dict[str, str]:
-    """Return the paths of the flags that the page shows, by SHA-256: current ones, and the latest replaced ones."""
+    """Return the paths of the shown flags by SHA-256: current ones, and the latest replaced ones."""
     replaced = {change.old_sha256: change.old_file for change in changes[:MAX_HISTORY_PICTURES] if change.old_file}
     return {**replaced, **{row.sha256: row.file for row in rows if row.file}}
 
 
 def vector_files(rows: Sequence[CatalogRow]) -> dict[str, str]:
-    """Return the paths of the flags that are shown as pictures drawn from them, by SHA-256."""
+    """Return the paths of flags shown as pictures drawn from them, by SHA-256."""
     return {row.sha256: row.file for row in rows if row.format == VECTOR}
 
 

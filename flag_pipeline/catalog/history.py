@@ -34,7 +34,7 @@ _CHANGES = TypeAdapter(list[FlagChange])
 
 
 def change_rows(records: Mapping[str, FlagRecord]) -> list[FlagChange]:
-    """Return the changes of all records, sorted newest first, then by code."""
+    """Return all records' changes, newest first, then by code."""
     changes = [change for record in records.values() for change in record.changes]
     return sorted(sorted(changes, key=lambda change: change.code), key=lambda change: change.changed_at, reverse=True)
 
@@ -48,7 +48,7 @@ def load_changes(content: bytes) -> list[FlagChange]:
 
 
 def changes_since(changes: list[FlagChange], stored: bytes | None) -> list[FlagChange]:
-    """Return the *changes* that are not in the JSON file *stored*."""
+    """Return the *changes* that the JSON file *stored* lacks."""
     try:
         before = set(load_changes(stored)) if stored else set()
     except ValueError:
@@ -57,7 +57,7 @@ def changes_since(changes: list[FlagChange], stored: bytes | None) -> list[FlagC
 
 
 def picture_paths(records: Mapping[str, FlagRecord]) -> dict[tuple[str, str], str]:
-    """Return the paths of current and replaced flags by code and SHA-256."""
+    """Return current and replaced flags' paths by code and SHA-256."""
     replaced = {
         (change.code, change.old_sha256): change.old_file
         for record in records.values()

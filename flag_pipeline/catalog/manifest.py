@@ -1,4 +1,4 @@
-"""The manifest of a release, and how to check a release against it."""
+"""A release's manifest, and the check against it."""
 
 import hashlib
 import lzma
@@ -58,7 +58,7 @@ def render_manifest(files: Iterable[ManifestFile]) -> bytes:
 
 
 def verify_release(path: Path) -> tuple[int, list[str]]:
-    """Return how many files the manifest of a zip file or a folder names, and what is wrong, sorted; nothing if right.
+    """Return how many files a zip file's or folder's manifest names, and what is wrong, sorted.
 
     Raises ConfigurationError if *path* cannot be read, ReleaseError if it has no valid manifest.
     """
@@ -77,7 +77,7 @@ Open = Callable[[str], IO[bytes]]
 
 
 def _open(path: Path, opened: ExitStack) -> tuple[Counter[str], Open]:
-    """Return how often each file's name occurs, and a function that opens one, or raises KeyError."""
+    """Return how often each name occurs, and a function that opens a file or raises KeyError."""
     if path.is_dir():
         # `os.walk` takes a link to a folder for a folder, and does not enter it.
         found = (Path(folder, name) for folder, folders, names in os.walk(path) for name in folders + names)
@@ -123,7 +123,7 @@ def _problems(files: Iterable[ManifestFile], names: Counter[str], open_file: Ope
 
 
 def _digest(content: IO[bytes], size_bytes: int) -> str:
-    """Return the SHA-256, without reading much more than *size_bytes*, because a zip file can unpack to terabytes."""
+    """Return the SHA-256, reading little more than *size_bytes*, because a zip file can unpack to terabytes."""
     digest, n_read = hashlib.sha256(), 0
     while n_read <= size_bytes and (chunk := content.read(_CHUNK_BYTES)):
         digest.update(chunk)

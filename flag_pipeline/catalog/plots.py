@@ -1,4 +1,4 @@
-"""Draws the gallery's bar charts as inline SVG; page.css has their colours and fonts."""
+"""Draws the gallery's bar charts as inline SVG; page.css has colours and fonts."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -52,30 +52,30 @@ class Bar:
 
 
 def ratio_group(aspect_decimal: float) -> str:
-    """Return the label of the aspect ratio's group."""
+    """Return the label of the ratio's group."""
     return next(label for end, label in _RATIO_GROUPS if aspect_decimal <= end)
 
 
 def colour_families(row: CatalogRow) -> list[ColourFamily]:
-    """Return the families of the row's main colours, the largest share first."""
+    """Return the families of the main colours, largest share first."""
     return list(dict.fromkeys(colour_family(rgb_of(colour.hex)) for colour in row.colours))
 
 
 def ratio_bars(rows: Iterable[CatalogRow]) -> list[Bar]:
-    """Return the flags per group of aspect ratios, without empty groups."""
+    """Return flags per group of ratios, without empty groups."""
     counts = Counter(ratio_group(row.aspect_decimal) for row in rows if row.aspect_decimal)
     return [Bar(label, counts[label]) for _, label in _RATIO_GROUPS if counts[label]]
 
 
 def size_bars(rows: Iterable[CatalogRow]) -> list[Bar]:
-    """Return the flags per group of file sizes, without empty groups."""
+    """Return flags per group of sizes, without empty groups."""
     sizes = [row.size_bytes for row in rows if row.size_bytes]
     counts = Counter(next(label for end, label in _SIZE_GROUPS if size <= end) for size in sizes)
     return [Bar(label, counts[label]) for _, label in _SIZE_GROUPS if counts[label]]
 
 
 def colour_bars(rows: Iterable[CatalogRow]) -> list[Bar]:
-    """Return the number of flags with each colour."""
+    """Return the number of flags per colour."""
     counts = Counter(family for row in rows for family in colour_families(row))
     return [Bar(family, counts[family], SWATCHES[family]) for family in ColourFamily if counts[family]]
 

@@ -1,4 +1,4 @@
-"""Makes a release: one zip file with the flags, their renditions, the catalog, a style sheet and a manifest.
+"""Makes a release: a zip file with flags, renditions, catalog, style sheet and manifest.
 
 Equal contents give equal bytes, and no second release.
 """
@@ -30,7 +30,7 @@ from flag_pipeline.core.renditions import RenditionRecord
 from flag_pipeline.core.sink import FileSink, intact
 from flag_pipeline.errors import ReleaseError
 
-# Raise it when the same flags give another zip file.
+# Raise it when equal flags give another zip file.
 RELEASE_VERSION = 1
 CREDITS = "LICENCE.txt"
 LATEST_PATH = release_path("latest.json")
@@ -51,7 +51,7 @@ class Release:
 
     Attributes:
         file: `release/flags-2026-11-26.zip`, relative to the store's root.
-        content_sha256: of the names, flags and renditions; two releases with the same one are the same.
+        content_sha256: of names, flags and renditions; it identifies equal releases.
     """
 
     file: Annotated[str, StringConstraints(pattern=rf"^{RELEASES}/{_NAME.pattern}$")]
@@ -67,7 +67,7 @@ _RELEASE = TypeAdapter(Release)
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a release is made of: the catalog's rows, and the renditions by code."""
+    """What a release is made of: catalog rows, and renditions by code."""
 
     rows: Sequence[CatalogRow]
     renditions: Mapping[str, RenditionRecord]
@@ -98,7 +98,7 @@ class Contents:
 
     @property
     def n_flags(self) -> int:
-        """How many countries have a flag."""
+        """Number of countries with a flag."""
         return sum(bool(row.file) for row in self.rows)
 
     def stored_files(self) -> dict[str, str]:
@@ -109,7 +109,7 @@ class Contents:
 
 
 async def publish_release(sink: FileSink, contents: Contents, *, keep: int, today: date) -> tuple[Release, bool]:
-    """Store a release of *contents* and delete all but the latest *keep*; return it, and whether it is new.
+    """Store a release and delete all but the latest *keep*; return it, and whether it is new.
 
     Raises ReleaseError if a stored file is missing or differs from its record.
     """
@@ -144,7 +144,7 @@ async def _write_archive(sink: FileSink, contents: Contents, file: str) -> Relea
 
 
 async def latest_release(sink: FileSink) -> Release | None:
-    """Return the latest release, None if there is none."""
+    """Return the latest release, if any."""
     with suppress(ValueError):
         return _RELEASE.validate_json(await sink.read_hint(LATEST_PATH) or b"")
     return None
@@ -152,7 +152,7 @@ async def latest_release(sink: FileSink) -> Release | None:
 
 @dataclass(frozen=True, slots=True)
 class _Archive:
-    """A zip file in a temporary file, which is mapped into memory, because it can be larger."""
+    """A zip file in a temporary file, mapped because it can be larger than memory."""
 
     content: mmap.mmap
     sha256: str
@@ -167,9 +167,8 @@ class _Archive:
 
 
 def _pack(contents: Contents, read: Callable[[Iterable[str]], Mapping[str, bytes]]) -> _Archive:
-    """Return the zip file of *contents*. Blocks."""
     with tempfile.TemporaryFile(prefix="flag-pipeline-") as file:
-        # Stored, because images are compressed, and because compressed bytes depend on the version of zlib.
+        # Stored, because images are compressed, and compressed bytes depend on zlib's version.
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as zipped:
             files = [_add(zipped, path, content) for path, content in _contents(contents, read)]
             _add(zipped, MANIFEST, render_manifest(files))
@@ -179,7 +178,7 @@ def _pack(contents: Contents, read: Callable[[Iterable[str]], Mapping[str, bytes
 
 
 def _contents(contents: Contents, read: Callable[[Iterable[str]], Mapping[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of a release, a few in memory at a time."""
+    """Yield the files, a few in memory at a time."""
     yield from sorted(render_table(CATALOG_SCHEMA, CATALOG, contents.rows).items())
     yield STYLESHEET_PATH, render_stylesheet(contents.rows, contents.renditions)
     yield CREDITS, "".join(f"{line}\n" for line in credits_of(contents.rows)).encode()

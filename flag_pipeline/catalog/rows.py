@@ -106,13 +106,13 @@ class CatalogRow:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the latest attempt failed; a country that the source does not have is no failure."""
+        """Whether the latest attempt failed; an absent country is no failure."""
         return self.status in {RowStatus.STALE, RowStatus.MISSING} and bool(self.reason)
 
 
 _NO_PRESET = SourcePreset(name="", base_url="")
 
-# What a user reads. The word in the catalog's files also says that an earlier flag is kept.
+# For users. The word in the catalog's files also says that an earlier flag is kept.
 STATUS_LABELS = {
     RowStatus.OK: "ok",
     RowStatus.STALE: "failed",
@@ -122,7 +122,7 @@ STATUS_LABELS = {
 
 
 def status_label(row: CatalogRow) -> str:
-    """Return the status that pages, pictures and tables on a terminal show."""
+    """Return the status that pages, pictures and terminals show."""
     return "failed" if row.has_failed else STATUS_LABELS[row.status]
 
 

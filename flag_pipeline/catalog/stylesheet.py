@@ -6,7 +6,7 @@ from urllib.parse import quote
 from flag_pipeline.catalog.rows import CatalogRow
 from flag_pipeline.core.renditions import RenditionFile, RenditionRecord
 
-# Classes as in flag-icons: one for all flags, one per country, and one more for squares.
+# Classes as in flag-icons: one for all flags, one per country, one for squares.
 _HEAD = """\
 .flag { display: inline-block; width: 1.5em; height: 1em; background: center / contain no-repeat; }
 .flag-square { width: 1em; }
@@ -16,8 +16,8 @@ _HEAD = """\
 def render_stylesheet(rows: Iterable[CatalogRow], renditions: Mapping[str, RenditionRecord]) -> bytes:
     """Return the CSS, whose addresses are relative to the folder `release/`.
 
-    `class="flag flag-fr"` shows the widest rendition, else the flag itself; `class="flag flag-square flag-fr"` shows
-    the largest square one, if there is any.
+    `class="flag flag-fr"` shows the widest rendition, else the flag; `class="flag flag-square flag-fr"` shows the
+    largest square one, if any.
     """
     lines = []
     for row in rows:

@@ -1,6 +1,6 @@
-"""Writes a table as JSON, CSV and Parquet with the same rows, and describes its columns.
+"""Writes a table as JSON, CSV and Parquet, and describes its columns.
 
-Unknown numbers and moments are null, or an empty cell in CSV; unknown text is empty. Equal rows give equal bytes.
+Unknown numbers and moments are null, in CSV empty; unknown text is empty. Equal rows give equal bytes.
 """
 
 import csv
@@ -80,7 +80,7 @@ def render_json(schema: TableSchema, rows: Iterable[object]) -> bytes:
 def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
     """Return the rows as RFC 4180 CSV in UTF-8, with a header.
 
-    An apostrophe precedes text that a spreadsheet would evaluate. Colours are `#rrggbb:share`, separated by spaces.
+    An apostrophe precedes text that spreadsheets evaluate. Colours are `#rrggbb:share`, separated by spaces.
     """
     content = io.BytesIO()
     text = io.TextIOWrapper(content, "utf-8", newline="")
@@ -93,8 +93,8 @@ def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
 
 
 def render_parquet(schema: TableSchema, rows: Sequence[object]) -> bytes:
-    """Return Parquet, with the schema's version and the columns' descriptions as metadata."""
-    # The import takes a tenth of a second, and only builds of the catalog need it.
+    """Return Parquet with the schema's version and column descriptions as metadata."""
+    # It takes a tenth of a second, and only catalog builds need it.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -110,7 +110,7 @@ def render_parquet(schema: TableSchema, rows: Sequence[object]) -> bytes:
 
 
 def render_schema(schema: TableSchema) -> bytes:
-    """Return the description of the table and its columns as JSON."""
+    """Return the description of table and columns as JSON."""
     columns = [
         {"name": column.name, "type": column.type, "description": column.description} for column in schema.columns
     ]

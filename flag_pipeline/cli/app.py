@@ -232,7 +232,7 @@ def ui(
         os.environ.setdefault("PYTHONWARNINGS", "ignore")
     folder = None
     if Path(".env").exists():
-        # Dagster's processes would prefer the `.env` of their folder to the environment, which has its values by now.
+        # Dagster's processes would prefer their folder's `.env` to the environment, which already has its values.
         folder = home
         os.environ |= {"FLAG_STORE": settings.store, "FLAG_ALLOWED_STORES": ",".join(settings.allowed_stores)}
     try:

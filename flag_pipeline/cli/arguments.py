@@ -11,14 +11,14 @@ from flag_pipeline.core.presets import PRESETS
 
 
 def below_current_folder(store: str | None) -> str | None:
-    """Return the value of `--store`, a relative folder as an absolute one; the checks of the setting come later."""
+    """Return the value of `--store`, a relative folder as an absolute one; it is checked later."""
     if not store or not store.strip() or store.startswith("~") or "\0" in store or store_may_hold_secret(store):
         return store
     return store if "://" in store else str(Path.cwd() / store)
 
 
 def complete_codes(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Yield the codes that begin with what follows the last comma of *incomplete*, and their names."""
+    """Yield codes and names that begin with what follows the last comma of *incomplete*."""
     from flag_pipeline.core.countries import iso_codes, iso_country
 
     before, comma, word = incomplete.rpartition(",")
@@ -45,7 +45,7 @@ def complete_store(incomplete: str) -> list[str]:
 
 
 def examples(*lines: str, takes_codes: bool = False) -> str:
-    """Return the end of a command's help: what a code is, if it *takes_codes*, and one example a line."""
+    """Return the end of a command's help: what a code is, if it *takes_codes*, and one example per line."""
     text = "\n".join(["\b", "Examples:", *(f"  flag-pipeline {line}" for line in lines)])
     return f"{_CODE}\n\n{text}" if takes_codes else text
 

@@ -1,4 +1,4 @@
-"""Whether the catalog must be rebuilt after a run, and the check that is due although it need not be."""
+"""Whether the catalog must be rebuilt after a run, and the check that is due if not."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from flag_pipeline.settings import Settings, partition_codes
 
 
 def catalog_inputs(settings: Settings) -> str:
-    """Return the digest of all that the catalog is built from; empty if the store cannot tell."""
+    """Return the digest of the catalog's inputs; empty if the store cannot tell."""
     package = importlib.metadata.version("flag-pipeline")
     code = (package, CODE_VERSION, CATALOG_SCHEMA.version, CHANGES_SCHEMA.version, DERIVED_VERSION)
     return describe_inputs(settings.store, (*code, *settings.renditions, *partition_codes(settings)))
@@ -55,7 +55,7 @@ class CurrentCatalog:
 
 
 def find_current_catalog(instance: dg.DagsterInstance, settings: Settings, inputs: str) -> CurrentCatalog | None:
-    """Return the catalog if store and instance have it as built from *inputs*, with its page."""
+    """Return the catalog if store and instance have it and its page as built from *inputs*."""
     catalog, page = (instance.fetch_materializations(key, limit=1).records for key in (FLAG_CATALOG, FLAG_GALLERY))
     # One instance can have several stores.
     if not (catalog and page) or _metadata(catalog[0])["files"].value != f"{settings.store}/{CATALOG}":

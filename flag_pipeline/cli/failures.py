@@ -1,4 +1,4 @@
-"""Failed countries as a few lines for a terminal, grouped by kind and reason."""
+"""Failed countries as lines for a terminal, by kind and reason."""
 
 import re
 from collections import Counter, defaultdict
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from flag_pipeline.errors import ErrorKind
 
-# With these limits, the lines of any run fit on a terminal of 80 x 40.
+# Then any run's lines fit on a terminal of 80 x 40.
 SHOWN_REASONS, SHOWN_CODES, MAX_CHARS = 8, 12, 1440
 _URL = re.compile(r"https?://\S+")
 
 
 def failure_lines(failed: Mapping[str, tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return codes, and kind with reason, of the largest groups; *failed* has kind and reason by code."""
+    """Return the largest groups' codes, and kind with reason; *failed* has both by code."""
     groups = sorted(_group(failed).items(), key=lambda group: (-len(group[1]), group[1]))
     shown = groups if len(groups) <= SHOWN_REASONS else groups[: SHOWN_REASONS - 1]
     width = MAX_CHARS // max(1, len(shown))
@@ -26,13 +26,13 @@ def failure_lines(failed: Mapping[str, tuple[str, str]]) -> list[tuple[str, str]
 
 
 def some_codes(codes: Sequence[str], most: int = SHOWN_CODES) -> str:
-    """Return the first codes, and how many more there are."""
+    """Return the first codes, and how many more."""
     more = f" and {len(codes) - most} more" if len(codes) > most else ""
     return f"{' '.join(codes[:most])}{more}"
 
 
 def _group(failed: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
-    # Countries of a host that is down are one group.
+    # An unreachable host's countries are one group.
     down = Counter(reason for kind, reason in failed.values() if kind == ErrorKind.SOURCE_DOWN).most_common(1)
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     n_of_reason = Counter(failed.values())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 SETTINGS = Path(__file__).parent.parent / "dagster.yaml"
-# Files of mounts, git, file managers and `flag-pipeline ui`: a folder with only these is empty.
+# Files of mounts, git, file managers and `flag-pipeline ui`, which do not count.
 _NO_CONTENT = {"lost+found", ".gitkeep", ".gitignore", ".DS_Store", "ui.lock"}
 _TEMPORARY_PREFIX = ".flag-pipeline-"
 # The block for all three storages.
@@ -23,7 +23,7 @@ _ALL_STORAGES, _STORAGES = "storage", {"event_log_storage", "run_storage", "sche
 
 
 def is_new(home: Path) -> bool:
-    """Whether the folder is missing, empty, or has this package's settings alone."""
+    """Whether the folder is missing, empty, or has only this package's settings."""
     if not home.exists():
         return True
     names = {path.name for path in home.iterdir() if not path.name.startswith(_TEMPORARY_PREFIX)} - _NO_CONTENT
@@ -46,7 +46,7 @@ def prepare(home: Path, store: str, *, is_verbose: bool) -> None:
 
 @contextmanager
 def open_instance(*, is_persistent: bool = True) -> "Iterator[DagsterInstance]":
-    """Import Dagster and open its instance, with the garbage collector off: the million new objects all stay."""
+    """Import Dagster and open its instance, without garbage collection: the million new objects all stay."""
     with ExitStack() as opened:
         gc.disable()
         try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def progress(
     title: str, total: int, terminal: "TextIO", *, shown: bool
 ) -> "AbstractContextManager[Callable[[RecordedOutcome], None]]":
-    """Return the callback for each recorded country: it moves a progress bar, or does nothing."""
+    """Return the callback per recorded country: it moves a progress bar, or does nothing."""
     if not shown:
         return nullcontext(lambda _country: None)
     from flag_pipeline.cli.rendering import progress_bar

@@ -47,14 +47,14 @@ def prune(
     from flag_pipeline.dagster_storage.pruning import prune as prune_instance
     from flag_pipeline.defs.pruning import plan, summary_of
 
-    # Not the command line's instance, which has no logs of the runs that the UI launched.
+    # The command line's instance has no logs of runs that the UI launched.
     with DagsterInstance.from_config(str(home)) as instance:
         planned = plan(instance, settings)
         if not as_json:
             print(*_plan_lines(planned, settings.prune_older_than), sep="\n")
         if not (dry_run or yes) and (planned.run_ids or planned.orphaned):
             typer.confirm("Delete them?", abort=True)
-        # Without runs to delete, it frees what a killed command has left.
+        # Without runs, it frees what a killed command left.
         report = None if dry_run else prune_instance(instance, planned)
     if as_json:
         print(json.dumps(_json_of(planned, report)))

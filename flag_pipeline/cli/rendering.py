@@ -30,7 +30,7 @@ _UNITS_S = {"days": 86_400, "h": 3_600, "min": 60, "s": 1}
 
 @contextmanager
 def progress_bar(title: str, total: int, terminal: "TextIO") -> "Iterator[Callable[[RecordedOutcome], None]]":
-    """Show a bar if it is a terminal, and yield the callback that advances it by one country."""
+    """Show a bar on a terminal, and yield the callback that advances it by one country."""
     console = Console(file=terminal)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -111,7 +111,7 @@ def print_renditions(report: "RunReport", settings: Settings) -> None:
 
 
 def print_statuses(statuses: "Mapping[str, CountryStatuses]", flags: "StoredFlags", settings: Settings) -> None:
-    """Print the status counts of each asset, age and source, the failures, and what `retry` would fetch."""
+    """Print each asset's status counts, age and source, failures, and what `retry` would fetch."""
     console = Console(highlight=False)
     table = Table("asset", "materialized", "failed", "not found", "missing")
     for name, each in statuses.items():

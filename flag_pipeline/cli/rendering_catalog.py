@@ -19,9 +19,9 @@ SHOWN_UNKNOWN = 10
 
 
 def print_table(schema: TableSchema, rows: Sequence[object], kind: str) -> None:
-    """Print the rows as the file of that kind would have them, `json` or `csv`."""
+    """Print the rows as in the file of that kind, `json` or `csv`."""
     render = render_json if kind == "json" else render_csv
-    # Bytes, because text mode would translate the line ends of CSV.
+    # Bytes, because text mode would translate CSV's line ends.
     sys.stdout.buffer.write(render(schema, rows))
 
 
@@ -65,7 +65,7 @@ def print_changes(changes: Sequence[FlagChange]) -> None:
 
 
 def print_coverage(coverage: Coverage, source: str, *, every: bool) -> None:
-    """Print how many countries the source has, which it lacks, and what else it has."""
+    """Print how many countries the source has, lacks, and has besides."""
     console = Console(highlight=False)
     n_iso = len(iso_codes())
     console.print(

@@ -56,7 +56,7 @@ def errors_of(report: "RunReport", catalog: "CatalogReport") -> list[str]:
 
 
 def warnings_of(report: "RunReport") -> list[str]:
-    """Return the run's warnings, one line each; of many, which have one cause, the first ones."""
+    """Return the run's first warnings, one line each; many have one cause."""
     warnings = list(dict.fromkeys(report.warnings))
     more = len(warnings) - SHOWN_WARNINGS
     lines = [f"Warning: {printable(warning)}" for warning in warnings[:SHOWN_WARNINGS]]
@@ -64,7 +64,7 @@ def warnings_of(report: "RunReport") -> list[str]:
 
 
 def stored_flags_json(flags: "StoredFlags") -> dict[str, object]:
-    """Return what `status --json` prints of the flags in the store; nothing if there is none."""
+    """Return what `status --json` prints of stored flags; nothing without any."""
     if not flags.fetched_at:
         return {}
     moments = {
@@ -75,7 +75,7 @@ def stored_flags_json(flags: "StoredFlags") -> dict[str, object]:
 
 
 def statuses_json(statuses: "CountryStatuses") -> dict[str, object]:
-    """Return what `status --json` prints for one asset; the last two only if there are any."""
+    """Return what `status --json` prints for one asset; the last two only if any."""
     unusual = {"lacking": statuses.lacking, "not_asked": statuses.not_asked}
     return {
         "materialized": len(statuses.materialized),

@@ -1,4 +1,4 @@
-"""The results of the command line's runs, as the rendering modules print them."""
+"""Results of the command line's runs, to be printed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class RunReport:
     Attributes:
         body_bytes: decoded body bytes received.
         error: why the run failed, if not because of a country, else empty.
-        recorded: latest outcome by country, of the asset that was recorded first.
+        recorded: latest outcome by country, of the first recorded asset.
     """
 
     run_id: str = ""
@@ -59,9 +59,9 @@ class RunReport:
         return not (self.failed or self.error or self.is_canceled)
 
     def add(self, country: RecordedOutcome) -> bool:
-        """Count a country's event, and return whether it is the country's first.
+        """Count a country's event; return whether it is the first.
 
-        A country has one event per asset and fetch. The latest outcome counts; the costs add up.
+        A country has one event per asset and fetch. The latest outcome counts; costs add up.
         """
         code, costs = country.partition_key, country.metadata
         is_first = code not in self.recorded
@@ -100,12 +100,12 @@ class StoredFlags:
 
     @property
     def oldest(self) -> str:
-        """The country that was fetched longest ago; ask only if there is one."""
+        """The country fetched longest ago; raises ValueError without any."""
         return min(self.fetched_at, key=lambda code: (self.fetched_at[code], code))
 
     @property
     def newest(self) -> str:
-        """The country that was fetched last; ask only if there is one."""
+        """The country fetched last; raises ValueError without any."""
         return max(self.fetched_at, key=lambda code: (self.fetched_at[code], code))
 
 
@@ -115,7 +115,7 @@ class CatalogReport:
 
     Attributes:
         n_rows: 0 if it could not be rebuilt.
-        is_current: it was not rebuilt, because nothing had changed.
+        is_current: not rebuilt, because nothing had changed.
         error: why it could not be rebuilt, else empty.
     """
 

@@ -1,4 +1,4 @@
-"""Which countries `retry` fetches, and from which source: the last that each was asked for at."""
+"""Which countries `retry` fetches: each from the source last asked for it."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def read_statuses(
 
 
 def read_stored_flags(instance: DagsterInstance, statuses: CountryStatuses) -> StoredFlags:
-    """Return the age and the sources of the flags in the store, failed countries' older ones included."""
+    """Return age and sources of the stored flags, with failed countries' older ones."""
     codes = {*statuses.materialized, *statuses.failed, *statuses.absent}
     fetches = latest_fetches(instance, FLAG_IMAGE, codes)
     return StoredFlags({code: fetch.at for code, fetch in fetches.items()}, count_by_source(instance, fetches))
@@ -42,7 +42,7 @@ def codes_by_source(
 ) -> dict[str, list[str]]:
     """Return the countries to fetch by source; all from *source*, if it is given.
 
-    A country that was never asked for is fetched from the source of the latest run.
+    Countries never asked for are fetched from the latest run's source.
     """
     fail_orphaned_runs(instance)
     usual = source or _latest_source(instance) or settings.source
@@ -91,5 +91,5 @@ def _sources_of_lacking(instance: DagsterInstance, key: dg.AssetKey, codes: list
 
 
 def _source_of_run(run: DagsterRun) -> str:
-    """Return the source in the run's tag or configuration, or an empty string."""
+    """Return the source in the run's tag or configuration, else an empty string."""
     return run.tags.get(SOURCE_TAG) or configured_source(run)

@@ -1,6 +1,7 @@
-"""Detects orphaned runs of the command line: a process holds a file lock for its run.
+"""Detects orphaned runs of the command line by file locks.
 
-At the end it deletes the file. A killed process leaves an unlocked file, and the next command fails its run.
+A process holds the lock of its run, and deletes the file at the end. A killed process leaves an unlocked file, and the
+next command fails its run.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import dagster as dg
 from dagster import DagsterInstance
 from filelock import FileLock, Timeout
 
-# Re-executions inherit this tag, so a run of the command line has a lock file too.
+# Re-executions inherit this tag, so the command line's runs have a lock file too.
 LAUNCHED_BY_TAG, COMMAND_LINE = "flag_pipeline/launched_by", "command line"
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -23,7 +24,7 @@ UNFINISHED = [
 
 @contextmanager
 def run_lock(instance: DagsterInstance, run_id: str) -> Iterator[None]:
-    """Hold the run's lock inside the block, and delete its file if the run has ended."""
+    """Hold the run's lock inside the block; delete its file if the run has ended."""
     path = _path(instance, run_id)
     path.parent.mkdir(exist_ok=True)
     with FileLock(path):
@@ -53,7 +54,7 @@ def _path(instance: DagsterInstance, run_id: str) -> Path:
 
 
 def unfinished_run(instance: DagsterInstance, run_id: str) -> dg.DagsterRun | None:
-    """Return the stored run, or None if it has ended or was never stored."""
+    """Return the run, None if it has ended or was never stored."""
     run = instance.get_run_by_id(run_id)
     return None if run is None or run.is_finished else run
 

@@ -21,7 +21,7 @@ def collecting_warnings(messages: list[str]) -> Iterator[None]:
 
 
 class _Collector(logging.Handler):
-    """Collects warnings only, because the outcomes of the countries have the errors."""
+    """Collects warnings only, because the countries' outcomes have the errors."""
 
     def __init__(self, messages: list[str]) -> None:
         super().__init__(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Decides whether countries that a run did not find are absent, or the source has failed."""
+"""Decides whether countries not found are absent, or the source has failed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -19,7 +19,7 @@ PROBE_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcomes to record for countries that were not found.
+    """The outcomes of countries that were not found.
 
     Attributes:
         problem: why the run fails although no country failed.
@@ -71,7 +71,7 @@ class AbsenceJudge:
             lost = {missed.code for missed in new}
         if lost:
             return Verdict(_failing(absent, lost, problem))
-        # If the source has other countries, one that it lacks is absent.
+        # If the source has other countries, this one is absent.
         return Verdict(absent, problem if len(codes) > 1 else "")
 
     async def _with_flag(self, countries: Sequence[FlagNotFound]) -> set[str]:

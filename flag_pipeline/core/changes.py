@@ -1,4 +1,4 @@
-"""What a record keeps when a flag is new, replaced or unchanged."""
+"""Records of new, replaced and unchanged flags."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The settings of a source of flags: which source, limits of its images, when a run fails."""
+"""Settings of a source of flags: which source, limits of images, when a run fails."""
 
 from collections.abc import Iterable
 from typing import Annotated

@@ -16,7 +16,7 @@ EXTRA_CODE = re.compile(r"[A-Z0-9]{2,8}")
 
 MAX_NAME_CHARS = 100
 
-# Common codes outside ISO 3166-1 that have a flag.
+# Common codes with a flag.
 OUTSIDE_ISO = {"EU": "European Union", "UN": "United Nations", "XK": "Kosovo"}
 
 _TLD = re.compile(r"\.[a-z]{2,63}")
@@ -42,7 +42,7 @@ def _iso_entries() -> dict[str, Any]:
 
 
 def iso_country(code: str) -> Country:
-    """Return the country in ISO 3166-1 or `OUTSIDE_ISO`; other codes are their own names.
+    """Return the country in ISO 3166-1 or `OUTSIDE_ISO`; other codes are their names.
 
     `common_name` is preferred: "Bolivia", not "Bolivia, Plurinational State of".
     """
@@ -62,14 +62,14 @@ def iso_country(code: str) -> Country:
 
 
 def iso_names(code: str) -> tuple[str, ...]:
-    """Return all names that ISO 3166-1 gives the code, the short one first; none for other codes."""
+    """Return all names in ISO 3166-1, the short one first; none for other codes."""
     entry = _iso_entries().get(code)
     given = (getattr(entry, field, "") for field in ("name", "common_name", "official_name"))
     return tuple(name for name in given if name)
 
 
 def iso_document(code: str) -> bytes:
-    """Return a metadata document for `parse_country`, made from ISO 3166-1."""
+    """Return ISO 3166-1 data as a document for `parse_country`."""
     country = iso_country(code)
     return json.dumps({"country": country.name, "iso_cc": code, "tld_cc": country.tld}, ensure_ascii=False).encode()
 

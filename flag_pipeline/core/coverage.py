@@ -1,4 +1,4 @@
-"""Coverage survey: requests every flag to find out which countries a source has."""
+"""Coverage survey: requests every flag to learn which countries a source has."""
 
 import asyncio
 from collections.abc import Iterable
@@ -46,7 +46,7 @@ def codes_to_ask(*, every: bool) -> list[str]:
 
 
 async def survey(source: FlagSource, codes: Iterable[str], *, timeout_s: float) -> Coverage:
-    """Request each flag; codes without an answer after *timeout_s* are unknown."""
+    """Request each flag; codes unanswered after *timeout_s* are unknown."""
     wanted = list(codes)
     answers: dict[str, bool | str] = {}
 

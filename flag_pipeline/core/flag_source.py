@@ -1,4 +1,4 @@
-"""The source of flags as an open HTTP client; starts the embedded mirror if it is the source."""
+"""The source of flags as an open HTTP client, with the embedded mirror if used."""
 
 import asyncio
 import logging
@@ -82,7 +82,7 @@ def open_source_session(
 def headers_for(source: str) -> dict[str, str]:
     """Return FLAG_HEADERS if they are meant for *source*, else none.
 
-    They are meant for FLAG_SOURCE, or any source if it is unset, but never for a preset.
+    They are for FLAG_SOURCE, or any source if unset, but never for a preset.
     """
     headers = read_headers()
     is_meant = source not in PRESETS and os.environ.get("FLAG_SOURCE", source).rstrip("/") == source.rstrip("/")

@@ -10,10 +10,10 @@ THUMBNAILS = f"{CATALOG}/thumbnails/v{THUMBNAIL_VERSION}"
 PICTURES = f"{CATALOG}/pictures/v{THUMBNAIL_VERSION}"
 RENDITIONS, RELEASES = "renditions", "release"
 RENDITION_RECORDS = f"{RENDITIONS}/records"
-# The folders of every store; the others are made when they are used.
+# In every store; other folders are made when used.
 FOLDERS = (FLAGS, METADATA, RECORDS, CATALOG, HISTORY, THUMBNAILS)
 
-# The names of the sources that filled the store.
+# The sources that filled the store.
 SOURCES_PATH = f"{RECORDS}/.sources"
 # What the derived files were built from.
 BUILT_PATH = f"{CATALOG}/.built"
@@ -23,17 +23,17 @@ GALLERY_PATH = f"{CATALOG}/index.html"
 PAGE_DETAILS = f"{CATALOG}/details"
 CONTACT_SHEET_PATH, MOSAIC_PATH = f"{CATALOG}/contact_sheet.png", f"{CATALOG}/mosaic.webp"
 
-# File systems allow 255; code, extension and temporary suffix need the rest.
+# File systems allow 255; code, extension and temporary suffix take the rest.
 MAX_NAME_BYTES = 200
 
-# Inside a character class: what some file system forbids in names.
+# A character class of what file systems forbid in names.
 FORBIDDEN_PATTERN = r'<>:"/\\|?*\x00-\x1f\x7f'
 
 
 def flag_path(code: str, name: str, image_format: str) -> str:
     """Return `flags/AE-United_Arab_Emirates.gif`, valid on all common file systems.
 
-    Spaces are underscores, as in "Fluent Python". Version 0.1.0 kept them: a save under this path deletes the former.
+    Spaces become underscores, as in "Fluent Python". Version 0.1.0 kept them; saving deletes the former file.
     """
     safe_name = re.sub(f"[ {FORBIDDEN_PATTERN}]", "_", name.rstrip(". "))
     cut_name = safe_name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip(".")
@@ -41,42 +41,42 @@ def flag_path(code: str, name: str, image_format: str) -> str:
 
 
 def flag_prefix(code: str) -> str:
-    """Return the start of a country's flag paths, `flags/CN-`."""
+    """Return the start of flag paths, `flags/CN-`."""
     return f"{FLAGS}/{code}-"
 
 
 def metadata_path(code: str) -> str:
-    """Return `metadata/CN.json` for CN."""
+    """Return `metadata/CN.json`."""
     return f"{METADATA}/{code}.json"
 
 
 def record_path(code: str) -> str:
-    """Return `records/CN.json` for CN."""
+    """Return `records/CN.json`."""
     return f"{RECORDS}/{code}.json"
 
 
 def code_of(file_name: str) -> str:
-    """Return the country code in a file's name: `CN` of `CN-China.gif`."""
+    """Return `CN` of `CN-China.gif`."""
     return re.split("[-.]", file_name, maxsplit=1)[0]
 
 
 def history_folder(code: str) -> str:
-    """Return `history/CN` for CN."""
+    """Return `history/CN`."""
     return f"{HISTORY}/{code}"
 
 
 def history_path(code: str, sha256: str, image_format: str) -> str:
-    """Return `history/CN/<sha256>.gif` for CN; equal images share a file."""
+    """Return `history/CN/<sha256>.gif`; equal images share a file."""
     return f"{history_folder(code)}/{sha256}.{FORMATS[image_format].extension}"
 
 
 def thumbnail_path(sha256: str) -> str:
-    """Return `catalog/thumbnails/v1/<sha256>.webp` for the flag with the SHA-256."""
+    """Return `catalog/thumbnails/v1/<sha256>.webp`."""
     return webp_path(THUMBNAILS, sha256)
 
 
 def webp_path(folder: str, sha256: str) -> str:
-    """Return, for example, `catalog/pictures/v1/<sha256>.webp`."""
+    """Return `catalog/pictures/v1/<sha256>.webp`, for example."""
     return f"{folder}/{sha256}.webp"
 
 
@@ -96,7 +96,7 @@ def rendition_path(rendition: str, code: str, image_format: str) -> str:
 
 
 def rendition_record_path(code: str) -> str:
-    """Return `renditions/records/CN.json` for CN."""
+    """Return `renditions/records/CN.json`."""
     return f"{RENDITION_RECORDS}/{code}.json"
 
 

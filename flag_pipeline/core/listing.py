@@ -1,4 +1,4 @@
-"""Lists which countries have which files in a store, reading only folders."""
+"""Lists which files countries have in a store, reading only folders."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from flag_pipeline.stores.store import raising_sink_error
 
 @dataclass(frozen=True, slots=True)
 class StoreListing:
-    """Codes of countries by stored file; those without a record are left out."""
+    """Codes of countries with a record, by stored file."""
 
     records: frozenset[str]
     flags: frozenset[str]

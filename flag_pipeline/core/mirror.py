@@ -1,6 +1,6 @@
 """The embedded source: an HTTP server on 127.0.0.1 that serves packaged flags.
 
-It can delay responses and answer with errors, repeatable with a seed.
+Delays and errors can be set, repeatable with a seed.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class PackagedFlags:
 
 
 def packaged_flags() -> dict[str, Path]:
-    """Return the paths of the drawn GIFs by lower-case code.
+    """Return the drawn GIFs' paths by lower-case code.
 
     Raises ConfigurationError if there are none.
     """
@@ -142,7 +142,7 @@ class Mirror:
 
 @asynccontextmanager
 async def serving(mirror: Mirror, *, port: int = 0) -> AsyncIterator[str]:
-    """Serve *mirror* inside the block and yield its base URL; port 0 is any free port.
+    """Serve *mirror* inside the block; yield its base URL. Port 0 is any free port.
 
     Raises ConfigurationError if the port is in use.
     """

@@ -1,4 +1,4 @@
-"""Countries, flags, records and outcomes, as immutable dataclasses."""
+"""Immutable countries, flags, records and outcomes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,7 +36,7 @@ class StoredImage:
 
     Attributes:
         file: `flags/CN-China.gif`, relative to the store's root.
-        fetched_at: when the stored bytes were received.
+        fetched_at: when the bytes were received.
         first_seen_at: of the first flag; None in old records.
         n_changes: since `first_seen_at`.
         derived: None in records of old versions.
@@ -149,7 +149,7 @@ class FlagUnchanged(_Fetched):
 
 @dataclass(frozen=True, slots=True)
 class FlagNotFound:
-    """The source answered that it does not have this country."""
+    """The source does not have this country."""
 
     code: str
     reason: str
@@ -166,7 +166,7 @@ class FlagNotFound:
 
 @dataclass(frozen=True, slots=True)
 class FlagFailed:
-    """The country could not be fetched or stored. Its good files are kept."""
+    """The country could not be fetched or stored; good files are kept."""
 
     code: str
     kind: ErrorKind

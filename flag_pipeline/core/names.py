@@ -1,4 +1,4 @@
-"""The names by which people know a country, besides those of ISO 3166-1, and names in other languages."""
+"""Everyday names of countries, besides those of ISO 3166-1, and names in other languages."""
 
 import difflib
 import re
@@ -13,8 +13,8 @@ _CODE_CHARS = 3
 
 LANGUAGES_EXTRA = "flag-pipeline[languages]"
 
-# Short, everyday and former names, as people type them; ISO 3166-1 has none of them. A name that several countries
-# share (Congo, Guinea, Korea, the Virgin Islands) is none, unless ISO 3166-1 gives it to one of them.
+# Short, everyday and former names that ISO 3166-1 lacks. A name that several countries share (Congo, Guinea, Korea,
+# the Virgin Islands) is none, unless ISO 3166-1 gives it to one of them.
 _ALIASES = {
     "AE": ("UAE", "Emirates"),
     "BA": ("Bosnia", "Bosnia-Herzegovina"),
@@ -78,7 +78,7 @@ _PARTS = {"england": "GB", "northern ireland": "GB", "scotland": "GB", "wales": 
 
 
 def other_names(code: str) -> tuple[str, ...]:
-    """Return the names of ISO 3166-1 and the everyday ones, without that of `iso_country`."""
+    """Return ISO 3166-1 and everyday names, without that of `iso_country`."""
     names = dict.fromkeys((*iso_names(code), *_ALIASES.get(code, ())))
     return tuple(name for name in names if name != iso_country(code).name)
 
@@ -89,22 +89,22 @@ def code_of_name(text: str) -> str | None:
 
 
 def whole_of(text: str) -> str | None:
-    """Return the code of the country of which that is a part with a flag of its own, such as England."""
+    """Return the code of the country that has this part with its own flag, such as England."""
     return _PARTS.get(_folded(text))
 
 
 def nearest_code(text: str) -> str | None:
-    """Return the code of the country whose name is spelled almost like that."""
-    # Codes are too short to be near to each other.
+    """Return the code of the country with the most similar name, if any is similar."""
+    # Codes are too short to be similar.
     names = [name for name in _codes() if len(name) > _CODE_CHARS]
     near = difflib.get_close_matches(_folded(text), names, n=1, cutoff=0.8)
     return _codes()[near[0]] if near else None
 
 
 def names_in(language: str) -> Mapping[str, str]:
-    """Return the names by code in a language such as `fr`, `pt-BR` or `zh_Hant`. Source: Unicode CLDR, in Babel.
+    """Return names by code in a language such as `fr`, `pt-BR` or `zh_Hant`. Source: Unicode CLDR, in Babel.
 
-    Raises ConfigurationError without Babel, and for a language that it does not have.
+    Raises ConfigurationError without Babel or its language.
     """
     try:
         from babel import Locale, UnknownLocaleError
@@ -119,7 +119,7 @@ def names_in(language: str) -> Mapping[str, str]:
 @cache
 def _codes() -> dict[str, str]:
     codes = {_folded(alias): code for code, aliases in _ALIASES.items() for alias in aliases}
-    # A name of the standard wins over an alias.
+    # The standard's names win over aliases.
     for code in (*OUTSIDE_ISO, *iso_codes()):
         country = iso_country(code)
         for name in (*iso_names(code), country.name, country.alpha_3, country.numeric, country.tld):

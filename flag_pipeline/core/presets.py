@@ -1,4 +1,4 @@
-"""Source presets: the URLs, formats and missing countries of each named source."""
+"""Source presets: URLs, formats and missing countries of named sources."""
 
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
@@ -19,13 +19,13 @@ class SourcePreset:
     Attributes:
         base_url: without trailing slash.
         flag_path: relative to the base URL; `{cc}` is the lower-case code.
-        metadata_path: the same; without `{cc}`, one JSON object has all countries; empty, names come from ISO 3166-1.
+        metadata_path: the same; without `{cc}`, one JSON object for all; empty, names come from ISO 3166-1.
         lacks: missing ISO 3166-1 codes.
-        is_public: on the internet, so private addresses are refused.
-        name_key: the key of a country's name in the shared object.
-        licence: of the flags; empty where we know of none.
-        attribution: whom to name, and what was changed.
-        has_ratios: whether a picture has the width and height of its flag.
+        is_public: on the internet; private addresses are refused.
+        name_key: of a country's name in the shared object.
+        licence: of the flags; empty if unknown.
+        attribution: the authors to name, and what was changed.
+        has_ratios: whether pictures have their flags' ratio.
     """
 
     name: str
@@ -50,7 +50,7 @@ class SourcePreset:
         return f"{self.base_url}/{self.flag_path.format(cc=code.lower())}"
 
     def metadata_url(self, code: str) -> str:
-        """Return the metadata's URL, empty if the source has none."""
+        """Return the metadata's URL, empty if there is none."""
         return f"{self.base_url}/{self.metadata_path.format(cc=code.lower())}" if self.metadata_path else ""
 
 
@@ -64,7 +64,7 @@ EMBEDDED = SourcePreset(
     has_ratios=False,
 )
 
-# The site has the 194 flags of country_codes.txt ("Fluent Python", example code, chapter 20).
+# Has the 194 flags of country_codes.txt ("Fluent Python", example code, chapter 20).
 FLUENTPYTHON = SourcePreset(
     name="fluentpython",
     base_url="https://www.fluentpython.com/data/flags",
@@ -163,7 +163,7 @@ def is_same_source(one: str, other: str) -> bool:
 def source_of(url: str, code: str) -> str:
     """Return the source of a file's URL, empty if no layout matches.
 
-    The first preset wins where several have the URL, else the layout that has most of it.
+    The first preset with the URL wins, else the layout with most of it.
     """
     found = longest = ""
     for preset in PRESETS.values():

@@ -46,7 +46,7 @@ async def stored_sources(sink: FileSink, own: SourcePreset) -> Counter[str]:
 
 
 async def write_sources(sink: FileSink, sources: Collection[str]) -> None:
-    """Write the sources' names; call it before their first file is stored."""
+    """Write the sources' names, before their first file is stored."""
     await sink.write(SOURCES_PATH, dump_json(sorted({*sources})))
 
 

@@ -1,4 +1,4 @@
-"""The JSON of records and metadata; equal content gives equal bytes."""
+"""JSON of records and metadata; equal content gives equal bytes."""
 
 import dataclasses
 import hashlib
@@ -14,7 +14,7 @@ from flag_pipeline.images.formats import FORMATS
 SCHEMA = 1
 _FIRST_LINES = b'{\n  "schema": %d,\n' % SCHEMA
 
-# Made on import, because threads would make it several times.
+# On import, because threads would make it several times.
 _RECORD = TypeAdapter(FlagRecord)
 
 
@@ -24,14 +24,14 @@ def dump_json(document: object) -> bytes:
 
 
 def dump_json_array(documents: Iterable[object]) -> bytes:
-    """Return `dump_json` of a list, with one document in memory at a time."""
-    # JSON strings contain no line feed, so each line feed is layout.
+    """Return `dump_json` of a list, one document in memory at a time."""
+    # JSON strings contain no line feed, so each is layout.
     items = b",".join(b"\n  " + dump_json(item).rstrip().replace(b"\n", b"\n  ") for item in documents)
     return b"[%b\n]\n" % items if items else b"[]\n"
 
 
 def _in_order(document: object) -> object:
-    # Python's encoder can sort, but needs ten times the time and memory.
+    # Python's encoder needs ten times the time and memory to sort.
     if isinstance(document, dict):
         return {key: _in_order(document[key]) for key in sorted(document)}
     return [_in_order(item) for item in document] if isinstance(document, list) else document

@@ -1,4 +1,4 @@
-"""Makes the renditions of a country's stored flag, and records which it has."""
+"""Makes and records the renditions of stored flags."""
 
 import asyncio
 import dataclasses
@@ -31,7 +31,7 @@ class RenditionFile:
 
     Attributes:
         file: `renditions/w160/CN.png`, relative to the store's root.
-        width_px, height_px: smaller than the name says if the flag is smaller.
+        width_px, height_px: smaller than named for smaller flags.
     """
 
     rendition: RenditionName
@@ -47,7 +47,7 @@ class RenditionRecord:
     """Which renditions a country has.
 
     Attributes:
-        flag_sha256: of the flag that they were made from.
+        flag_sha256: of the flag that was drawn.
         version: of the code that made them.
     """
 
@@ -72,13 +72,13 @@ _RECORD = TypeAdapter(RenditionRecord)
 
 
 def load_rendition_record(content: bytes) -> RenditionRecord:
-    """Return the record in *content*. Raises ValueError if it is none."""
+    """Return the record. Raises ValueError if it is none."""
     return _RECORD.validate_json(content)
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The renditions of one country, and whether they were there already."""
+    """One country's renditions, and whether they existed already."""
 
     record: RenditionRecord
     is_unchanged: bool
@@ -153,7 +153,7 @@ class RenditionMaker:
 
 
 async def rendition_records(sink: FileSink) -> dict[str, RenditionRecord]:
-    """Return the records of all countries with renditions by code, sorted, without damaged ones."""
+    """Return the undamaged records by code, sorted."""
     folder = RENDITION_RECORDS
     found = await sink.read_files(f"{folder}/{name}" for name in sorted(await sink.names(folder)))
     records = dict[str, RenditionRecord]()

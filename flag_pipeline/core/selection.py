@@ -1,4 +1,4 @@
-"""Which countries the words of a command line or of a run's configuration select."""
+"""Which countries the words of a command line or run configuration select."""
 
 from collections.abc import Iterable
 
@@ -8,10 +8,10 @@ from flag_pipeline.errors import ConfigurationError
 
 
 def select_codes(wanted: Iterable[str], among: Iterable[str]) -> list[str]:
-    """Return the codes of *among* that *wanted* selects, in their order.
+    """Return codes of *among* that *wanted* selects, in their order.
 
-    A text is a name, or words with commas or spaces between them: names, alpha-2, alpha-3 or numeric codes, domains,
-    first letters, or `POP20`. None selects every code.
+    A text is a name, or words separated by commas or spaces: names, alpha-2, alpha-3 or numeric codes, domains, first
+    letters, or `POP20`. None selects every code.
 
     Raises ConfigurationError for a word that selects nothing.
     """

@@ -73,7 +73,7 @@ class FileSink:
     local folder.
     """
 
-    def __init__(self, root: str, *, threads: int = 4) -> None:
+    def __init__(self, root: str, *, threads: int = 16) -> None:
         self.root = root
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")

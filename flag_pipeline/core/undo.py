@@ -6,7 +6,7 @@ from flag_pipeline.core.sink import FileSink, intact
 
 
 async def restore(sink: FileSink, before: FlagRecord) -> None:
-    """Restore the files to *before*, the record at the start of the run; raises SinkError."""
+    """Restore the files to *before*, the record at the run's start; raises SinkError."""
     has_flag = before.image is not None and await _restore_flag(sink, before.code, before.image)
     if not has_flag:
         await sink.delete_country(before.code)

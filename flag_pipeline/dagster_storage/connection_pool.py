@@ -29,7 +29,7 @@ INDEX = "index"
 _MAX_SHARDS = 32
 _MAX_IDLE = 4  # per shard
 _FORK_TIMEOUT_S = 30.0  # `fork()` waits for active connections
-# An event takes about 20 pages. With SQLite's default of 1,000 pages, checkpoints would be a third of its cost.
+# An event takes about 20 pages. With SQLite's default, 1,000, checkpoints would be a third of its cost.
 _CHECKPOINT_PAGES = 8000
 _FILE = "flag_pipeline.file"
 
@@ -49,7 +49,7 @@ class _Shard:
 
 
 class ConnectionPool:
-    """Connections to the index and the `_MAX_SHARDS` shards that were used last.
+    """Connections to the index and the `_MAX_SHARDS` shards used last.
 
     Attributes:
         base_dir: the folder of the files, `{name}.db` each.
@@ -71,12 +71,12 @@ class ConnectionPool:
         self._changed = threading.Condition()
         self._forking = False
         self._reading: set[int] = set()
-        # Not thread-local, because a forked child must see all connections.
+        # Not thread-local: a forked child must see all connections.
         self._in_use: dict[tuple[int, str], Connection | None] = {}
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Let this thread read the last committed state without the shard's lock."""
+        """Let this thread read committed state without the shard's lock."""
         thread = threading.get_ident()
         if thread in self._reading:
             yield
@@ -158,7 +158,7 @@ class ConnectionPool:
         # Threads use it one at a time.
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
         connection.text_factory = unpack
-        # Of a new file. Two events of a partition seldom share a page of SQLite's default size, 4096 bytes.
+        # It applies to new files. A partition's two events seldom share a page of the default size, 4096 bytes.
         connection.execute("PRAGMA page_size=8192")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self.synchronous}")
@@ -176,7 +176,7 @@ class ConnectionPool:
             key = (threading.get_ident(), name)
             shard = self._enter(key)
             try:
-                # mode=rw makes no file, because the run may have been deleted.
+                # mode=rw makes no file: the run may have been deleted.
                 with (
                     suppress(sqlite3.Error),
                     closing(sqlite3.connect(f"{shard.path.as_uri()}?mode=rw", uri=True)) as connection,
@@ -192,7 +192,7 @@ class ConnectionPool:
                 self._shards.popitem()[1].close()
 
     def before_fork(self) -> None:
-        """Wait for other threads, then close all connections: a child must inherit none."""
+        """Wait for other threads, then close all connections, because a child must inherit none."""
         self._changed.acquire()
         self._forking = True
         me = threading.get_ident()

@@ -14,7 +14,7 @@ from flag_pipeline.dagster_storage.sqlite_files import BUSY_TIMEOUT_S, is_stampe
 
 
 def decompress(file: Path) -> int:
-    """Write the file's compressed events as JSON in one transaction, and return their number."""
+    """Write compressed events as JSON in one transaction; return their number."""
     with closing(sqlite3.connect(file, timeout=BUSY_TIMEOUT_S)) as connection:
         if not is_stamped(connection):
             # A kill left it without tables, or another program put it there.

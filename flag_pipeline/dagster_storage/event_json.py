@@ -1,6 +1,6 @@
-"""Events as JSON that Dagster reads; the common part of successive events is serialised once.
+"""Events as JSON that Dagster reads; successive events' common part is serialised once.
 
-The text is a tenth shorter than Dagster's: without spaces between its parts, and without empty descriptions.
+It is a tenth shorter than Dagster's, without spaces between parts or empty descriptions.
 """
 
 from functools import cache
@@ -40,7 +40,7 @@ def _dump(value: Any) -> str:
 
 def _frame_of(event: dg.EventLogEntry, told: DagsterEvent) -> _Frame:
     global _latest  # noqa: PLW0603 - one assignment, so threads read a matching pair
-    # Copied, because a caller may change and reuse the tags.
+    # Copied, because callers may change the tags.
     tags = None if told.logging_tags is None else dict(told.logging_tags)
     shape = (
         event._replace(timestamp=0.0, dagster_event=None),

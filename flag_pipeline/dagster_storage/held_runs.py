@@ -1,4 +1,4 @@
-"""Which runs an instance cannot lose, because the status of an asset partition or another run depends on them."""
+"""Runs that an instance cannot lose, because a partition's status or another run depends on them."""
 
 import json
 import re
@@ -22,24 +22,24 @@ _EVENTS = SqlEventLogStorageTable.c
 _CHECKS = AssetCheckExecutionsTable.c
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION.value
 _WITH_DATA_VERSION = [_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION.value]
-# A tag of a materialization: the latest event of an upstream asset that it was made from.
+# A materialization's tag: the event of an upstream asset that it was made from.
 _POINTER = re.compile(r'"dagster/input_event_pointer/((?:[^"\\]|\\.)*)": "(\d+)"')
 _IDS_A_QUERY = 500  # old versions of SQLite take 999 values per statement
 
 
 def held_by_events(log: SqlEventLogStorage) -> set[str]:
-    """Return the runs with the latest event of any type of any asset partition, or an event that one was made from.
+    """Return the runs with a partition's latest event of any type, or an upstream event that one was made from.
 
-    Their materializations, observations, failures, plans and check evaluations decide statuses and colours. The data
-    version of an upstream event decides whether a partition is stale.
+    Materializations, observations, failures, plans and check evaluations decide statuses and colours. An upstream
+    event's data version decides whether a partition is stale.
     """
-    # In the order of an index that has these columns; SQLite would take another one for a condition on the type.
+    # The order of an index; with a condition on the type, SQLite would take another one.
     latest = (
         select(func.max(_EVENTS.id))
         .where(_EVENTS.asset_key.is_not(None))
         .group_by(_EVENTS.asset_key, _EVENTS.dagster_event_type, _EVENTS.partition)
     )
-    # SQLite would give the id of a deleted last event to the next one, which the cursors of sensors would then miss.
+    # SQLite would give a deleted last event's id to the next one, which sensors' cursors would then miss.
     newest = select(func.max(_EVENTS.id))
     with log.index_connection() as connection:
         held = set(connection.scalars(_runs_of(latest)))
@@ -56,7 +56,7 @@ def _runs_of(event_ids: Select[int]) -> Select[str]:
 
 
 def _latest_checks() -> Select[str]:
-    # A planned evaluation that never came hides no earlier one.
+    # A planned evaluation that was not made hides no earlier one.
     is_planned = _CHECKS.execution_status == AssetCheckExecutionRecordStatus.PLANNED.value
     latest = select(func.max(_CHECKS.id)).group_by(_CHECKS.asset_key, _CHECKS.check_name, _CHECKS.partition, is_planned)
     return select(_CHECKS.run_id).where(_CHECKS.id.in_(latest)).distinct()
@@ -75,7 +75,7 @@ def _made_from(connection: Connection, latest: Select[int]) -> Iterator[str]:
             cursors.update(pointers)
     for some in _portions(event_ids):
         yield from connection.scalars(select(_EVENTS.run_id).where(_EVENTS.id.in_(some)).distinct())
-    # An asset without partitions was made from the latest event of each partition at that time.
+    # An asset without partitions is made from each partition's latest event at that time.
     for asset, event_id in cursors:
         earlier = (
             select(func.max(_EVENTS.id))
@@ -96,9 +96,9 @@ def _portions(event_ids: Iterable[int]) -> Iterator[list[int]]:
 
 
 def held_by_runs(runs: SqlRunStorage, old: Collection[str], held: Collection[str]) -> set[str]:
-    """Return *held*, with what the kept runs among and beside *old* need: the runs that they re-execute.
+    """Return *held*, with the *old* runs that kept runs re-execute.
 
-    A run of a backfill is kept until that has ended, and the newest run always.
+    A backfill's runs are kept until it has ended, and the newest run always.
     """
     with runs.connect() as connection:
         kept = {*held, *connection.scalars(select(RunsTable.c.run_id).order_by(RunsTable.c.id.desc()).limit(1))}

@@ -1,7 +1,7 @@
-"""Events in a tenth to a third of their size: raw deflate with a dictionary of what events have in common.
+"""Packs events to a tenth to a third of their size: raw deflate with a dictionary of common parts.
 
-Packed events are texts of SQLite that are not UTF-8, so that Dagster's own queries find them where they are; a
-connection with `unpack` as its text factory returns their JSON. Dagster's own class cannot read them.
+Packed events are SQLite texts that are not UTF-8, so Dagster's queries find them in place; a connection with `unpack`
+as its text factory returns their JSON. Dagster's own class cannot read them.
 """
 
 import zlib
@@ -53,14 +53,14 @@ _DECOMPRESSOR = zlib.decompressobj(-zlib.MAX_WBITS, zdict=_DICTIONARY)
 
 
 def pack(text: str) -> bytes:
-    """Return *text*, packed."""
-    # A copy of one that has read the dictionary, which takes longer than an event.
+    """Pack *text*."""
+    # Copied, because reading the dictionary takes longer than an event.
     compressor = _COMPRESSOR.copy()
     return _MARK + compressor.compress(text.encode()) + compressor.flush()
 
 
 def unpack(stored: bytes) -> str:
-    """Return a text of the database, whether it is packed or not."""
+    """Return a text of the database, packed or not."""
     if not stored.startswith(_MARK):
         return stored.decode()
     decompressor = _DECOMPRESSOR.copy()

@@ -1,4 +1,4 @@
-"""Dagster's Postgres event log with a connection pool, and with each batch in one transaction.
+"""Dagster's Postgres event log with a connection pool and one transaction per batch.
 
 Dagster's class opens a connection per statement, three per event of an asset.
 """
@@ -87,7 +87,7 @@ class PooledPostgresEventLogStorage(PostgresEventLogStorage):
             super().store_event_batch(events)
             return
         with self.index_transaction() as connection:
-            # Batches of one asset take turns, because a reader would miss an id that is committed after a higher one.
+            # An asset's batches take turns, because readers would miss an id committed after a higher one.
             connection.execute(_turn_of(events))
             event_ids = connection.scalars(_INSERT, [self._event_to_row(event) for event in events]).all()
             self._store_asset_event_tags(connection, events, event_ids)
@@ -97,7 +97,7 @@ class PooledPostgresEventLogStorage(PostgresEventLogStorage):
     def initialize_concurrency_limit_to_default(self, concurrency_key: str) -> bool:
         """Give a pool the default limit of `dagster.yaml`.
 
-        Dagster's class fails on a changed default, and the queue then lets every run pass (dagster-io/dagster #33552).
+        Dagster's class fails on a changed default; the queue then lets every run pass (dagster-io/dagster #33552).
         """
         limit = self._instance.global_op_concurrency_default_limit
         if limit is None:

@@ -1,7 +1,7 @@
-"""Deletes old runs from any instance with SQL storages, and frees their disk space.
+"""Deletes old runs from instances with SQL storages, and frees their disk space.
 
 `DagsterInstance.delete_run` drops the latest events of asset partitions, which Dagster's status cache does not notice,
-and it leaves files, check evaluations and free pages. Here, runs with such events are kept whole.
+and leaves files, check evaluations and free pages. Here, runs with such events are kept whole.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ _SUFFIXES = ("", "-wal", "-shm")
 
 
 class UnsupportedStorageError(Exception):
-    """The instance keeps runs or events in another kind of storage than SQL tables."""
+    """The instance keeps runs or events outside SQL tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class PrunePlan:
     Attributes:
         before: runs that ended earlier are old.
         run_ids: oldest first.
-        kept: old runs that hold the latest state of a partition, or belong to a kept run or an unfinished backfill.
-        orphaned: event files of runs that were deleted without them.
+        kept: old runs with a partition's latest state, or of a kept run or an unfinished backfill.
+        orphaned: event files of deleted runs.
     """
 
     before: datetime
@@ -65,8 +65,8 @@ class PruneReport:
     """What `prune` did.
 
     Attributes:
-        freed_bytes: by which the SQLite files shrank.
-        not_freed: databases whose free pages remain, with the reason; SQLite uses such pages again.
+        freed_bytes: of the SQLite files.
+        not_freed: why databases still have free pages; SQLite uses such pages again.
     """
 
     n_runs: int
@@ -77,9 +77,9 @@ class PruneReport:
 
 
 def plan_pruning(instance: dg.DagsterInstance, before: datetime) -> PrunePlan:
-    """Return which runs can be deleted of those that ended before *before*, an aware time.
+    """Return which runs that ended before *before*, an aware time, can be deleted.
 
-    The number of queries does not depend on the number of partitions. Raises UnsupportedStorageError.
+    The number of queries does not depend on the partitions. Raises UnsupportedStorageError.
     """
     runs, log = _storages(instance)
     old = _finished_runs(runs, before)
@@ -93,7 +93,7 @@ def plan_pruning(instance: dg.DagsterInstance, before: datetime) -> PrunePlan:
 
 
 def prune(instance: dg.DagsterInstance, plan: PrunePlan, *, own_run_id: str = "") -> PruneReport:
-    """Delete what is in the plan, each run's row last: after a kill, another plan has the rest.
+    """Delete what is planned, each run's row last: after a kill, another plan has the rest.
 
     *own_run_id* is the run that does it, if any. Raises UnsupportedStorageError.
     """
@@ -151,7 +151,7 @@ def _stored(time: datetime) -> datetime:
 
 
 def _delete_events(log: SqlEventLogStorage, run_id: str) -> int:
-    """Delete the run's events from the tables that all runs share; return their number."""
+    """Delete the run's events from shared tables; return their number."""
     events, n_events = SqlEventLogStorageTable, 0
     some = select(events.c.id).where(events.c.run_id == run_id).limit(_EVENTS_A_TRANSACTION)
     while ids := _delete_some(log, some):
@@ -171,7 +171,7 @@ def _delete_some(log: SqlEventLogStorage, some: Select[int]) -> list[int]:
 
 
 def _delete_files(log: SqlEventLogStorage, run_id: str) -> int:
-    """Delete the run's own database, if the log has one per run; return its size in bytes."""
+    """Delete the run's database, if it has one; return its size in bytes."""
     if not isinstance(log, SqliteEventLogStorage):
         return 0
     path = log.path_for_shard(run_id)
@@ -196,7 +196,7 @@ def _orphaned_files(runs: SqlRunStorage, log: SqlEventLogStorage, before: dateti
     with runs.connect() as connection:
         known = set(connection.scalars(select(RunsTable.c.run_id)))
     for run_id in log.get_all_run_ids():
-        # Other databases may be in the same folder.
+        # Other databases may be there.
         with suppress(ValueError, FileNotFoundError):
             modified_at = Path(log.path_for_shard(str(UUID(run_id)))).stat().st_mtime
             if run_id not in known and modified_at < before.timestamp():
@@ -204,7 +204,7 @@ def _orphaned_files(runs: SqlRunStorage, log: SqlEventLogStorage, before: dateti
 
 
 def _delete_backfills(runs: SqlRunStorage, before: datetime) -> int:
-    """Delete the rows of old backfills that have ended and have no run; return their number."""
+    """Delete old, ended backfills without runs; return their number."""
     ended = [status.value for status in BULK_ACTION_TERMINAL_STATUSES]
     in_use = select(RunTagsTable.c.value).where(RunTagsTable.c.key == BACKFILL_ID_TAG)
     with runs.connect() as connection:
@@ -225,7 +225,7 @@ def _delete_backfills(runs: SqlRunStorage, before: datetime) -> int:
 
 
 def _databases(instance: dg.DagsterInstance, log: SqlEventLogStorage, runs: SqlRunStorage) -> list[Path]:
-    """Return the SQLite files that all runs share."""
+    """Return the shared SQLite files."""
     with log.index_connection() as index, runs.connect() as of_runs:
         found = [sqlite_file(index), sqlite_file(of_runs)]
     if isinstance(instance.schedule_storage, SqlScheduleStorage):

@@ -1,7 +1,7 @@
-"""Dagster's run queue with pool limits in force from the first run on.
+"""Dagster's run queue with pool limits from the first run on.
 
-In Dagster's own queue, the first runs of an instance all start at once, because the daemon reads the limits before it
-sets the default limit.
+In Dagster's queue, an instance's first runs all start at once, because the daemon reads the limits before it sets the
+default.
 """
 
 import dagster as dg

@@ -20,7 +20,7 @@ BUSY_TIMEOUT_S = 120.0
 def instance_folder(config_value: Mapping[str, Any], below: str) -> str:
     """Return the `base_dir` of `dagster.yaml`, or the folder *below* `DAGSTER_HOME`.
 
-    Dagster tells only its own classes the instance's folder. Raises DagsterInvariantViolationError if neither is set.
+    Dagster tells only its own classes this folder. Raises DagsterInvariantViolationError if neither is set.
     """
     base_dir, home = config_value.get("base_dir"), os.environ.get("DAGSTER_HOME")
     if not (base_dir or home):

@@ -1,6 +1,6 @@
 """Faster SQLite storages of runs and schedules, in Dagster's files.
 
-Dagster's classes read nearly a hundred migration scripts at each opening, and recompile each query.
+Dagster's classes read nearly a hundred migration scripts per opening, and recompile each query.
 """
 
 import sqlite3
@@ -39,7 +39,7 @@ class _Embedded:
 
     def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
         # It keeps no connection, so threads and forked children can share it. It connects here, because a child could
-        # inherit the lock of the first connect.
+        # inherit the first connect's lock.
         self._engine = create_engine(conn_string, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_S})
         with self._engine.connect():
             pass
@@ -57,7 +57,7 @@ class _Embedded:
 
     @classmethod
     def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> Self:
-        """Open the file; Dagster's class first makes it if incomplete."""
+        """Open the file; Dagster's class completes it first."""
         path = Path(base_dir) / f"{cls.FILE}.db"
         if not _has_tables(path, cls.NEWEST_TABLE):
             path.parent.mkdir(parents=True, exist_ok=True)

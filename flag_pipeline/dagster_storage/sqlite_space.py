@@ -1,4 +1,4 @@
-"""Gives the free pages of SQLite files back to the file system, while other processes use the files."""
+"""Returns free pages of SQLite files to the file system while other processes use them."""
 
 import shutil
 import sqlite3
@@ -13,23 +13,23 @@ __all__ = ["disk_bytes", "reclaim"]
 
 # Fewer free pages are used again soon.
 _MIN_FREE_SHARE = 0.1
-# About 10 s: 40 MB a second were measured. Dagster's own storages wait 30 s for a lock.
+# About 10 s at the measured 40 MB/s. Dagster's storages wait 30 s for a lock.
 _MAX_BYTES_WHILE_BUSY = 400_000_000
 _RETRY_S = 0.1
 
 
 def disk_bytes(databases: Iterable[Path]) -> int:
-    """Return the bytes of the files and their write-ahead logs; a missing one has none."""
+    """Return the bytes of the existing files and their write-ahead logs."""
     files = [Path(f"{path}{suffix}") for path in databases for suffix in ("", "-wal")]
     return sum(file.stat().st_size for file in files if file.exists())
 
 
 def reclaim(path: Path, *, is_busy: bool) -> str:
-    """Shrink the file to its content, if it is worth it; return why it was not done, else nothing.
+    """Shrink the file to its content if it is worth it; return why not, else nothing.
 
-    Other processes can read all the time, and write again when the copy is made. A kill leaves the file as it was.
-    *is_busy* says that runs are under way, whose writing must not wait too long. SQLite needs space for two copies: in
-    its folder for temporary files, and in the write-ahead log.
+    Other processes can read throughout, and write once the copy is made. A kill leaves the file as it was. *is_busy*
+    means that runs are writing, which must not wait too long. SQLite needs space for two copies: among its temporary
+    files, and in the write-ahead log.
     Source: https://www.sqlite.org/lang_vacuum.html, read 2026-11-26.
     """
     try:

@@ -121,7 +121,7 @@ async def describe_flags(
     """Return the intact flags by code; the *known* features are by SHA-256.
 
     Decodes only flags without features in the record and in *known*. Those beyond the image limits are left out,
-    because they take minutes to decode.
+    because they take minutes.
     """
     images = {code: record.image for code, record in records.items() if record.image}
     on_mosaic = set(sorted(records)[:MAX_FLAGS])
@@ -141,7 +141,7 @@ async def describe_flags(
 
 
 def _tile_of(pictures: Sequence[str | bytes], limits: Limits) -> Image.Image | None:
-    """Return the tile of the thumbnail, or else of the flag; a store can have other bytes in both."""
+    """Return the tile of the thumbnail, else of the flag; a store can have other bytes in both."""
     for picture in pictures:
         with suppress(ImageError):
             content = read_data_uri(picture) if isinstance(picture, str) else picture

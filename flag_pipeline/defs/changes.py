@@ -92,7 +92,7 @@ async def describe_pictures(sink: FileSink, records: dict[str, FlagRecord], chan
 
 
 async def _picture(sink: FileSink, path: str | None, sha256: str) -> bytes | None:
-    """Return the flag at *path*; None if it is lost, damaged or beyond the image limits."""
+    """Return the flag at *path*; None if lost, damaged or beyond the image limits."""
     content = intact(await sink.read_hint(path), sha256) if path else None
     with suppress(ImageError):
         if content is not None:

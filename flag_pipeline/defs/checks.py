@@ -65,7 +65,7 @@ def check_catalog(
 ) -> list[dg.AssetCheckResult]:
     """Evaluate every check of the catalog *rows*.
 
-    *changed* are the countries whose flag differs from the previous catalog, *intact* those with undamaged files.
+    *changed* countries' flags differ from the previous catalog; *intact* ones have undamaged files.
     """
     n_allowed = max(1, int(len(rows) * limits.max_changed_share))
     duplicates = unexpected_duplicates(rows)
@@ -80,7 +80,7 @@ def check_catalog(
 
 
 def check_age(codes: list[str], *, instance: dg.DagsterInstance, limits: CheckLimits) -> dg.AssetCheckResult:
-    """Evaluate the one check that can change while the store stays the same."""
+    """Evaluate the check that can change while the store stays the same."""
     old = fetched_before(instance, FLAG_IMAGE, codes, datetime.now(UTC) - limits.fresh)
     return _result(FRESH, old, severity=dg.AssetCheckSeverity.WARN)
 

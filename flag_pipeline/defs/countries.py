@@ -1,4 +1,4 @@
-"""The countries of one fetching step: fetching, failures, absence and doubtful answers."""
+"""The countries of a fetching step: failures, absence and doubtful answers."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -25,20 +25,20 @@ class Refreshing(Protocol):
         """Update the country and return its outcome."""
 
     async def record_failure(self, missed: Missed) -> Missed:
-        """Record the failure in the store; return it with `only_row_changed` set."""
+        """Record the failure; return it with `only_row_changed` set."""
 
     async def wait_for_late_answers(self) -> None:
         """Wait until no late answer is expected."""
 
     async def take_back(self) -> set[str]:
-        """Undo what was stored from doubtful answers, and return the countries."""
+        """Undo what doubtful answers stored; return the countries."""
 
 
 class Judging(Protocol):
     """Decides how absent countries are recorded."""
 
     async def judge(self, absent: Sequence[FlagNotFound], *, codes: Collection[str], n_found: int) -> absence.Verdict:
-        """Return an outcome for each *absent* country, and the run's problem."""
+        """Return an outcome per *absent* country, and the run's problem."""
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Countries:
     """The countries of one step.
 
     Attributes:
-        source, store: recorded for countries that were not fetched.
+        source, store: recorded for unfetched countries.
         codes: set when the step begins.
     """
 
@@ -69,7 +69,7 @@ class Countries:
         return missed(outcome, source=self.source, store=self.store)
 
     async def revoke(self, is_complete: bool) -> set[str]:  # noqa: FBT001 - `Hooks.revoke`
-        """Return the countries with doubtful answers, which are fetched again."""
+        """Return the countries with doubtful answers, to fetch again."""
         if is_complete:
             await self.refresher.wait_for_late_answers()
         return await self.refresher.take_back()
@@ -90,7 +90,7 @@ class Countries:
 
 
 def _given_up(partition: MissedPartition) -> FlagFailed:
-    """Return the failure of a country that a deadline, an interrupt or a bug stopped."""
+    """Return the failure of a country stopped by a deadline, an interrupt or a bug."""
     kind, reason = ErrorKind.CONNECTION, partition.reason
     if partition.kind == ErrorKind.TIMEOUT:
         kind = ErrorKind.TIMEOUT

@@ -32,7 +32,7 @@ def delivered(outcome: Fetched, asset_keys: Iterable[dg.AssetKey]) -> Delivered:
 
 
 def missed(miss: Missed, *, source: str, store: str) -> Absent | Failed:
-    """Return the record of a country that was not fetched from *source* into *store*."""
+    """Return the record of a country not fetched from *source* into *store*."""
     metadata = {
         "name": iso_country(miss.code).name,
         "reason": miss.reason,

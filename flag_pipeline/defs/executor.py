@@ -15,7 +15,7 @@ from dagster._core.execution.retries import RetryMode
 
 
 class CancelableExecutor(dg.Executor):
-    """Executes as *inner* does, and ends a run as canceled that SIGINT or a termination in the UI interrupts.
+    """Executes as *inner* does, but SIGINT or a termination in the UI cancels the run.
 
     Dagster reads the run's status after an interrupt, so the executor sets it.
     """
@@ -53,7 +53,7 @@ def is_being_canceled(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 
 @contextmanager
 def signals_noted() -> Iterator[Callable[[], bytes]]:
-    """Yield a function that returns the numbers of the received signals.
+    """Yield a function that returns received signal numbers.
 
     Dagster's handlers raise one exception for all signals. Only the main thread gets signals.
     """
@@ -81,7 +81,7 @@ def _cancelable(context: dg.InitExecutorContext) -> CancelableExecutor:
     return CancelableExecutor(create(context))
 
 
-# Configured like Dagster's, so that existing run configuration stays valid.
+# Configured like Dagster's, so run configuration stays valid.
 cancelable_executor = dg.ExecutorDefinition(
     dg.in_process_executor.name,
     dg.in_process_executor.config_schema.as_field(),

@@ -40,7 +40,7 @@ STEP = "fetch_flags"
 POOL = "flag_source"
 # One missed night is a warning, three are a failure.
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3), warn_window=timedelta(hours=36))
-# Countries in progress per request: some are fetched while others are stored.
+# Countries per request: some are fetched while others are stored.
 IN_PROGRESS = 2
 
 
@@ -144,7 +144,7 @@ def fetch_flags(  # type: ignore[no-untyped-def] # noqa: ANN201
 
 
 def listed_codes(context: dg.AssetExecutionContext, config: FetchConfig) -> list[str]:
-    """Return the countries in the run's configuration; all if neither it nor the launch names any."""
+    """Return the run configuration's countries; all if neither it nor the launch names any."""
     is_launched_with_partitions = context.has_partition_key or context.has_partition_key_range
     if is_launched_with_partitions and not config.countries:
         return []
@@ -156,7 +156,7 @@ def listed_codes(context: dg.AssetExecutionContext, config: FetchConfig) -> list
 
 
 def _as_word(value: object) -> str:
-    """Return a code as it was written: YAML 1.1 reads NO as false, and 012 as ten."""
+    """Return a code as written: YAML 1.1 reads NO as false, and 012 as ten."""
     if value is False:
         return "NO"
     if not isinstance(value, str):

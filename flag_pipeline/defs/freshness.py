@@ -1,4 +1,4 @@
-"""When and where countries were fetched, which may be earlier than their latest materialization."""
+"""When and where countries were fetched, maybe before their latest materialization."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -27,7 +27,7 @@ class Fetch:
 def fetched_at(record: dg.EventLogRecord) -> float:
     """Return the fetch time in seconds since the epoch.
 
-    A materialization copied from a retried run has the original time in a tag.
+    Materializations copied from a retried run have it in a tag.
     """
     materialization = record.asset_materialization
     tags = materialization.tags if materialization else None
@@ -45,8 +45,7 @@ def fetched_before(
 def latest_fetches(instance: dg.DagsterInstance, asset_key: dg.AssetKey, codes: Iterable[str]) -> dict[str, Fetch]:
     """Return the latest successful fetch of those of *codes* that have one.
 
-    Only events of re-executed runs are read, because those may be copies, and reading every event takes six times as
-    long.
+    Only re-executed runs' events are read, because those may be copies, and reading all takes six times as long.
     """
     storage = instance.event_log_storage
     latest = storage.get_latest_storage_id_by_partition(asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION)
@@ -63,7 +62,7 @@ def latest_fetches(instance: dg.DagsterInstance, asset_key: dg.AssetKey, codes: 
 
 
 def count_by_source(instance: dg.DagsterInstance, fetches: Mapping[str, Fetch]) -> Counter[str]:
-    """Return how many of *fetches* each source answered; runs of old versions do not name theirs."""
+    """Return how many of *fetches* each source answered; old versions' runs do not name theirs."""
     n_by_run = Counter(fetch.run_id for fetch in fetches.values())
     runs = instance.get_runs(dg.RunsFilter(run_ids=sorted(n_by_run))) if n_by_run else []
     counts = Counter[str]()

@@ -103,7 +103,7 @@ async def read_tables(sink: FileSink) -> tuple[list[CatalogRow], list[FlagChange
 
 
 async def draw_missing(sink: FileSink, folder: str, files: Mapping[str, str], box: Size) -> set[str]:
-    """Draw what is missing in *folder*; return the SHA-256 of the flags in it. *files* are paths by SHA-256."""
+    """Draw what is missing in *folder*; return the SHA-256 of its flags. *files* are paths by SHA-256."""
     stored = set(await sink.names(folder)) if files else set()
     found = {sha256 for sha256 in files if PurePosixPath(webp_path(folder, sha256)).name in stored}
     limits = await image_limits()
@@ -118,7 +118,7 @@ async def draw_missing(sink: FileSink, folder: str, files: Mapping[str, str], bo
 
 
 async def draw_pictures(sink: FileSink, rows: Sequence[CatalogRow], pictured: Collection[str]) -> dict[str, bytes]:
-    """Return contact sheet and mosaic by path; the stored ones if they show the same."""
+    """Return contact sheet and mosaic by path; stored ones if they show the same."""
     digest = contact_sheet.sheet_digest(rows, pictured)
     sheet, mosaic = await sink.read_hint(CONTACT_SHEET_PATH), await sink.read_hint(MOSAIC_PATH)
     if sheet is None or mosaic is None or not contact_sheet.is_drawn_from(sheet, digest):
@@ -129,7 +129,7 @@ async def draw_pictures(sink: FileSink, rows: Sequence[CatalogRow], pictured: Co
 
 
 async def read_tiles(sink: FileSink, rows: Sequence[CatalogRow]) -> dict[str, Image.Image]:
-    """Return the contact sheet's tiles by code, made from the thumbnails, without damaged ones."""
+    """Return the contact sheet's tiles by code, made from undamaged thumbnails."""
     thumbnails = await asyncio.gather(*(sink.read_hint(thumbnail_path(row.sha256)) for row in rows))
     limits = await image_limits()
 

@@ -17,7 +17,7 @@ from flag_pipeline.settings import Settings
 
 
 def healing(flags: dg.AssetsDefinition, settings: Settings) -> dg.SensorDefinition:
-    """Return the sensor that fetches failed countries again, with growing delays and limited attempts.
+    """Return the sensor that fetches failed countries again, with growing delays and a limit.
 
     It skips failures of other sources and stores.
     """

@@ -18,7 +18,7 @@ def plan(instance: dg.DagsterInstance, settings: Settings) -> PrunePlan:
 
 
 def summary_of(report: PruneReport) -> list[str]:
-    """Return what was deleted, and which files could not be made smaller, one line each."""
+    """Return what was deleted, and which files did not shrink, one line each."""
     done = (
         f"Runs deleted: {report.n_runs}, with {report.n_events} events. "
         f"Disk space freed: {report.freed_bytes / 1e6:.1f} MB."
@@ -54,7 +54,7 @@ def pruning_job(settings: Settings) -> dg.JobDefinition:
 
 
 def weekly_pruning(job: dg.JobDefinition) -> dg.ScheduleDefinition:
-    """Return the schedule; it is off until it is switched on in the UI."""
+    """Return the schedule, which is off until switched on in the UI."""
     return dg.ScheduleDefinition(
         "weekly_pruning",
         job=job,

@@ -20,7 +20,7 @@ _TYPE_NAMES = {
 
 
 async def publish(sink: FileSink, files: Mapping[str, bytes]) -> dg.DataVersion:
-    """Store the files and return the data version of their content."""
+    """Store the files; return their content's data version."""
     digest = hashlib.sha256()
     for path, content in sorted(files.items()):
         await sink.write(path, content)
@@ -29,7 +29,7 @@ async def publish(sink: FileSink, files: Mapping[str, bytes]) -> dg.DataVersion:
 
 
 def column_schema(schema: TableSchema) -> dg.TableSchema:
-    """Return the schema for an asset's columns in Dagster."""
+    """Return Dagster's schema of an asset's columns."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(column.name, _TYPE_NAMES[column.type], description=column.description)

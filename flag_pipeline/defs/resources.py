@@ -1,4 +1,4 @@
-"""The resources: configuration, life cycle, and what run configuration may set."""
+"""The resources, and what run configuration may set."""
 
 import asyncio
 import shlex
@@ -25,10 +25,10 @@ SOURCE_KEY, SINK_KEY = "flag_source", "file_sink"
 class BoundToSettings(BaseModel):
     """A resource whose class has the settings as its defaults.
 
-    If a launch configures one field, Dagster gives the others the defaults of the class, not the instance's values.
+    If a launch configures one field, Dagster gives the others the class's defaults, not the instance's values.
 
     Attributes:
-        settings: None if unbound; then run configuration may set anything.
+        settings: None if run configuration may set anything.
     """
 
     settings: ClassVar[Settings | None] = None
@@ -65,7 +65,7 @@ class FlagSourceResource(dg.ConfigurableResource[Any], SourceSettings, BoundToSe
     async def yield_for_execution(  # type: ignore[override]  # Dagster takes asynchronous ones too
         self, context: dg.InitResourceContext
     ) -> AsyncIterator["FlagSourceResource"]:
-        """Open the session on the run's loop, and close it after the run.
+        """Open the session on the run's loop during the run.
 
         Raises ConfigurationError for a forbidden source.
         """
@@ -104,7 +104,7 @@ class FileSinkResource(dg.ConfigurableResource[Any], StoreSettings, BoundToSetti
 
 @contextmanager
 def trace_ends_here() -> Iterator[None]:
-    """Drop the cause of this package's errors, so that a failed run's trace ends at a message for its reader."""
+    """Drop the cause of this package's errors, so that a failed run's trace ends at their message."""
     try:
         yield
     except FlagPipelineError as exc:
@@ -118,10 +118,10 @@ async def image_limits() -> Limits:
 
 
 def check_places(context: dg.InitResourceContext, settings: Settings | None, **opened: str) -> None:
-    """Raise ConfigurationError if the deployment does not allow the run's source or store. Blocks.
+    """Raise ConfigurationError if the run's source or store is not allowed. Blocks.
 
-    *opened* is what the resource will open. Each resource checks the source, because Dagster opens the store first, and
-    a refused run should not make its folders.
+    *opened* is what the resource will open. Both check the source, because Dagster opens the store first, and a refused
+    run should not make folders.
     """
     if settings is None:
         return
@@ -155,7 +155,7 @@ def _refusal(name: str, value: str, named: Mapping[str, str | None], settings: S
 
 
 def _configured(context: dg.InitResourceContext, key: str, field: str) -> str | None:
-    """Return a field in the run's configuration, None if it is not literal."""
+    """Return a field of the run configuration, None if not literal."""
     found: Any = context.run.run_config if context.run else {}
     for step in ("resources", key, "config", field):
         found = found.get(step) if isinstance(found, Mapping) else None

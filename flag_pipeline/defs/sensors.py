@@ -1,4 +1,4 @@
-"""The sensors that rebuild what is derived from the flags."""
+"""Sensors that rebuild what is derived from the flags."""
 
 import dagster as dg
 
@@ -14,7 +14,7 @@ from flag_pipeline.defs.keys import (
     RENDITION_CATALOG,
 )
 
-# Of a rebuild that has not failed.
+# The statuses of a rebuild that has not failed.
 FOLLOWING = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -23,6 +23,8 @@ FOLLOWING = [
     dg.DagsterRunStatus.SUCCESS,
 ]
 CLOCK_SKEW_S = 5
+# The fleet's dagster.yaml lets one run with this tag run at a time.
+REBUILD_TAG = "flag_pipeline/rebuild"
 ASSET_EVENTS = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
 
 catalog_automation = dg.AutomationConditionSensorDefinition(
@@ -52,8 +54,8 @@ release_automation = dg.AutomationConditionSensorDefinition(
 def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
     """Rebuild the catalog after runs that ended with *status* and changed its rows, but no data version.
 
-    Examples: a country's failure, and its recovery with the same flag. Also after runs that were to build it and did
-    not, because a country failed: it would stay red.
+    Examples: a country's failure, and its recovery with the same flag. Also after runs that did not build it because a
+    country failed: it would stay red.
     """
 
     @dg.run_status_sensor(
@@ -68,16 +70,16 @@ def catalog_follows(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
     def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest | None:
         run_id = context.dagster_run.run_id
         if reason := why_not_rebuild(context.instance, run_id):
-            # A `SkipReason` would end the tick, so it would take as many ticks as a backfill has runs.
+            # A `SkipReason` would end the tick: a backfill would take a tick per run.
             context.log.info(reason)
             return None
-        return dg.RunRequest(run_key=run_id)
+        return dg.RunRequest(run_key=run_id, tags={REBUILD_TAG: "true"})
 
     return sensor
 
 
 def why_not_rebuild(instance: dg.DagsterInstance, run_id: str) -> str:
-    """Return why the catalog is not to be rebuilt because of the run; an empty string if it is."""
+    """Return why the run does not cause a rebuild, empty if it does."""
     if is_followed(instance, run_id):
         return f"The catalog is rebuilt after run {run_id} already."
     if has_skipped_catalog(instance, run_id):
@@ -92,21 +94,21 @@ def why_not_rebuild(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 def is_followed(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the latest run of `rebuild_catalog` has yet to start, or started after the run had ended.
+    """Whether the latest `rebuild_catalog` has yet to start, or started after the run ended.
 
-    So the runs of a backfill that end during a rebuild cause one more, and not one each.
+    So runs that end while a rebuild waits do not cause one each.
     """
     wanted = dg.RunsFilter(job_name=rebuild_catalog.name, statuses=FOLLOWING)
     ended, rebuilds = instance.get_run_record_by_id(run_id), instance.get_run_records(wanted, limit=1)
     if not ended or not ended.end_time:
         return False
-    # The two times can be of two machines.
+    # The times can be of two machines.
     since = ended.end_time + CLOCK_SKEW_S
     return any(rebuild.start_time is None or rebuild.start_time > since for rebuild in rebuilds)
 
 
 def has_skipped_catalog(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the run asked for countries and for what is derived from them, and did not build all of the latter."""
+    """Whether the run requested countries and what is derived from them, and did not build all of the latter."""
     read = instance.event_log_storage.get_asset_event_summary_records
     planned = {event.asset_key for event in read(dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, run_id=run_id)}
     derived = planned & {FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY}
@@ -116,9 +118,9 @@ def has_skipped_catalog(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 def has_new_content(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the run changed any country's data version, as Dagster's condition asks.
+    """Whether the run changed any country's data version.
 
-    The outcome `saved` does not tell, because a repaired file has the same data version.
+    The outcome `saved` does not tell, because repaired files keep theirs.
     """
     storage = instance.event_log_storage
     recorded = storage.get_asset_event_summary_records(dg.DagsterEventType.ASSET_MATERIALIZATION, run_id=run_id)

@@ -1,7 +1,7 @@
-"""One source per store: a run that would add flags of a second source is refused before it fetches.
+"""One source per store: refuses runs that would add flags of a second source, before they fetch.
 
-If the launch names the source, the run warns and goes on. A setting is no choice, because it may have changed since the
-store was filled.
+If the launch names the source, the run only warns. A setting is no choice, because it may have changed since the store
+was filled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ from flag_pipeline.defs.commands import fetch_command, unconfigured_store
 from flag_pipeline.defs.resources import FileSinkResource
 from flag_pipeline.errors import SinkError
 
-# The source of a run that has begun to fetch.
+# The source of a run that fetches.
 SOURCE_TAG = "flag_pipeline/source"
-# On a refused run: its planned partitions did not change.
+# On a refused run, whose planned partitions did not change.
 REFUSED_TAG = "flag_pipeline/refused"
 # Whether the launch named the source outside its run configuration.
 SOURCE_GIVEN_TAG = "flag_pipeline/source_given"
@@ -29,14 +29,14 @@ def is_refused(run: dg.DagsterRun) -> bool:
 
 
 def is_source_given(run: dg.DagsterRun) -> bool:
-    """Whether the launch named the source: by run configuration, option or variable."""
+    """Whether run configuration, an option or a variable named the source."""
     if SOURCE_GIVEN_TAG in run.tags:
         return run.tags[SOURCE_GIVEN_TAG] == "true"
     return "source" in _source_config(run)
 
 
 def configured_source(run: dg.DagsterRun) -> str:
-    """Return the run configuration's source, empty without one or for a variable."""
+    """Return the run configuration's literal source, else an empty text."""
     source = _source_config(run).get("source")
     return find_preset(source).name if isinstance(source, str) else ""
 
@@ -49,7 +49,7 @@ def _source_config(run: dg.DagsterRun) -> Mapping[str, Any]:
 
 
 def may_fetch_from(source: str, configured: str) -> bool:
-    """Whether *source* is the *configured* one, or an older event names none."""
+    """Whether *source* is the *configured* one, or empty, as in older events."""
     return not source or is_same_source(source, configured)
 
 
@@ -58,7 +58,7 @@ async def require_one_source(
 ) -> None:
     """Record the run's source, or raise `dg.Failure`.
 
-    A re-execution must fetch from its parent's source. Other runs must name theirs if the store has flags of another.
+    Re-executions must fetch from their parent's source. Other runs must name theirs if the store has flags of another.
     """
     parent_source = _parent_source(context)
     if not may_fetch_from(parent_source, own.name):
@@ -110,6 +110,6 @@ def _not_chosen(described: str, counts: Mapping[str, int], words: Sequence[str],
 
 
 def _words(context: dg.AssetExecutionContext, codes: Sequence[str]) -> Sequence[str]:
-    """Return the arguments of `run` for *codes*; none mean every country."""
+    """Return the arguments of `run`; none mean every country."""
     every = context.assets_def.partitions_def.get_partition_keys()
     return [] if len(codes) == len(every) else codes

@@ -1,4 +1,4 @@
-"""Status of each country, from the event log and the store."""
+"""Countries' statuses, from event log and store."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ class CountryStatuses(PartitionStatuses):
     """Statuses of the countries for one asset.
 
     Attributes:
-        lacking: those of `missing` that Dagster has as materialized.
-        not_asked: codes of other groups that a later run planned but did not fetch, with its id.
+        lacking: `missing` codes that Dagster has as materialized.
+        not_asked: other codes that a later run planned but did not fetch, with its id.
     """
 
     lacking: list[str] = field(default_factory=list)

@@ -29,9 +29,9 @@ class CircuitBreaker:
         self._failing_since = math.inf
 
     def record_failure(self, started_at: float) -> float:
-        """Return the seconds to pause after an attempt begun at *started_at* got no connection; they double.
+        """Return the seconds to pause after an attempt at *started_at* got no connection; they double.
 
-        An attempt begun before the latest answer does not count.
+        Attempts begun before the latest answer do not count.
         """
         if started_at >= self._answered_at:
             self._failing_since = min(self._failing_since, started_at)

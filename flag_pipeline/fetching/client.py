@@ -37,7 +37,7 @@ MAX_VALIDATOR_CHARS = 256
 
 # A proxy answers 203 if it changed the file.
 OK, NON_AUTHORITATIVE, NOT_MODIFIED, UNAUTHORIZED, NOT_FOUND, GONE = 200, 203, 304, 401, 404, 410
-# After these, other connections of the pool may be broken too.
+# After these, the pool's other connections may be broken too.
 _CONNECTION_KINDS = frozenset({ErrorKind.CONNECTION, ErrorKind.TIMEOUT})
 
 
@@ -160,7 +160,7 @@ class SourceClient:
             raise SourceDownError(str(exc), code=code, url=url) from exc
 
     def _is_unreachable(self, exc: TransientSourceError) -> bool:
-        # Before the first answer a time-out concerns the host, later only one country.
+        # Before the first answer a time-out concerns the host, later one country.
         if isinstance(exc.__cause__, UNREACHABLE):
             return exc.kind is not ErrorKind.LOCAL
         return exc.kind is ErrorKind.TIMEOUT and not self._breaker.has_answered
@@ -184,7 +184,7 @@ class SourceClient:
         coding = reply.headers.get("Content-Encoding", "")
         max_received = max_encoded_bytes(max_bytes) if coding else max_bytes
         chunks: list[bytes] = []
-        # A wrong Content-Length may refuse a body, but not accept one.
+        # A wrong Content-Length may only refuse a body.
         size = reply.content_length or 0
         if size <= max_received:
             async for chunk in reply.content.iter_chunked(CHUNK_BYTES):

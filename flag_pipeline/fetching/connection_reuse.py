@@ -10,7 +10,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-# 408 is sent on idle connections, 421 concerns the connection (RFC 9110, sections 15.5.9 and 15.5.20).
+# 408 concerns idle connections, 421 this one (RFC 9110, sections 15.5.9 and 15.5.20).
 _CLOSING_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.MISDIRECTED_REQUEST})
 _is_fresh_wanted: ContextVar[bool] = ContextVar("is_fresh_wanted", default=False)
 
@@ -39,7 +39,7 @@ class ClosingResponse(aiohttp.ClientResponse):
         """Read the status and the headers."""
         protocol = connection.protocol
         await super().start(connection)
-        # The pool may have the connection already; it drops closed ones.
+        # The pool may have it already, but drops closed ones.
         if self.status in _CLOSING_STATUSES and protocol is not None:
             protocol.close()
         return self

@@ -1,7 +1,7 @@
 """Response desync: detects answers that may belong to another request on the same connection.
 
-HTTP/1.1 matches responses to requests by order, so one unrequested response shifts all later ones on its connection.
-It can be detected only while no request is pending. Then all answers on the connection are in doubt.
+HTTP/1.1 matches responses to requests by order, so an unrequested response shifts all later ones. It can be detected
+only while no request is pending. Then all answers on the connection are in doubt.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Exchange:
 
     Attributes:
         codes: countries that use the answer; others may be added.
-        sole_connection: the connection, if it has no other request.
+        sole_connection: a connection without other requests.
     """
 
     codes: set[str] = field(default_factory=set)
@@ -93,7 +93,7 @@ async def exchanging(codes: set[str]) -> AsyncIterator[None]:
 
 
 class CheckedProtocol(ResponseHandler):
-    """A connection that detects unrequested bytes; `asked_at` is the loop time of its latest request."""
+    """Detects unrequested bytes on a connection; `asked_at` is the loop time of its latest request."""
 
     def __init__(self, connector: "CheckedConnector", loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
@@ -124,7 +124,7 @@ class CheckedProtocol(ResponseHandler):
 
     @property
     def is_watched_until_closed(self) -> bool:
-        """Whether it stays open after its only answer."""
+        """Whether it stays open after the only answer."""
         return self._is_answered and [exchange.sole_connection for exchange in self._exchanges] == [self]
 
     async def wait_for_close(self) -> None:
@@ -167,7 +167,7 @@ class CheckedProtocol(ResponseHandler):
         if self._n_answers > 1 or (self._is_answered and self.exception() is not None):
             self._doubt()
         elif self._n_answers == 0 and self.exception() is not None and self._is_reused:
-            # The previous answer may be longer than its Content-Length.
+            # The previous answer may exceed its Content-Length.
             self._connector.doubt_once(self._exchanges[-1])
 
     def _unrequested(self, data: bytes) -> None:

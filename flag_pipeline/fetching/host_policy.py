@@ -1,4 +1,4 @@
-"""Host policy: allowed hosts of requests and redirects, without private addresses."""
+"""Host policy: allowed hosts of requests and redirects."""
 
 import ipaddress
 import socket
@@ -47,7 +47,7 @@ def _literal(host: str) -> bool | None:
 class HostPolicy:
     """The hosts that requests may go to.
 
-    Allowed are the source's host, at its own port or 443, and the *redirect_hosts*; never from https to http. A public
+    Allowed are the source's host, at its port or 443, and the *redirect_hosts*; never from https to http. A public
     source never leads to private addresses. It is public if *is_public*, or if its host has a public address.
 
     Attributes:
@@ -121,7 +121,7 @@ class HostPolicyResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return the allowed addresses; raise InvalidUrlClientError without any."""
+        """Return allowed addresses; raise InvalidUrlClientError without any."""
         found = await self._resolver.resolve(host, port, family)
         if host in self._policy.proxy_hosts:
             return found

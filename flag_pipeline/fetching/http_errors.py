@@ -27,7 +27,7 @@ TRANSIENT_STATUSES = {
 
 
 def transient_kind(status: int, headers: Mapping[str, str]) -> ErrorKind | None:
-    """Return the error kind of a retried status, None for others."""
+    """Return a retried status's error kind, None for others."""
     if status in SERVER_ERRORS:
         return ErrorKind.SERVER_ERROR
     if "Retry-After" in headers and status not in SUCCESSES:
@@ -36,7 +36,7 @@ def transient_kind(status: int, headers: Mapping[str, str]) -> ErrorKind | None:
 
 
 def parse_retry_after(value: str) -> float | None:
-    """Return a Retry-After header's seconds, None if invalid (RFC 9110, section 10.2.3)."""
+    """Return Retry-After in seconds, None if invalid (RFC 9110, section 10.2.3)."""
     if value.isascii() and value.isdigit():
         return float(value)
     try:

@@ -1,4 +1,4 @@
-"""Limiter of requests to one host: at once, per second, and pauses."""
+"""Limits requests to one host: at once, per second, and pauses."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,8 +10,8 @@ from aiolimiter import AsyncLimiter
 class RequestLimiter:
     """Adaptive concurrency from *first_requests* to *max_requests*, evenly spaced if *per_second* is set.
 
-    Each answer on a connection that stays open allows one more, like TCP slow start, because some servers accept few
-    connections at a time (`http.server` has a listen backlog of 5).
+    Each answer on a connection that stays open allows one more, like TCP slow start, because some servers accept few at
+    a time (`http.server` has a listen backlog of 5).
     """
 
     def __init__(self, *, first_requests: int, max_requests: int, per_second: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""HTTP validators of a file, and statistics of fetching it."""
+"""HTTP validators and fetch statistics."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class Validators:
     """Validators for a conditional request (RFC 9110, section 8.8).
 
     Attributes:
-        received_at: of the 200 answer (aware UTC); None with a strong ETag and in older records.
+        received_at: of the 200 answer (aware UTC); None with a strong ETag and in old records.
     """
 
     etag: bounds.Validator = ""

@@ -1,4 +1,4 @@
-"""Retry policy: when failed requests are retried; `http_errors.py` says which."""
+"""When failed requests are retried; `http_errors.py` says which."""
 
 import asyncio
 import random

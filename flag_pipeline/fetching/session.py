@@ -30,7 +30,7 @@ async def open_session(
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """Open the session on the running loop.
 
-    Only *origin* gets *headers*. *is_local* means that the source is in this process, without a proxy.
+    Only *origin* gets *headers*. *is_local* means a source in this process, without proxy.
     """
     proxies = EnvironmentProxies() if settings.trust_proxy and not is_local else None
     host_policy = HostPolicy(

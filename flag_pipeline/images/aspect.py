@@ -1,4 +1,4 @@
-"""The aspect ratio of a flag: width to height, as a ratio of small whole numbers."""
+"""The aspect ratio of a flag: width to height, in small whole numbers."""
 
 from fractions import Fraction
 from functools import lru_cache
@@ -12,7 +12,7 @@ _HALF_PX = Fraction(1, 2)
 
 @lru_cache(256)
 def name_ratio(width_px: int, height_px: int) -> str:
-    """Return the simplest ratio that rounds to this size, `3:2` for 320 x 213, or a near one, `about 3:2`."""
+    """Return the simplest ratio that rounds to this size (`3:2` for 320 x 213), or a near one (`about 3:2`)."""
     exact = _simplest_between(
         (width_px - _HALF_PX) / (height_px + _HALF_PX), (width_px + _HALF_PX) / (height_px - _HALF_PX)
     )
@@ -29,7 +29,7 @@ def decimal_ratio(width_px: int, height_px: int) -> float:
 
 
 def _simplest_between(low: Fraction, high: Fraction) -> Fraction:
-    # The fraction with the smallest terms, by continued fractions.
+    # The fraction with smallest terms, by continued fractions.
     whole = low.numerator // low.denominator
     if whole == low:
         return low

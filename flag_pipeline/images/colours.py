@@ -1,7 +1,7 @@
 """Colour families: the colour names for searching flags.
 
-A colour has the name of the nearest reference colour in OKLab, a space in which equal distances look about equally
-different. Source of the conversion: B. Ottosson, "A perceptual color space for image processing", 2020.
+A colour has the name of the nearest reference colour in OKLab, where equal distances look about equally different.
+Source: B. Ottosson, "A perceptual color space for image processing", 2020.
 """
 
 import math
@@ -29,7 +29,7 @@ class ColourFamily(StrEnum):
     WHITE = "white"
 
 
-# Our choice, among the shades of national flags: maroon and pink are red, lime is green, navy is blue, gold is yellow.
+# Our choice among the shades of flags: maroon and pink are red, lime is green, navy is blue, gold is yellow.
 _REFERENCES = {
     ColourFamily.RED: ("#e4002b", "#f5322d", "#b5121b", "#8b1a3a", "#e8706e", "#f4a0a8"),
     ColourFamily.ORANGE: ("#ff8200", "#e06a1b", "#ff5f1f"),
@@ -43,9 +43,9 @@ _REFERENCES = {
     ColourFamily.GREY: ("#5c5c5c", "#808080", "#a4a4a4", "#c4c4c4"),
     ColourFamily.WHITE: ("#ffffff", "#ececec"),
 }
-# Colours closer than this share a cell, so that JPEG noise does not cost a search for each pixel.
+# Closer colours share a cell, so that JPEG noise does not cost a search per pixel.
 _CELL = 8
-# Distance to the line between two colours in sRGB. A palette can merge the edges of two pairs of stripes.
+# Distance to the line between two sRGB colours. A palette can merge the edges of two pairs of stripes.
 _BLEND_DISTANCE = 38.0
 
 
@@ -56,7 +56,7 @@ def colour_family(rgb: Rgb) -> ColourFamily:
 
 @lru_cache(4096)
 def _family_of_cell(*cell: int) -> ColourFamily:
-    # The ends of the range are in cells, too: #000000 and #ffffff stay what they are.
+    # The ends of the range stay: #000000 and #ffffff.
     red, green, blue = (round(at * 255 / (256 // _CELL - 1)) for at in cell)
     colour = _oklab((red, green, blue))
     return min((math.dist(colour, reference), family) for family, reference in _reference_points())[1]
@@ -68,7 +68,7 @@ def _reference_points() -> list[tuple[ColourFamily, Lab]]:
 
 
 def blended_from(rgb: Rgb, others: Iterable[Rgb]) -> Rgb | None:
-    """Return the nearer of two *others* if *rgb* is a mixture of both, as on a smoothed edge."""
+    """Return the nearer of two *others* that *rgb* is a mixture of, as on a smoothed edge."""
     colours = list(others)
     for number, one in enumerate(colours):
         for other in colours[number + 1 :]:
@@ -98,7 +98,7 @@ def _oklab(rgb: Rgb) -> Lab:
 
 
 def _linear(channel: float) -> float:
-    # The transfer function of sRGB, IEC 61966-2-1.
+    # sRGB's transfer function, IEC 61966-2-1.
     return channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4  # noqa: PLR2004
 
 

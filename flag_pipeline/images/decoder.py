@@ -21,7 +21,7 @@ MAX_THREADS = 4
 
 
 def default_threads() -> int:
-    """Return a number of threads that leaves one processor to the event loop."""
+    """Return a number that leaves one processor to the event loop."""
     n_processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(MAX_THREADS, n_processors - 1))
 
@@ -29,9 +29,9 @@ def default_threads() -> int:
 class Decoder:
     """Runs blocking work on daemon threads, begun in order.
 
-    Threads instead of processes, because Pillow releases the GIL: a second thread costs a tenth more processor time,
-    a process its start and the copies. Few, because a decoded image takes up to 16 MB and threads keep freed memory.
-    Daemons, because decoding cannot be interrupted.
+    Threads, because Pillow releases the GIL: a second thread costs a tenth more processor time, a process its start and
+    copies. Few, because a decoded image takes up to 16 MB and threads keep freed memory. Daemons, because decoding
+    cannot be interrupted.
     """
 
     def __init__(self, *, threads: int | None = None) -> None:

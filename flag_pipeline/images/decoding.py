@@ -15,8 +15,8 @@ from flag_pipeline.images.svg_renderer import RENDERER
 
 COARSE_PX = (1280, 960)
 
-# `Image.open` would try other formats. Without these imports, Pillow imports all its plugins when it saves a WebP.
-# `preinit` imports the plugins that saving looks up, because a process may later be out of open files.
+# `Image.open` would try other formats. Without these imports, Pillow imports all plugins to save a WebP.
+# Imports the plugins for saving now, because a process may later be out of open files.
 Image.preinit()
 _PILLOW_CLASSES = {name: resolve_name(f"PIL.{image_format.pillow_class}") for name, image_format in FORMATS.items()}
 
@@ -33,7 +33,7 @@ _TURNS = {
 
 @contextmanager
 def opened(structure: Structure, box: tuple[int, int] = RENDERED_PX) -> Iterator[Image.Image]:
-    """Open the image, which is decoded on use; an SVG is drawn as large as fits in *box*.
+    """Open the image, which is decoded on use; SVGs are drawn to fit in *box*.
 
     Raises ImageError if it is damaged, LocalError if memory or open files run out.
     """
@@ -70,7 +70,7 @@ def first_frame(content: bytes, box: tuple[int, int] = RENDERED_PX) -> Image.Ima
 
 
 def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
-    """Return the current frame in RGBA, at most COARSE_PX large; *image* is changed.
+    """Return the current frame in RGBA, at most COARSE_PX large; changes *image*.
 
     Scaling comes first, because converting copies the image.
     """
@@ -78,7 +78,7 @@ def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
 
 
 def shown_in_full(image: Image.Image, structure: Structure) -> Image.Image:
-    """Return the current frame like `as_shown`, in its full size."""
+    """Like `as_shown`, in full size."""
     return _shown(image, structure, image.size)
 
 

@@ -1,7 +1,7 @@
 """Dominant colours, aspect ratio and perceptual hash of an image.
 
-Records and catalogs keep the features of unchanged images, so a change of results needs a new `FEATURES_VERSION` and
-a new `CATALOG_SCHEMA`.
+Records and catalogs keep unchanged images' features, so changed results need a new `FEATURES_VERSION` and
+`CATALOG_SCHEMA`.
 """
 
 import math
@@ -25,12 +25,12 @@ MAX_COLOURS = 6
 # Smaller shares are blurred edges.
 MIN_SHARE = 0.015
 
-# Divisible by the numbers of stripes that flags have. Single pixels, because averages would be new colours.
+# Divisible by flags' numbers of stripes. Single pixels, because averages would be new colours.
 _SAMPLE_PX, _FEW_PX, _OPAQUE = (96, 72), (48, 36), 128
 _MAX_COLOURS = math.prod(_SAMPLE_PX)
-# More than a palette has: noise of a JPEG, which is rounded away.
+# More than a palette has: JPEG noise, which is rounded away.
 _MANY_COLOURS, _ROUNDED_TO = 256, 8
-# A smoothed edge between two stripes can fill two rows of the sample.
+# A smoothed edge can fill two rows of the sample.
 _MAX_BLENDED_SHARE = 0.1
 _HASH_INPUT_PX, _HASH_SIDE = 16, 8
 _MID_GREY = 127.5
@@ -63,7 +63,7 @@ def features_of_picture(picture: Image.Image, *, mode: str, n_frames: int) -> Im
 
 
 def distance_bits(one: ImageFeatures, other: ImageFeatures) -> int:
-    """Return how many of 64 hash bits differ: about 32 for unrelated images."""
+    """Return how many of 64 hash bits differ; for unrelated images, about 32."""
     return (int(one.phash, 16) ^ int(other.phash, 16)).bit_count()
 
 
@@ -81,7 +81,7 @@ def _dominant_colours(flag: Image.Image) -> tuple[ColourShare, ...]:
     exact = counted = _visible_colours(sample.getcolors(_MANY_COLOURS))
     if not counted:
         counted = _visible_colours(_rounded(sample).getcolors(_MAX_COLOURS))
-        # Fewer pixels find the most frequent colours, too, and cost less.
+        # Fewer pixels cost less, and find frequent colours too.
         exact = _visible_colours(sample.resize(_FEW_PX, Image.Resampling.NEAREST).getcolors(_MAX_COLOURS))
     total = sum(count for count, _ in counted)
     shares = (ColourShare(hex_of(rgb), round(count / total, 3)) for count, rgb in _main_colours(exact, counted))
@@ -100,7 +100,7 @@ def _rounded(sample: Image.Image) -> Image.Image:
 
 
 def _main_colours(exact: list[tuple[int, Rgb]], counted: list[tuple[int, Rgb]]) -> list[tuple[int, Rgb]]:
-    """Return the pixels and the most frequent exact colour of each family, largest first."""
+    """Return each family's pixels and most frequent exact colour, largest first."""
     sizes: Counter[ColourFamily] = Counter()
     for count, rgb in counted:
         sizes[colour_family(rgb)] += count
@@ -121,12 +121,12 @@ def _main_colours(exact: list[tuple[int, Rgb]], counted: list[tuple[int, Rgb]]) 
 def _perceptual_hash(flag: Image.Image) -> str:
     """Return the pHash: 64 frequencies of the discrete cosine transform, set above the median.
 
-    The first bit means a light image, because the constant frequency is always positive.
+    The first bit means a light image, because the constant frequency is positive.
     """
     small = flag.convert("L").resize((_HASH_INPUT_PX, _HASH_INPUT_PX), Image.Resampling.BOX).tobytes()
     rows = [small[start : start + _HASH_INPUT_PX] for start in range(0, len(small), _HASH_INPUT_PX)]
     halfway = [[sum(map(mul, wave, row)) for row in rows] for wave in _waves()]
-    # Removes floating-point noise around zero.
+    # Removes noise around zero.
     frequencies = [round(sum(map(mul, wave, column))) for wave in _waves() for column in halfway]
     middle = median(frequencies[1:])
     bits = [sum(small) > _MID_GREY * len(small), *(frequency > middle for frequency in frequencies[1:])]

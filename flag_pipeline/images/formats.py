@@ -25,9 +25,9 @@ class ImageFormat:
     Attributes:
         extension: without the dot.
         signature: regular expression.
-        read: raises ImageError, or `struct.error` or IndexError if the file is cut short.
+        read: raises ImageError, or `struct.error` or IndexError for a cut file.
         pillow_class: `module:class`, imported on demand.
-        is_drawn_first: it is never shown itself, because it can be more than a picture; Pillow reads what was drawn.
+        is_drawn_first: never shown itself, because it can be more than a picture; Pillow reads its drawing.
     """
 
     name: str
@@ -40,7 +40,7 @@ class ImageFormat:
 
 
 GIF, SVG = "gif", "svg"
-# In any order; the group is atomic, so that nothing is tried twice.
+# In any order; an atomic group, so nothing is tried twice.
 _BEFORE_SVG = rb"\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s+svg[^\[>]*(?:\[.*?\]\s*)?>"
 _SVG_START = rb"(?:\xef\xbb\xbf)?+(?>%b)*+<(?:[\w.-]+:)?svg[\s/>]" % _BEFORE_SVG
 

@@ -9,7 +9,7 @@ _TRAILER, _EXTENSION, _FRAME = 0x3B, 0x21, 0x2C
 
 
 def read_gif(content: bytes) -> Structure:
-    """Return the structure; see `ImageFormat.read`."""
+    """See `ImageFormat.read`."""
     width, height, flags = struct.unpack_from("<2HB", content, 6)
     at = 13 + _colour_table_bytes(flags)
     boxes: list[Box] = []

@@ -23,7 +23,7 @@ _MP_ENTRIES, _MP_ENTRY_BYTES = 0xB002, 16
 
 
 def read_jpeg(content: bytes) -> Structure:
-    """Return the structure; see `ImageFormat.read`."""
+    """See `ImageFormat.read`."""
     structure, n_further = _read_jpeg_at(content, 0)
     end = structure.size_bytes
     # Indexed offsets are often wrong.

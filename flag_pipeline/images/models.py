@@ -27,8 +27,8 @@ class ImageFeatures:
         mode: Pillow's pixel mode.
         colours: at most six, largest share first.
         phash: 16 hex digits.
-        aspect_ratio: of the flag without a transparent margin, `3:2` or `about 3:2`; empty in version 1.
-        aspect_decimal: its width divided by its height, four decimals.
+        aspect_ratio: without a transparent margin, `3:2` or `about 3:2`; empty in version 1.
+        aspect_decimal: width by height, four decimals.
     """
 
     mode: bounds.PixelMode
@@ -44,7 +44,7 @@ class Derived:
     """What was computed from an image's bytes.
 
     Attributes:
-        version: `inspection.DERIVED_VERSION` of the code that computed it.
+        version: `inspection.DERIVED_VERSION` of that code.
         thumbnail: a `data:` URI of at most `thumbnails.MAX_EVENT_CHARS`.
     """
 

@@ -13,7 +13,7 @@ _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 
 
 def read_png(content: bytes) -> Structure:
-    """Return the structure; see `ImageFormat.read`."""
+    """See `ImageFormat.read`."""
     chunks: list[tuple[bytes, bytes]] = []
     at, orientation, cid = len(_SIGNATURE), 1, b""
     while cid != b"IEND":
@@ -42,7 +42,7 @@ def read_png(content: bytes) -> Structure:
 
 
 def _count_frames(chunks: list[tuple[bytes, bytes]]) -> tuple[int, int]:
-    """Return the numbers of animation frames that browsers show and Pillow draws."""
+    """Return how many animation frames browsers show and Pillow draws."""
     cids = [cid for cid, _ in chunks]
     controls = [chunk for cid, chunk in chunks if cid == b"acTL"]
     n_frames = cids.count(b"fcTL")

@@ -1,4 +1,4 @@
-"""The names of renditions, such as `w160` and `circle64`, and their formats."""
+"""Names of renditions, such as `w160`, and their formats."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _NAME = re.compile(r"(w|square|circle|pad)([1-9][0-9]{0,3})")
 
 
 class Shape(StrEnum):
-    """What a rendition does with an image's sides."""
+    """What a rendition does with the sides."""
 
     WIDTH = "w"
     SQUARE = "square"
@@ -19,7 +19,7 @@ class Shape(StrEnum):
 
 
 class RenditionFormat(StrEnum):
-    """The format of the renditions; its value is the extension."""
+    """The format; its value is the extension."""
 
     PNG = "png"
     WEBP = "webp"
@@ -29,11 +29,11 @@ class RenditionFormat(StrEnum):
 class Rendition:
     """A size and shape.
 
-    `w160` is 160 pixels wide. `square64` is cropped to the centre, and `circle64` also to a circle. `pad64` is the
-    whole image on a transparent square.
+    `w160` is 160 pixels wide. `square64` is cropped to the centre, `circle64` also to a circle. `pad64` is the whole
+    image on a transparent square.
 
     Attributes:
-        px: the width; for all shapes but `w`, also the height.
+        px: the width; but for `w`, also the height.
     """
 
     shape: Shape
@@ -46,7 +46,7 @@ class Rendition:
 
 
 def parse_rendition(name: str) -> Rendition:
-    """Return the rendition called *name*. Raises ValueError if there is none."""
+    """Return the rendition. Raises ValueError if there is none."""
     found = _NAME.fullmatch(name.strip().lower())
     if found is None or int(found[2]) > MAX_RENDITION_PX:
         raise ValueError(

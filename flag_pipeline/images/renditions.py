@@ -1,4 +1,4 @@
-"""Draws renditions: copies of an image in named sizes and shapes."""
+"""Draws renditions: images in named sizes and shapes."""
 
 import io
 import math
@@ -10,16 +10,16 @@ from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.rendition_names import Rendition, RenditionFormat, Shape
 from flag_pipeline.images.structure import Limits
 
-# Raise it when the same image gives other bytes than before: every rendition is then made again.
+# Raise it when equal images give other bytes: every rendition is then made again.
 RENDITIONS_VERSION = 1
-# A circle's edge is drawn this many times larger and scaled down, so that it is smooth.
+# A circle's edge is drawn this many times larger, and scaled down to be smooth.
 _FINENESS = 4
 
 
 def full_picture(content: bytes, limits: Limits, *, px: int) -> Image.Image:
-    """Return the first frame in RGBA and in its full size. Blocks.
+    """Return the first frame in RGBA and full size. Blocks.
 
-    An SVG is drawn so large that both sides have *px* pixels or more, within the limit of pixels.
+    Both sides of a drawn SVG have at least *px* pixels, within the limit of pixels.
 
     Raises ImageError if the image is damaged or exceeds *limits*.
     """
@@ -33,7 +33,7 @@ def full_picture(content: bytes, limits: Limits, *, px: int) -> Image.Image:
 
 
 def render(picture: Image.Image, rendition: Rendition) -> Image.Image:
-    """Return *picture*, in RGBA, as the rendition shows it; it is never enlarged, only padded."""
+    """Return *picture*, in RGBA, as the rendition; it is padded, but never enlarged."""
     match rendition.shape:
         case Shape.WIDTH:
             return _reduced(picture, rendition.px / picture.width)
@@ -46,7 +46,7 @@ def render(picture: Image.Image, rendition: Rendition) -> Image.Image:
 
 
 def encode(picture: Image.Image, image_format: RenditionFormat) -> bytes:
-    """Return the file: lossless, without metadata, and the same bytes for the same pixels."""
+    """Return the file, lossless and without metadata; equal pixels give equal bytes."""
     buffer = io.BytesIO()
     if image_format is RenditionFormat.PNG:
         _without_needless_alpha(picture).save(buffer, "PNG", optimize=True)

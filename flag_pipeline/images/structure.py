@@ -7,14 +7,14 @@ from flag_pipeline.errors import ImageError
 Box = tuple[int, int, int, int]
 
 
-# CPU time at the default limits. The slowest known images: WebP with 1 MB of code tables 1.0 s, JPEG with 260,000 empty
-# segments 0.4 s.
+# CPU time at the default limits. The slowest known images take 1.0 s (WebP with 1 MB of code tables) and 0.4 s (JPEG
+# with 260,000 empty segments).
 MAX_DECODING_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Decoding limits instead of a timeout, because a running decoder cannot be stopped.
+    """Decoding limits, because a running decoder cannot be stopped.
 
     CPU time grows with `max_pixels` x `max_scans` and the body's size.
 
@@ -32,11 +32,11 @@ class Structure:
     """What an image's blocks state.
 
     Attributes:
-        size: width and height before the orientation is applied.
-        n_pixels: summed over all decoded frames.
+        size: before the orientation is applied.
+        n_pixels: of all decoded frames.
         n_frames: that browsers show.
         size_bytes: with the further pictures of a JPEG.
-        drawing: without text, profiles and EXIF data, because 1 MB of PNG can unpack to 1 GB of profiles.
+        drawing: without text, EXIF data and profiles: 1 MB of PNG can unpack to 1 GB of them.
         box: left, top, right and bottom of the first frame.
         orientation: EXIF, 1 to 8.
         bits: per sample of a PNG.
@@ -55,7 +55,7 @@ class Structure:
 
     @property
     def size_shown(self) -> tuple[int, int]:
-        """Width and height as shown: orientations 5 to 8 swap them."""
+        """Width and height; orientations 5 to 8 swap them."""
         width, height = self.size
         return (height, width) if self.orientation >= 5 else (width, height)  # noqa: PLR2004
 

@@ -1,7 +1,7 @@
 """Reads the structure of an SVG, and refuses what is more than a drawing.
 
-Browsers run the scripts of an SVG and load what it refers to, and a few hundred bytes can take minutes to draw. So only
-listed elements are accepted, references stay inside the file, and what is drawn is counted before it is drawn.
+Browsers run an SVG's scripts and load what it refers to, and a few hundred bytes can take minutes to draw. So only
+listed elements are accepted, references stay inside the file, and costs are counted before drawing.
 """
 
 import math
@@ -15,7 +15,7 @@ from xml.parsers import expat
 from flag_pipeline.errors import ImageError
 from flag_pipeline.images.structure import Structure
 
-# What is drawn before a caller asks for another size: a thumbnail.
+# The size if a caller asks for none: a thumbnail.
 RENDERED_PX = (160, 120)
 
 # The largest numbers in flag-icons 7.5: 915 elements, 2,383 attributes, 48 layers and 14 levels, with references.
@@ -23,7 +23,7 @@ MAX_ELEMENTS, MAX_ATTRIBUTES, MAX_LAYERS, MAX_LEVELS, MAX_STYLE_CHARS = 10_000, 
 
 _SVG, _XLINK_HREF = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink href"
 _XML_BASE = "http://www.w3.org/XML/1998/namespace base"
-# The data of editors and licences mean nothing to browsers, XHTML and MathML do.
+# Browsers ignore the data of editors and licences, but not XHTML and MathML.
 _W3C, _RDF = "http://www.w3.org/", "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _ENCODINGS = {None, "utf-8", "us-ascii"}
 
@@ -37,7 +37,7 @@ _LAYER_ATTRIBUTES = frozenset({"clip-path", "filter", "isolation", "mask", "mix-
 _LAYER_PROPERTY = re.compile(rf"(?<![\w-])(?:{'|'.join(_LAYER_ATTRIBUTES)})\s*:")
 # Their values are no CSS.
 _TEXT_ATTRIBUTE = re.compile(r"(?:class|id|lang|role|version|(?:aria|data)-.*)")
-# Before a parenthesis, backwards; and behind it a reference to an element. Both are tried once for each parenthesis: a
+# Before a parenthesis, backwards; and behind it a reference to an element. Both are tried once per parenthesis: a
 # search would try every character of a long word again.
 _NAME_BACKWARDS = re.compile(r"[\w-]*")
 _REFERENCE = re.compile(r"""\s*(["']?)#([^\s"'()]+)\1\s*\)""")
@@ -49,12 +49,12 @@ _FUNCTIONS = frozenset(
 _LENGTH = re.compile(r"\s*\+?(\d{1,9}(?:\.\d{0,99})?|\.\d{1,99})(px|pt|pc|mm|cm|in|)\s*")
 _PX_PER_UNIT = {"": 1, "px": 1, "pt": 4 / 3, "pc": 16, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96}
 _SIDES_PX = (0.001, 65_535)
-# Smaller drawings get ten times their size, or a hundred: rounding to whole pixels would change the aspect ratio.
+# Smaller drawings get 10 or 100 times their size: rounding to whole pixels would change the aspect ratio.
 _MIN_LONG_SIDE_PX = 100
 
 
 def read_svg(content: bytes) -> Structure:
-    """Return the structure; see `ImageFormat.read`.
+    """See `ImageFormat.read`.
 
     The size is `width` and `height` in CSS pixels, or that of the `viewBox`.
     """
@@ -84,8 +84,8 @@ class _Node:
     """An element.
 
     Attributes:
-        references: ids of the elements that are drawn with it, each as often as it says.
-        cost: with all that it contains and refers to, None until it is known.
+        references: ids of the elements drawn with it, as often as stated.
+        cost: with all that it contains and refers to, None until computed.
     """
 
     is_layer: bool = False
@@ -95,7 +95,7 @@ class _Node:
 
 
 class _Scan:
-    """The handlers of one parser, and what they have found."""
+    """One parser's handlers and findings."""
 
     def __init__(self) -> None:
         self.root: dict[str, str] = {}
@@ -160,7 +160,7 @@ class _Scan:
             raise ImageError(
                 f"the svg has an element {local[:40]}: only shapes, gradients, patterns and masks are drawn"
             )
-        # The root's own layer is the picture.
+        # The root's layer is the picture.
         node.is_layer = len(self._open) > 2 and local in _LAYER_ELEMENTS  # noqa: PLR2004
         node.is_layer |= not _LAYER_ATTRIBUTES.isdisjoint(attributes)
         node.is_layer |= bool(_LAYER_PROPERTY.search(attributes.get("style", "")))
@@ -179,7 +179,7 @@ class _Scan:
             self._parser.CharacterDataHandler = None
 
     def check_costs(self) -> None:
-        """Raise ImageError if too much is drawn, with everything that is drawn more than once."""
+        """Raise ImageError if too much is drawn, repetitions included."""
         style = "".join(self._style)
         _bound(len(style), MAX_STYLE_CHARS, "characters of CSS")
         if "@" in style:
@@ -198,7 +198,7 @@ class _Scan:
         return _Cost(0, 0, 0) if node is None else self._cost(node, above)
 
     def _cost(self, node: _Node, above: int) -> _Cost:
-        """Return the cost of the node *above* levels below the first one; a circle of references has no end."""
+        """Return the cost of a node *above* levels below the first; circular references have no end."""
         if node.cost is None:
             _bound(above, MAX_LEVELS, "levels of elements")
             parts = [(self._cost(child, above + 1), 1) for child in node.children]
@@ -256,7 +256,7 @@ def _size(root: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _length(text: str | None) -> float | None:
-    # Exactly what leaves the size to the `viewBox`.
+    # These leave the size to the `viewBox`.
     if text is None or text.strip() in {"", "auto", "100%"}:
         return None
     found = _LENGTH.fullmatch(text)

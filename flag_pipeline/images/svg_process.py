@@ -1,7 +1,7 @@
-"""The process that draws SVGs with resvg: one request after the other from its input, one PNG for each.
+"""The process that draws SVGs with resvg, one after the other.
 
-It is run as a script, without the package, so that it starts in a fraction of a second. `svg_renderer` starts it. A
-drawing that takes too much processor time or memory ends the process.
+`svg_renderer` runs it as a script, without the package, so that it starts in a fraction of a second. A drawing that
+takes too much processor time or memory ends it.
 """
 
 import resource
@@ -14,15 +14,15 @@ from typing import BinaryIO
 import resvg_py
 
 READY = b"R"
-# Width and height of the picture, one of them 0; seconds of processor time; bytes of the SVG that follows.
+# Width and height, one of them 0; seconds of processor time; bytes of the SVG that follows.
 REQUEST = struct.Struct(">2IdI")
-# Whether it was drawn; bytes of the PNG, or of the reason, that follow.
+# Whether it was drawn; bytes of the PNG or the reason that follows.
 ANSWER = struct.Struct(">?I")
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, *, max_memory_bytes: int) -> None:
     """Answer requests until their end."""
-    # A terminal's Ctrl-C, or the end of a service, is for the process that started this one.
+    # Ctrl-C and the end of a service concern the parent process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)

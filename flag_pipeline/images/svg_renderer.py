@@ -1,7 +1,7 @@
 """Draws SVGs in separate processes, which are killed if a drawing takes too long.
 
-resvg cannot be interrupted: 295 bytes with a filter take 40 s. A process is started with the first SVG, serves all
-further ones, and ends with this process.
+resvg cannot be interrupted: 295 bytes with a filter take 40 s. A process starts with the first SVG, serves further
+ones, and ends with this process.
 """
 
 import atexit
@@ -22,16 +22,16 @@ from flag_pipeline.images import svg_process
 from flag_pipeline.images.structure import MAX_DECODING_S, Structure
 
 MAX_MEMORY_BYTES = 512 * 2**20
-# A process that neither works nor answers has been stopped, or the machine is out of memory.
+# A process that does not answer was stopped, or the machine is out of memory.
 MAX_WAIT_S = 60.0
-# More of them, which only renditions have, may take longer.
+# Larger drawings, which only renditions have, may take longer.
 _USUAL_PIXELS = 1_000_000
 
 _GONE = "the process that draws SVGs"
 
 
 class SvgProcess:
-    """One process, which takes one request at a time. Raises LocalError if it does not start."""
+    """One process for one request at a time. Raises LocalError if it does not start."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-S", "-P", svg_process.__file__, str(MAX_MEMORY_BYTES)]
@@ -61,7 +61,7 @@ class SvgProcess:
         return self._process.poll() is None
 
     def draw(self, content: bytes, width: int, height: int, *, max_cpu_s: float = MAX_DECODING_S) -> bytes:
-        """Return the PNG of *content*, of that width or height; the other is 0. Blocks.
+        """Return a PNG of that width or height; the other is 0. Blocks.
 
         Raises ImageError if it is damaged or takes too much time or memory, LocalError if the process is killed.
         """
@@ -70,7 +70,7 @@ class SvgProcess:
         deadline.daemon = True
         deadline.start()
         try:
-            # What ended the process is known better from its exit code.
+            # The exit code says better what ended the process.
             with suppress(BrokenPipeError):
                 _pipe(self._process.stdin).write(request)
                 _pipe(self._process.stdin).flush()
@@ -100,7 +100,7 @@ class SvgProcess:
     def close(self) -> None:
         """End the process."""
         self._process.kill()
-        # What was not sent cannot be sent any more.
+        # Closing flushes unsent data.
         with suppress(BrokenPipeError), self._process:
             pass
 
@@ -112,15 +112,15 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 
 class SvgRenderer:
-    """At most as many processes as processors; more threads wait."""
+    """One process per processor at most; more threads wait."""
 
     def __init__(self, start: Callable[[], SvgProcess] = SvgProcess) -> None:
         self._start = start
         self.forget()
 
     def forget(self) -> None:
-        """Use none of the processes again: they are those of the process that was forked."""
-        # The last one in is the first one out: an idle process is used before another one starts.
+        """Use none of the processes again: they are the parent's."""
+        # Last in, first out: idle processes are used before another one starts.
         self._places: queue.LifoQueue[SvgProcess | None] = queue.LifoQueue()
         for _ in range(os.cpu_count() or 1):
             self._places.put(None)

@@ -12,7 +12,7 @@ from flag_pipeline.images.formats import FORMATS
 
 Size = tuple[int, int]
 
-# Twice the pixels of an 80 px wide card, or all of a large one's. Smaller pictures keep every pixel.
+# Twice the pixels of an 80 px wide card, or all of a large one's.
 THUMBNAIL_BOX = (160, 120)
 # In place of an SVG, which is never shown itself.
 PICTURE_BOX = (1280, 960)
@@ -42,12 +42,12 @@ def shrink(picture: Image.Image, box: Size) -> None:
 
 
 def draw_thumbnail(content: bytes, box: Size = THUMBNAIL_BOX) -> bytes:
-    """Return the first frame as a WebP, scaled down to *box*; an equal flag gives equal bytes."""
+    """Return the first frame as a WebP, scaled down to *box*; equal flags give equal bytes."""
     return encode_thumbnail(reduce(content, box))
 
 
 def encode_thumbnail(picture: Image.Image) -> bytes:
-    """Return *picture*, which `reduce` made, as a WebP of a few kilobytes."""
+    """Return a picture of `reduce` as a WebP of a few kilobytes."""
     if max(picture.size) <= _LOSSLESS_PX:
         return _encode_webp(picture, lossless=True)
     # A third larger than with method 4, in half the time (4.7 kB GIFs of 400x268 px).
@@ -55,7 +55,7 @@ def encode_thumbnail(picture: Image.Image) -> bytes:
 
 
 def event_thumbnail(picture: Image.Image) -> str:
-    """Scale *picture* down to `EVENT_BOX`, and return a `data:` URI of at most `MAX_EVENT_CHARS`."""
+    """Scale *picture* to `EVENT_BOX`; return a `data:` URI of at most `MAX_EVENT_CHARS`."""
     shrink(picture, EVENT_BOX)
     while len(uri := data_uri(_encode_webp(picture, quality=50, method=2), "webp")) > MAX_EVENT_CHARS:
         picture.thumbnail((picture.width * 3 // 4, picture.height * 3 // 4))
@@ -69,7 +69,7 @@ def _encode_webp(picture: Image.Image, **options: object) -> bytes:
 
 
 def thumbnail_size(width_px: int, height_px: int, *, is_vector: bool = False) -> Size:
-    """Return the size of the thumbnail of a flag, give or take a pixel; only vectors are enlarged."""
+    """Return the size of a flag's thumbnail, give or take a pixel; only vectors are enlarged."""
     scale = min(THUMBNAIL_BOX[0] / width_px, THUMBNAIL_BOX[1] / height_px, *([] if is_vector else [1]))
     return max(1, round(width_px * scale)), max(1, round(height_px * scale))
 
@@ -85,13 +85,6 @@ def encode_png(picture: Image.Image, *, colours: int = 64) -> bytes:
     buffer = io.BytesIO()
     picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
-
-
-def encode_small_png(picture: Image.Image, *, max_bytes: int) -> bytes:
-    """Return *picture* as a PNG, scaled down until it fits."""
-    while len(png := encode_png(picture)) > max_bytes and min(picture.size) > 1:
-        picture.thumbnail((picture.width * 3 // 4, picture.height * 3 // 4))
-    return png
 
 
 def data_uri(content: bytes, format_name: str) -> str:

@@ -11,7 +11,7 @@ _FIRST_CHUNK = 12
 
 
 def read_webp(content: bytes) -> Structure:
-    """Return the structure; see `ImageFormat.read`."""
+    """See `ImageFormat.read`."""
     end = 8 + struct.unpack_from("<I", content, 4)[0]
     drawing = take(content, 0, end)
     at, n_frames, orientation, size = _FIRST_CHUNK, 0, 1, (0, 0)

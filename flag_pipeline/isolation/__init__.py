@@ -19,8 +19,8 @@
     refresh = dg.define_asset_job("refresh", [rate])
     defs = dg.Definitions([rate], jobs=[refresh], sensors=[healing_sensor(rate, refresh)], resources={"bank": Bank()})
 
-Each outcome is recorded at once. After the last one the run fails if a partition failed, and "Re-execute from failure"
-runs only the failed ones. See `docs/isolation.md`.
+Each outcome is recorded at once. In the end the run fails if a partition failed; "Re-execute from failure" runs only
+the failed ones. See `docs/isolation.md`.
 '''
 
 from flag_pipeline.isolation.concurrency import Limits

@@ -12,7 +12,7 @@ from flag_pipeline.isolation.step import Step
 def upstream_arguments(step: Step, arguments: Mapping[str, Any]) -> Callable[[str], Mapping[str, Any]]:
     """Return a function that reduces the step's *arguments* to those of a partition key.
 
-    I/O managers load an upstream argument of a range as a dict. An untyped parameter gets its partition's value, or a
+    I/O managers load a range's upstream argument as a dict. An untyped parameter gets its partition's value, or a
     dict of several. The function raises `dg.DagsterInvariantViolationError` for a missing value.
     """
     sliced = {

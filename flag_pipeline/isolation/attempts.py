@@ -20,12 +20,12 @@ MAX_KIND_CHARS = 63  # what Dagster allows in a tag
 
 
 class PartitionRunner:
-    """Calls the function of a partition, and again if the retry policy allows it.
+    """Calls a partition's function, and again if the retry policy allows it.
 
     Attributes:
         call: calls the function with a key.
         finish: makes and stores the outcome of a key, a returned value and an attempt's number.
-        note_failure: `Hooks.note_failure`, called for a partition whose last attempt raised.
+        note_failure: `Hooks.note_failure`, called if the last attempt raised.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class PartitionRunner:
         self.finish = finish
         self._limits = limits
         self._note_failure = note_failure
-        # Held by an attempt only: a partition that waits for a retry blocks no other.
+        # Held by attempts: waiting for a retry blocks no other partition.
         self._slots = asyncio.Semaphore(limits.max_concurrent)
 
     async def run(self, key: str) -> Ended:
@@ -55,7 +55,7 @@ class PartitionRunner:
         return await self.noted(ended) if isinstance(ended, Missed) and ended.traceback else ended
 
     async def noted(self, missed: Missed) -> Missed:
-        """Return the outcome that `note_failure` chooses; if it raises, that error, with both tracebacks."""
+        """Return `note_failure`'s outcome; if it raises, that error, with both tracebacks."""
         if self._note_failure is None:
             return missed
         deadline = asyncio.timeout(None)
@@ -75,7 +75,7 @@ class PartitionRunner:
     async def _contained(
         self, key: str, attempt: int, work: Awaitable[E], deadline: asyncio.Timeout
     ) -> tuple[E | Missed, float | None]:
-        """Return the result of *work* or its failure, and the seconds until the next attempt, None if there is none."""
+        """Return the result of *work* or its failure, and the seconds until the next attempt, if any."""
         ended: E | Missed
         try:
             ended = await work

@@ -1,6 +1,6 @@
 """Results of asset checks that partitions' functions return.
 
-Dagster keeps one evaluation per run of an unpartitioned check, so its results are merged.
+Dagster keeps one evaluation per run of an unpartitioned check, so results are merged.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ NAMED = 1_000
 
 @dataclass(slots=True)
 class Tally:
-    """The severity of each partition that did not pass one check, by key; None if it passed."""
+    """The severity of one check's result by key, None if it passed."""
 
     severities: dict[str, dg.AssetCheckSeverity | None] = field(default_factory=dict)
 
@@ -91,7 +91,7 @@ class CheckResults:
         )
 
     def blocking(self) -> dict[str, list[str]]:
-        """Return the failed partitions by name of the blocking check."""
+        """Return failed partitions by blocking check."""
         return {
             key.name: sorted(tally.failed)
             for key, tally in self._tallies.items()
@@ -99,7 +99,7 @@ class CheckResults:
         }
 
     def evaluations(self) -> Iterator[dg.AssetCheckEvaluation]:
-        """Yield one evaluation per unpartitioned check; none blocks, because the step fails itself."""
+        """Yield one evaluation per unpartitioned check. None blocks, because the step fails."""
         for key, tally in self._tallies.items():
             if self._specs[key].partitions_def is None:
                 is_error = tally.has_errors or not tally.failed

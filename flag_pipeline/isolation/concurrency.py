@@ -25,7 +25,7 @@ Settle = Callable[[Ended], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one step: the arguments of `per_partition` with the same names."""
+    """A step's limits: arguments of `per_partition`."""
 
     max_concurrent: int = 16
     timeout_s: float | None = None
@@ -38,7 +38,7 @@ class Limits:
 
 
 async def for_each(keys: Iterable[str], run: Run, settle: Settle, limits: Limits, hooks: Hooks = NO_HOOKS) -> str:
-    """Run every key, settle each outcome at once, and return the problem that `hooks.judge` found.
+    """Run every key, settle each outcome at once, and return the problem from `hooks.judge`.
 
     Keys fail with kind `timeout` after `limits.step_timeout_s`. A cancellation settles only what `hooks.revoke`
     returns. The first error of *settle* is raised.

@@ -1,6 +1,6 @@
 """Every name that the isolation takes from Dagster's private modules.
 
-A test checks the behaviour of each, so that an upgrade fails there and not in a run.
+Tests check each one's behaviour, so that upgrades fail there and not in a run.
 """
 
 import logging
@@ -90,7 +90,7 @@ AssetEvent = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvalua
 def store_events(step: StepExecutionContext, events: Sequence[AssetEvent]) -> list[DagsterEvent]:
     """Store *events* of one asset as the step's, and return Dagster's form of them.
 
-    They are one transaction if `DAGSTER_EVENT_BATCH_SIZE` allows it. `context.log_event` would make one each and log
+    They are one transaction if `DAGSTER_EVENT_BATCH_SIZE` allows it. `context.log_event` would make one each, and log
     it, at twice the cost.
     """
     batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]
@@ -143,7 +143,7 @@ def plan_partitions(
 ) -> None:
     """Record once that a step of the run intends to materialize *partition_keys* of each asset.
 
-    Dagster does this only for a partition or a range; without it, a failed run has no red partition. A launcher may do
+    Dagster does this only for a partition or a range; without it, failed runs have no red partition. Launchers may do
     it before the step.
     """
     if _has_plan(instance, run):
@@ -206,7 +206,7 @@ def _listed_subset_for_input(
 ) -> Any:
     """Return the upstream partitions of an input, also in a run for a list of partitions.
 
-    Dagster's method, which this replaces, raises in every run without partition, before the step's function is called.
+    Dagster's method, which this replaces, raises in every run without partition, before the function is called.
     """
     listed = set(_listed_keys(step))
     if step.has_partitions or not listed:

@@ -1,4 +1,4 @@
-"""The tags of the isolation's events, and how to read them back."""
+"""The tags of the isolation's events, and their reader."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from flag_pipeline.isolation.outcomes import Outcome
 
 @dataclass(frozen=True, slots=True)
 class EventTags:
-    """Names and words on the events. Events stored with other ones cannot be read back.
+    """Names and words on events. Events with other ones cannot be read back.
 
     Attributes:
         namespace: prefix of every tag.
@@ -37,7 +37,7 @@ class EventTags:
 
     @property
     def transient(self) -> str:
-        """Tag with `true` or `false`: whether a failure may pass by itself."""
+        """Tag with `true` or `false`: whether a failure may pass."""
         return f"{self.namespace}/transient"
 
     @property
@@ -55,7 +55,7 @@ class EventTags:
         return next((outcome for outcome in Outcome if self.word(outcome) == word), None)
 
     def is_transient(self, tags: Mapping[str, str]) -> bool:
-        """Whether the failure may pass by itself; true without the tag."""
+        """Whether the failure may pass; true without the tag."""
         return tags.get(self.transient) != "false"
 
 
@@ -64,7 +64,7 @@ DEFAULT_TAGS = EventTags()
 
 @dataclass(frozen=True, slots=True)
 class RecordedOutcome:
-    """What one event says about one partition of one asset.
+    """What an event says about one partition of one asset.
 
     Attributes:
         kind, reason: of an absence or failure, else empty.

@@ -1,4 +1,4 @@
-"""The healing sensor: which failed partitions are run again, and when."""
+"""The healing sensor: when failed partitions run again."""
 
 import hashlib
 import json
@@ -30,8 +30,8 @@ UNFINISHED = [
 class HealingPolicy:
     """How often failed partitions are run again.
 
-    Attempt *n* + 1 starts `delay_s * 2 ** n` seconds after the latest failure, until `max_attempts`. Another run that
-    delivers a partition resets the count.
+    Attempt *n* + 1 starts `delay_s * 2 ** n` seconds after the latest failure, until `max_attempts`. A delivery by
+    another run resets the count.
     """
 
     max_attempts: int = 3
@@ -46,7 +46,7 @@ class HealingPlan:
         keys: partitions to run now, sorted.
         attempts: by failed partition, these included.
         run_key: identical for the same attempt at the same failures.
-        explanation: of the partitions that are not run.
+        explanation: of partitions that are not run.
     """
 
     keys: list[str]
@@ -63,10 +63,10 @@ def plan_healing(
     now: float,
     may_pass: Callable[[LastMiss], bool] = lambda miss: miss.is_transient,
 ) -> HealingPlan:
-    """Return which of the *failed* partitions to run again at *now* (seconds since the epoch).
+    """Return which *failed* partitions to run again at *now* (seconds since the epoch).
 
-    *attempts* are the earlier ones by key; *may_pass* selects failures to try again. Partitions due within
-    `policy.delay_s` join the due ones, because a run's failures are recorded seconds apart.
+    *attempts* are earlier ones by key; *may_pass* selects failures. Partitions due within `policy.delay_s` join the due
+    ones, because a run's failures are recorded seconds apart.
     """
     done = {key: attempts.get(key, 0) for key in failed}
     lasting = sorted(key for key, miss in failed.items() if not may_pass(miss))
@@ -84,7 +84,7 @@ def plan_healing(
 
 
 def _run_key(attempted: Mapping[str, tuple[int, int]]) -> str:
-    # Dagster starts one run per key, and a run that recorded nothing leaves the same failures.
+    # Dagster starts one run per key, and runs that recorded nothing leave the same failures.
     text = " ".join(f"{key}:{storage_id}:{done}" for key, (storage_id, done) in sorted(attempted.items()))
     return f"heal-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
@@ -120,9 +120,9 @@ def healing_sensor(  # noqa: PLR0913 - most are optional
     """Return a sensor that runs failed partitions again, in one run of *job*, with growing delays and a limit.
 
     The asset's function needs a parameter `config: PartitionsConfig`, unless *run_config* makes the configuration from
-    keys. *may_pass* selects failures to try again. *choose* returns the failures to heal and a text about the others.
-    The runs get *run_tags*; *options* go to `dg.SensorDefinition`. It requests nothing during a run of the job or
-    asset. Raises `dg.DagsterInvalidDefinitionError` without partitions or that parameter.
+    keys. *may_pass* selects failures; *choose* returns those to heal and a text about the others. Runs get *run_tags*;
+    *options* go to `dg.SensorDefinition`. It requests nothing during a run of the job or asset. Raises
+    `dg.DagsterInvalidDefinitionError` without partitions or that parameter.
     """
     partitions_def = asset.partitions_def
     if partitions_def is None:

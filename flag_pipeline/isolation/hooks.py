@@ -1,4 +1,4 @@
-"""Functions that an asset may add to a step over partitions."""
+"""Optional functions of a step over partitions."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Hooks:
     """Optional functions that `run_partitions` calls.
 
     Attributes:
-        still_there: returns those keys of the retried run whose data still exists. Without it, all.
+        still_there: returns the retried run's keys whose data still exists; by default, all.
         prepare: gets the keys before they run. Its error fails the step.
-        revoke: returns keys whose outcomes are wrong. With True, after all partitions, they run again, and it is called
+        revoke: returns keys with wrong outcomes. With True, after all partitions, they run again, and it is called
             again. With False, after the deadline or an interrupt, they fail.
         note_failure: returns the outcome to record for a failure by deadline, interrupt, `judge` or an exception other
             than `dg.Failure`. What it raises fails only the partition.

@@ -1,4 +1,4 @@
-"""Results of partitions' functions, and the outcomes made of them."""
+"""Results of partitions' functions, and their outcomes."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ Result = dg.MaterializeResult[Any]
 class Outcome(StrEnum):
     """How one partition ended.
 
-    A failed re-execution records `CARRIED_OVER` for what the earlier run delivered.
+    A failed re-execution records `CARRIED_OVER` for the earlier run's deliveries.
     """
 
     SUCCEEDED = "succeeded"
@@ -46,7 +46,7 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Return this instead of raising, to choose the kind of a failure and whether to retry.
+    """Return this instead of raising, to choose a failure's kind and whether to retry.
 
     Attributes:
         kind, metadata, tags: as in `Absent`.
@@ -190,7 +190,7 @@ def _asset_keys_of(result: Result, assets: Assets) -> Iterable[dg.AssetKey]:
 
 
 def validated(outcome: Ended) -> Ended:
-    """Return the outcome without values, and with metadata as Dagster stores it; raises Dagster's errors."""
+    """Return the outcome without values, its metadata as Dagster stores it; raises Dagster's errors."""
     if isinstance(outcome, Missed):
         dg.AssetObservation("asset", metadata=outcome.metadata, tags={"kind": outcome.kind, **outcome.tags})
         return outcome

@@ -1,4 +1,4 @@
-"""The version tags of one partition, as Dagster writes them for a plain asset.
+"""A partition's version tags, as Dagster writes them for a plain asset.
 
 Without them the UI shows wrong staleness.
 """
@@ -76,7 +76,7 @@ class Upstream:
         )
 
     def version_for(self, partition_key: str) -> Version:
-        """Return the version that Dagster would record in a run of that partition alone."""
+        """Return the version that Dagster records in a run of that partition alone."""
         if self.by_partition is None:
             return self.latest
         keys = self.keys_for(partition_key)
@@ -99,7 +99,7 @@ class Upstream:
 
 
 class Provenance:
-    """The version tags of a step's partitions; made before they run."""
+    """Makes the version tags of a step's partitions; created before they run."""
 
     def __init__(self, step: Step) -> None:
         self._step = step

@@ -1,6 +1,6 @@
 """Which partitions a re-execution or a retried step does not run again.
 
-A failed run paints red what it planned and did not record. So a re-execution that fails records the earlier run's
+A failed run paints red what it planned and did not record. So a failing re-execution records the earlier run's
 partitions again, at its end, because `eager()` assets would otherwise run without a change.
 """
 
@@ -24,7 +24,7 @@ def recorded_by_this_run(step: Step, tags: EventTags) -> set[str]:
 def delivered_before(step: Step, keys: Iterable[str], tags: EventTags, hooks: Hooks) -> list[str]:
     """Return those of *keys* that the re-executed run delivered, and that are still materialized.
 
-    It leaves out what `hooks.still_there` misses. A re-execution of a successful run runs everything.
+    Keys that `hooks.still_there` misses are left out. A re-execution of a successful run runs everything.
     """
     delivered = _delivered_by_ancestors(step, tags)
     standing = [key for key in keys if key in delivered]
@@ -76,7 +76,7 @@ def _delivered_by_ancestors(step: Step, tags: EventTags) -> set[str]:
 
 
 def _parent_id(run: dg.DagsterRun) -> str | None:
-    # `dg.execute_job` writes no tag, and a user's test may write only the tag.
+    # `dg.execute_job` writes no tag; tests may write only the tag.
     return run.parent_run_id or run.get_parent_run_id()
 
 

@@ -20,8 +20,8 @@ LAUNCH_TAGS = (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG, P
 def requested_keys(step: Step, listed: Sequence[str] | None) -> list[str]:
     """Return the partitions of the run, or record the *listed* ones as planned and return them.
 
-    *listed* is None without a `PartitionsConfig`. Raises `dg.Failure` if there is nothing to run, if there are both, if
-    a partition does not exist, or if a range is reversed.
+    *listed* is None without a `PartitionsConfig`. Raises `dg.Failure` for nothing to run, for both, for unknown
+    partitions, or for a reversed range.
     """
     context = step.context
     if context.has_partition_key or context.has_partition_key_range:
@@ -42,7 +42,7 @@ def requested_keys(step: Step, listed: Sequence[str] | None) -> list[str]:
 
 
 def _launched_keys(step: Step) -> list[str]:
-    """Return the run's partitions; Dagster does not check them, and accepts a reversed range as none."""
+    """Return the run's partitions. Dagster does not check them, and accepts reversed ranges as none."""
     wanted = [step.context.run.tags[name] for name in LAUNCH_TAGS if name in step.context.run.tags]
     with dg.partition_loading_context(dynamic_partitions_store=step.instance):
         unknown = [key for key in dict.fromkeys(wanted) if not step.partitions_def.has_partition_key(key)]

@@ -1,6 +1,6 @@
 """The status of every partition by its latest recorded outcome.
 
-In Dagster's UI, a failed run paints red what it planned and did not record, even absent partitions.
+In Dagster's UI, failed runs paint red what they planned and did not record, even absent partitions.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -111,7 +111,7 @@ def interrupted_partitions(
     partition_keys: Iterable[str],
     is_ignored: Callable[[dg.DagsterRun], bool] = lambda run: False,  # noqa: ARG005
 ) -> dict[str, str]:
-    """Return the recorded partitions that a later run planned and did not run, with its id.
+    """Return recorded partitions that a later run planned but did not run, with its id.
 
     Unfinished and *is_ignored* runs do not count. It makes three to five queries.
     """

@@ -15,7 +15,7 @@ ROWS_IN_FAILURE = 1_000
 
 @dataclass(slots=True)
 class Summary:
-    """The latest outcome of each partition, with reasons of absences and failures.
+    """The latest outcome of each partition, with reasons.
 
     Attributes:
         requested: number of partitions, without carried-over ones.
@@ -34,7 +34,7 @@ class Summary:
         self.outcomes[ended.key] = ended.outcome
         self._misses.pop(ended.key, None)
         if isinstance(ended, Missed):
-            # The event log has the traceback; many would fill the memory.
+            # The event log has tracebacks; many would fill the memory.
             self._misses[ended.key] = replace(ended, traceback="")
 
     @property
@@ -94,9 +94,9 @@ def failure(
     many: str = "partitions",
     row: Callable[[Missed], dg.TableRecord] = _row,
 ) -> dg.Failure:
-    """Return the failure of a step: counts, the first reasons, and a table.
+    """Return a step's failure: counts, first reasons, and a table.
 
-    *one* and *many* are the words for a partition; *row* makes its row of the table.
+    *one* and *many* are words for a partition; *row* makes its row.
     """
     failed = sorted(summary.failed, key=lambda missed: missed.key)
     lines = [f"{len(failed)} of {summary.requested} {one if summary.requested == 1 else many} failed"]

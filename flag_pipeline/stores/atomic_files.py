@@ -1,7 +1,7 @@
 """Atomic file operations on a local disk.
 
-Functions take the descriptor of an open folder, so that no symbolic link can redirect them. They make few
-system calls, because each one releases the GIL.
+Functions take an open folder's descriptor, so that no symbolic link can redirect them. They make few system calls,
+because each one releases the GIL.
 """
 
 import errno
@@ -23,7 +23,7 @@ ASIDE_PREFIX = ".set-aside-"
 # A younger temporary may belong to an active run.
 STALE_TEMPORARY_S = 3600.0
 
-# Names also contain the process ID, because forked processes inherit these.
+# Names also contain the process ID, because forks inherit these.
 _PROGRAM, _numbers = secrets.token_hex(8), count()
 
 

@@ -1,6 +1,6 @@
 """Runs blocking work on threads, in batches of items submitted while those are busy.
 
-Handing over one item and waking the event loop costs about as much as writing a small file.
+Handing over an item and waking the event loop costs about as much as writing a small file.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class BatchExecutor(Generic[T, R]):
 
 
 def for_each(work: Callable[[T], R]) -> Callable[[Sequence[T]], list[R | Failed]]:
-    """Return batch work in which an exception fails only its item."""
+    """Return batch work in which exceptions fail only their item."""
     return lambda items: [attempt(work, item) for item in items]
 
 

@@ -1,4 +1,4 @@
-"""A store in a local folder, which processes may share. It follows no symbolic link."""
+"""A store in a local folder, which processes may share; follows no symbolic links."""
 
 import hashlib
 import logging
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class LocalFolder:
-    """Files below a local folder, in which *lock_path* is the lock file. `Store` describes the methods."""
+    """Files below a local folder with the lock file *lock_path*. `Store` describes the methods."""
 
     def __init__(self, root: Path, lock_path: str = ".lock") -> None:
         self.root = root
@@ -59,7 +59,7 @@ class LocalFolder:
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Sync each folder once for this thread's writes and deletions."""
+        """Sync each folder once for this thread's changes."""
         self._batch.written = written = set[int]()
         try:
             yield
@@ -82,7 +82,7 @@ class LocalFolder:
         return []
 
     def fingerprint(self, folder: str) -> str:
-        """See `Store`. A file is known by its size, inode and time, because each write makes a new inode."""
+        """See `Store`. Size, inode and time identify a file, because each write makes a new inode."""
         digest = hashlib.sha256()
         with suppress(FileNotFoundError), self._open_folder(split_path(folder)) as opened, os.scandir(opened) as found:
             for entry in sorted(found, key=lambda entry: entry.name):

@@ -14,7 +14,7 @@ _NOT_PLAIN = re.compile(r"//|::|[\\%]")
 
 
 def open_store(root: str, *, lock_path: str = ".lock") -> Store:
-    """Return the store at *root*; a local one locks *lock_path*. Raises SinkError if no client can open it."""
+    """Return the store at *root*; local ones lock *lock_path*. Raises SinkError if no client can open it."""
     if (folder := local_folder(root)) is not None:
         return LocalFolder(folder, lock_path)
     if root.partition("://")[0] in SCHEMES:

@@ -8,7 +8,7 @@ from typing import Protocol
 from flag_pipeline.errors import ForeignFileError, SinkError, UnusableFileError
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
-# Room for 1,000 changes, the limit of `history_keep`.
+# For 1,000 changes, the limit of `history_keep`.
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 
 # A view, because a release can be larger than memory.
@@ -20,7 +20,7 @@ _FOREIGN = frozenset({errno.EISDIR, errno.EFBIG})
 
 
 class Store(Protocol):
-    """Files below one root. Methods block. They raise OSError or SinkError."""
+    """Files below one root. Methods block and raise OSError or SinkError."""
 
     def prepare(self, folders: Iterable[str]) -> None:
         """Make *folders*; check the store."""
@@ -32,13 +32,13 @@ class Store(Protocol):
         """Hold the lock *key*, at most 8 ASCII characters, if supported."""
 
     def batch(self) -> AbstractContextManager[None]:
-        """Writes and deletions of this thread may become durable only at the end."""
+        """Let this thread's changes become durable only at the end."""
 
     def names(self, folder: str) -> list[str]:
-        """Return the visible file names; none if *folder* is missing."""
+        """Return visible file names; none if *folder* is missing."""
 
     def fingerprint(self, folder: str) -> str:
-        """Return a text that changes with the visible files of *folder*, without reading them; empty if unknown."""
+        """Return a text that changes with the visible files, without reading them; empty if unknown."""
 
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         """Return the content. Raises FileNotFoundError or `too_large`."""

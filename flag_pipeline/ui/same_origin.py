@@ -1,7 +1,7 @@
 """Refuses requests of other web pages, by the headers Host, Origin and Sec-Fetch-Site.
 
-Dagster's webserver answers requests that any page in a browser can send to loopback. Browsers name the page in Origin
-and Sec-Fetch-Site, which curl does not send.
+Dagster's webserver answers requests that any web page can send to loopback. Browsers name the page in Origin and
+Sec-Fetch-Site, which curl does not send.
 Sources, read 2026-11-26: https://www.w3.org/TR/fetch-metadata/, https://www.rfc-editor.org/rfc/rfc6454.
 """
 
@@ -27,7 +27,7 @@ class SameOriginMiddleware:
     """ASGI middleware that answers 403 to pages of another origin; their links may open a page.
 
     Attributes:
-        hosts: Host headers allowed besides loopback's; without a port, for any port.
+        hosts: allowed Host headers besides loopback's; without port, for any.
         exempt_paths: not checked, such as a health check.
     """
 

@@ -31,7 +31,7 @@ def supervise(
 ) -> None:
     """Run the commands until SIGINT, SIGTERM or SIGHUP; call *on_ready* once *probe_url* answers.
 
-    They run in *folder*, or else the current one. Raises ProcessEndedError when one ends by itself. On return all have
+    They run in *folder*, else the current one. Raises ProcessEndedError when one ends by itself. On return all have
     ended; they are killed *grace_s* after SIGTERM.
     """
     with _stop_signals() as received:
@@ -58,7 +58,7 @@ def check_port(host: str, port: int) -> None:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect the signals, even a SIGINT that a script's background job ignores; `nohup` still ignores SIGHUP."""
+    """Collect signals, even a SIGINT that background jobs ignore; `nohup` still ignores SIGHUP."""
     received: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():

@@ -408,3 +408,42 @@ async def test_file_url_is_a_local_folder(tmp_path: Path) -> None:
         await sink.save(record(), image=flag())
 
     assert (tmp_path / record_path("CN")).read_bytes() == dump_record(record())
+
+
+async def test_folder_that_cannot_be_synced_fails_the_save_and_frees_the_country(
+    sink: FileSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No record names files that may not be durable; the next save succeeds."""
+    fsync = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", refuse)
+        with pytest.raises(SinkError, match="Input/output error"):
+            await sink.save(record(), image=flag())
+    assert await sink.records() == {}
+
+    await sink.save(record(), image=flag())
+
+    assert await sink.records() == {"CN": record()}
+
+
+async def test_changes_of_one_country_in_a_batch_keep_their_order(tmp_path: Path) -> None:
+    """The last one wins, as if they had come one at a time."""
+    failure = LastFailure(ErrorKind.TIMEOUT, "slow")
+    async with FileSink(str(tmp_path), threads=1) as sink:
+        await asyncio.gather(
+            sink.save(record("FR"), image=flag()),
+            *(sink.save(record(name=f"Name {number}"), image=flag()) for number in range(40)),
+            sink.record_failure("FR", failure),
+        )
+
+        assert await sink.records() == {
+            "CN": record(name="Name 39"),
+            "FR": replace(record("FR"), last_failure=failure),
+        }
+    assert len(files_in(tmp_path / "flags")) == 2

@@ -7,7 +7,15 @@ from PIL import Image
 
 from flag_pipeline.errors import ImageError
 from flag_pipeline.images.formats import FORMATS, SVG
-from flag_pipeline.images.thumbnails import THUMBNAIL_BOX, before_and_after, draw_thumbnail, fit, thumbnail_size
+from flag_pipeline.images.thumbnails import (
+    THUMBNAIL_BOX,
+    before_and_after,
+    data_uri,
+    draw_thumbnail,
+    fit,
+    read_data_uri,
+    thumbnail_size,
+)
 from flag_pipeline_tests.records import striped
 from flag_pipeline_tests.samples import picture
 from flag_pipeline_tests.svgs import svg
@@ -79,3 +87,11 @@ def test_small_image_is_enlarged_by_a_whole_factor() -> None:
 
     assert fit(content, (30, 30)).size == (24, 12)
     assert fit(content, (4, 4)).size == (4, 2)
+
+
+@pytest.mark.parametrize("uri", ["data:image/webp;base64,A", "data:image/webp;base64,AAAAA="])
+def test_damaged_data_uri_is_a_damaged_image(uri: str) -> None:
+    """A record may have one."""
+    assert read_data_uri(data_uri(b"RIFF", "webp")) == b"RIFF"
+    with pytest.raises(ImageError, match="the thumbnail is damaged"):
+        read_data_uri(uri)
