@@ -111,9 +111,9 @@ class RenditionMaker:
             return Made(before, is_unchanged=True)
         made = await asyncio.to_thread(self._draw, code, stored.flag)
         record = RenditionRecord(code, sha256, RENDITIONS_VERSION, tuple(file for file, _ in made))
-        files = {file.file: content for file, content in made}
-        if before is not None:
-            files = dict.fromkeys(each.file for each in before.files) | files
+        old = before.files if before is not None else ()
+        files: dict[str, bytes | None] = dict.fromkeys(each.file for each in old)
+        files |= {file.file: content for file, content in made}
         # The record comes last: it names only what exists.
         files[rendition_record_path(code)] = dump_json(dataclasses.asdict(record))
         if await self.sink.save_derived(code, sha256, files):

@@ -26,8 +26,8 @@ def full_picture(content: bytes, limits: Limits, *, px: int) -> Image.Image:
     structure = read_structure(content)
     structure.check(limits)
     width, height = structure.size
-    # One more, because the renderer rounds.
-    scale = min((px + 1) / min(width, height), math.sqrt(limits.max_pixels / (width * height)))
+    # A whole multiple, because rounded sides would have another ratio; one pixel more, because the renderer rounds.
+    scale = min(math.ceil((px + 1) / min(width, height)), math.sqrt(limits.max_pixels / (width * height)))
     with opened(structure, (math.ceil(width * scale), math.ceil(height * scale))) as image:
         return shown_in_full(image, structure)
 

@@ -1,11 +1,17 @@
 """Renditions and releases through Dagster and the command line, on a real server."""
 
+import hashlib
+import json
+import os
+import signal
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
 
+from flag_pipeline.cli.app import app
+from flag_pipeline.cli.errors import EXIT_INTERRUPTED, exit_code_of
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.keys import FLAG_RELEASE, FLAG_RENDITION, RENDITION_CATALOG
 from flag_pipeline.settings import Settings, load_settings
@@ -15,6 +21,7 @@ from flag_pipeline_tests.shell import Shell
 
 SIX = "w40,w80,w160,square64,circle64,pad64"
 FOUND = ("CN", "DE", "FR")
+TABLES = ("catalog/catalog", "history/changes", "renditions/renditions")
 
 
 @pytest.fixture
@@ -92,6 +99,69 @@ def test_one_changed_flag_changes_its_own_files_alone(flags: FlagServer, shell: 
     assert changed - tables == {f"{name}/FR.png" for name in SIX.split(",")} | {"records/FR.json"}
     assert len(list((shell.store / "release").glob("*.zip"))) == 2
     assert not shell.json("release")["is_new"]
+
+
+def test_one_changed_flag_touches_nothing_else_in_the_store(flags: FlagServer, shell: Shell) -> None:
+    """Run, render and release write what is about the flag, and the tables; without a change, they write nothing."""
+    commands = [("run", *FOUND), ("render", *FOUND), ("release",)]
+    # The first round ends with renditions that the catalog does not know yet.
+    for command in 2 * commands:
+        shell(*command)
+    before = stats_below(shell.store)
+    for command in commands:
+        shell(*command)
+    assert stats_below(shell.store) == before
+    flag_of_france = shell.store / "flags/FR-France.gif"
+    old_flag = flag_of_france.read_bytes()
+    n_changes = len(json.loads((shell.store / "history/changes.json").read_bytes()))
+    flags.script("/fr/fr.gif", [large(9)])
+    for command in commands:
+        shell(*command)
+    after = stats_below(shell.store)
+    latest = json.loads((shell.store / "release/latest.json").read_bytes())["file"]
+
+    touched = {name for name in after if after[name] != before.get(name)}
+    old, new = (hashlib.sha256(flag).hexdigest() for flag in (old_flag, flag_of_france.read_bytes()))
+    assert touched == {
+        *("flags/FR-France.gif", "records/FR.json", f"history/FR/{old}.gif", f"catalog/thumbnails/v1/{new}.webp"),
+        *(f"renditions/{name}/FR.png" for name in SIX.split(",")),
+        *("renditions/records/FR.json", latest, "release/latest.json"),
+        *(f"{table}.{kind}" for table in TABLES for kind in ("csv", "json", "parquet")),
+        *(f"catalog/{name}" for name in (".built", "index.html", "details/0.js", "contact_sheet.png", "mosaic.webp")),
+    }
+    assert before.keys() <= after.keys()
+    assert len(json.loads((shell.store / "history/changes.json").read_bytes())) == n_changes + 1
+
+
+def test_interrupted_release_says_so(
+    flags: FlagServer, shell: Shell, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C is no failure of the release."""
+    assert flags.url
+    shell("render", *FOUND)
+
+    def interrupt(*_given: object) -> bytes:
+        os.kill(os.getpid(), signal.SIGINT)
+        return b""
+
+    monkeypatch.setattr("flag_pipeline.catalog.release.render_manifest", interrupt)
+
+    assert exit_code_of(lambda: app(["release"])) == EXIT_INTERRUPTED
+    assert "see the run" not in capfd.readouterr().err
+
+
+def test_release_has_the_renditions_of_the_settings(
+    flags: FlagServer, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of earlier settings would be mixed with the new ones."""
+    assert flags.url
+    shell("render", *FOUND)
+    monkeypatch.setenv("FLAG_RENDITIONS", "w40,pad32")
+    shell("render", "CN")
+
+    assert "of DE, FR; first run flag-pipeline render" in str(shell("release", expect=1).exception)
+    shell("render", *FOUND)
+    assert shell.json("release")["n_files"] == 15
 
 
 def test_release_is_verified(flags: FlagServer, shell: Shell) -> None:

@@ -233,7 +233,7 @@ async def test_table_has_a_row_for_each_rendition(sink: FileSink) -> None:
 
 
 async def test_country_that_is_no_partition_needs_no_rendition(sink: FileSink, tmp_path: Path) -> None:
-    """Nobody could make it; the release has its flag."""
+    """`render` refuses its code; the release has its flag."""
     await contents_of(sink, "w160")
     await save(sink, "XK", "blue")
 

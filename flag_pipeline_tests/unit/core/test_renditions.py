@@ -179,7 +179,7 @@ async def test_flag_that_is_replaced_meanwhile_is_drawn(
     """A fetch that ends while the old flag is drawn leaves no picture of the old one."""
     await save(sink, "red", "yellow")
     loop = asyncio.get_running_loop()
-    fetched = []
+    fetched: list[None] = []
 
     def encode_slowly(picture: Image.Image, image_format: RenditionFormat) -> bytes:
         if not fetched:

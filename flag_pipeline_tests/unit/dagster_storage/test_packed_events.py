@@ -108,7 +108,7 @@ def test_partition_begins_with_any_character(tmp_path: Path, first: str) -> None
 def test_decompressing_passes_over_files_without_events(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A kill can leave a run's file without tables; the index, which comes last, is decompressed all the same."""
+    """A kill can leave a run's file without tables; the index, which comes last, is still decompressed."""
     with opened(tmp_path, EmbeddedEventLogStorage, compress=True) as instance:
         store_a_batch(log_of(instance))
     (tmp_path / "events" / "0-killed.db").touch()

@@ -153,3 +153,13 @@ def test_picture_beyond_the_limits_is_refused() -> None:
     """It is not decoded."""
     with pytest.raises(ImageError, match="FLAG_MAX_PIXELS"):
         full_picture(picture("PNG", size=(20, 20)), Limits(max_pixels=100), px=160)
+
+
+@pytest.mark.parametrize(("size", "expected"), [((3, 2), (160, 107)), ((82, 100), (160, 195)), ((28, 11), (160, 63))])
+def test_svg_keeps_its_ratio(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    """The height is rounded once, from the ratio of the file and not from that of a drawing."""
+    width, height = size
+    root = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    content = svg(f'<rect width="{width}" height="{height}" fill="red"/>', root=root)
+
+    assert render(full_picture(content, Limits(), px=160), parse_rendition("w160")).size == expected
