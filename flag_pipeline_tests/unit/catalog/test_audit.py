@@ -29,7 +29,7 @@ def test_countries_without_a_flag_are_named_unless_the_source_lacks_them() -> No
 
 
 def test_known_shared_flags_are_no_duplicates() -> None:
-    """Norway's flag flies over Bouvet Island; that Chad and Romania have one image is worth a warning."""
+    """Norway's flag flies over Bouvet Island; that Italy and Mexico have one image is worth a warning."""
     assert unexpected_duplicates(rows(NO="a", BV="a", IT="b", MX="b", FR="c", RO="d", TD="d")) == [["IT", "MX"]]
 
 
