@@ -5,6 +5,7 @@ import math
 
 from PIL import Image, ImageChops, ImageDraw
 
+from flag_pipeline.errors import ImageError
 from flag_pipeline.images.decoding import opened, shown_in_full
 from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.rendition_names import Rendition, RenditionFormat, Shape
@@ -14,6 +15,7 @@ from flag_pipeline.images.structure import Limits
 RENDITIONS_VERSION = 1
 # A circle's edge is drawn this many times larger, and scaled down to be smooth.
 _FINENESS = 4
+_MAX_WEBP_PX = 16_383
 
 
 def full_picture(content: bytes, limits: Limits, *, px: int) -> Image.Image:
@@ -46,10 +48,15 @@ def render(picture: Image.Image, rendition: Rendition) -> Image.Image:
 
 
 def encode(picture: Image.Image, image_format: RenditionFormat) -> bytes:
-    """Return the file, lossless and without metadata; equal pixels give equal bytes."""
+    """Return the file, lossless and without metadata; equal pixels give equal bytes.
+
+    Raises ImageError if the format has no such size.
+    """
     buffer = io.BytesIO()
     if image_format is RenditionFormat.PNG:
         _without_needless_alpha(picture).save(buffer, "PNG", optimize=True)
+    elif max(picture.size) > _MAX_WEBP_PX:
+        raise ImageError(f"a side has {max(picture.size)} pixels, and a WebP at most {_MAX_WEBP_PX}: choose png")
     else:
         _without_needless_alpha(picture).save(buffer, "WEBP", lossless=True, exact=False)
     return buffer.getvalue()

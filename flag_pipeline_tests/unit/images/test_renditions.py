@@ -163,3 +163,12 @@ def test_svg_keeps_its_ratio(size: tuple[int, int], expected: tuple[int, int]) -
     content = svg(f'<rect width="{width}" height="{height}" fill="red"/>', root=root)
 
     assert render(full_picture(content, Limits(), px=160), parse_rendition("w160")).size == expected
+
+
+def test_side_too_long_for_webp_is_an_error() -> None:
+    """Only PNG has it."""
+    narrow = flag((3, 16_384))
+
+    assert encode(narrow, RenditionFormat.PNG)
+    with pytest.raises(ImageError, match="choose png"):
+        encode(narrow, RenditionFormat.WEBP)
