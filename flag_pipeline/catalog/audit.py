@@ -1,7 +1,7 @@
 """Findings about a whole catalog: missing countries, duplicate flags, changed flags."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from flag_pipeline.catalog.rows import CatalogRow
 from flag_pipeline.core.models import RowStatus
@@ -15,10 +15,9 @@ SHARED_FLAGS = (
     frozenset("NO BV SJ".split()),
     frozenset("GB SH".split()),
     frozenset("US UM".split()),
-    # They differ in a shade or in the ratio, which a drawing of the default source does not show.
-    frozenset("ID MC".split()),
-    frozenset("RO TD".split()),
 )
+# Flags that differ in a shade or in the ratio, which drawings without true ratios do not show.
+ALIKE_AS_DRAWINGS = (frozenset("ID MC".split()), frozenset("RO TD".split()))
 
 
 def unaccounted(rows: Iterable[CatalogRow], codes: Iterable[str]) -> list[str]:
@@ -29,12 +28,18 @@ def unaccounted(rows: Iterable[CatalogRow], codes: Iterable[str]) -> list[str]:
 
 def unexpected_duplicates(rows: Iterable[CatalogRow]) -> list[list[str]]:
     """Return groups of codes that share an image although their official flags differ."""
-    by_hash: dict[str, list[str]] = defaultdict(list)
+    by_hash: dict[str, list[CatalogRow]] = defaultdict(list)
     for row in rows:
         if row.sha256:
-            by_hash[row.sha256].append(row.code)
-    groups = [sorted(codes) for codes in by_hash.values() if len(codes) > 1]
-    return sorted(codes for codes in groups if not any(group.issuperset(codes) for group in SHARED_FLAGS))
+            by_hash[row.sha256].append(row)
+    return sorted(sorted(row.code for row in group) for group in by_hash.values() if not _may_share(group))
+
+
+def _may_share(group: Sequence[CatalogRow]) -> bool:
+    codes = {row.code for row in group}
+    are_drawings = not any(row.aspect_ratio for row in group)
+    shared = (*SHARED_FLAGS, *ALIKE_AS_DRAWINGS) if are_drawings else SHARED_FLAGS
+    return len(codes) == 1 or any(flags >= codes for flags in shared)
 
 
 def changed_codes(rows: Iterable[CatalogRow], before: Mapping[str, str]) -> list[str]:
