@@ -1,5 +1,7 @@
 """Runs of the past in a real instance, written event by event: a test chooses what each recorded, and when it ended."""
 
+import base64
+import random
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,7 +41,7 @@ def materialized(
     letter: str | None, asset: dg.AssetKey = FLAG, *, padding: int = 0, tags: dict[str, str] | None = None
 ) -> DagsterEvent:
     """The event of a partition that was materialized."""
-    value = dg.AssetMaterialization(asset, partition=letter, metadata={"text": "x" * padding}, tags=tags)
+    value = dg.AssetMaterialization(asset, partition=letter, metadata={"text": _noise(padding)}, tags=tags)
     return _event(dg.DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(value))
 
 
@@ -63,6 +65,11 @@ def checked(asset: dg.AssetKey = FLAG) -> DagsterEvent:
 
 def _event(event_type: dg.DagsterEventType, data: Any) -> DagsterEvent:
     return DagsterEvent(event_type.value, JOB, step_key="step", event_specific_data=data)
+
+
+def _noise(n_characters: int) -> str:
+    """Return text that cannot be compressed much."""
+    return base64.b85encode(random.Random(0).randbytes(n_characters)).decode()[:n_characters]  # noqa: S311
 
 
 def record_run(

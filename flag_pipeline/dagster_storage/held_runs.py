@@ -23,7 +23,7 @@ _CHECKS = AssetCheckExecutionsTable.c
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION.value
 _WITH_DATA_VERSION = [_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION.value]
 # A materialization's tag: the event of an upstream asset that it was made from.
-_POINTER = re.compile(r'"dagster/input_event_pointer/((?:[^"\\]|\\.)*)": "(\d+)"')
+_POINTER = re.compile(r'"dagster/input_event_pointer/((?:[^"\\]|\\.)*)": ?"(\d+)"')
 _IDS_A_QUERY = 500  # old versions of SQLite take 999 values per statement
 
 

@@ -107,9 +107,12 @@ class _Partitions:
 
         async def call_on_thread(key: str) -> Any:
             future = threads.submit(copy_context().run, _call, self.function, key)
-            with suppress(TimeoutError):  # Python 3.11 raises a copy without the traceback
-                await asyncio.wrap_future(future)
-            return future.result()
+            try:
+                with suppress(TimeoutError):  # Python 3.11 raises a copy without the traceback
+                    await asyncio.wrap_future(future)
+                return future.result()
+            finally:
+                del future  # an error would keep itself, and what it holds open, through this frame
 
         return call_on_thread
 
