@@ -208,7 +208,7 @@ def test_filter_failed_shows_just_the_failed(page: Page) -> None:
     assert page.inner_text("#count") == "2 of 249 shown"
 
     page.click("#clear")
-    page.wait_for_function("document.querySelector('#count').textContent === '249 of 249 shown'")
+    page.wait_for_function("() => document.querySelector('#count').textContent === '249 of 249 shown'")
     assert not page.is_visible("#clear")
 
 
@@ -230,7 +230,7 @@ def test_sorting_moves_the_cards(page: Page) -> None:
     assert shown(page)[:3] == ["AD", "AE", "AF"]
 
     page.select_option("[name=sort]", "size")
-    page.wait_for_function("document.querySelector('#flags > li').id !== 'AD'")
+    page.wait_for_function("() => document.querySelector('#flags > li').id !== 'AD'")
     assert shown(page)[-2:] == ["AQ", "DE"]
 
     page.select_option("[name=sort]", "")
@@ -354,7 +354,7 @@ def test_copy(context: BrowserContext, blank: Page, address: str, *, has_clipboa
 
 def natural_width_px(page: Page) -> int:
     """The width of the picture in the details, as loaded."""
-    page.wait_for_function("document.querySelector('.portrait').complete")
+    page.wait_for_function("() => document.querySelector('.portrait').complete")
     return int(page.evaluate("document.querySelector('.portrait').naturalWidth"))
 
 
@@ -380,7 +380,7 @@ def test_flag_without_its_file_shows_the_thumbnail(blank: Page, address: str, co
     """The folder of the page alone is enough to look at."""
     blank.goto(address)
     open_flag(blank, "GB")
-    blank.wait_for_function("document.querySelector('.portrait').src.includes('thumbnails/')")
+    blank.wait_for_function("() => document.querySelector('.portrait').src.includes('thumbnails/')")
 
     assert natural_width_px(blank) == 160
     assert [text for text in complaints if "ERR_FILE_NOT_FOUND" not in text] == []

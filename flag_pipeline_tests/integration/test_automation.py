@@ -15,6 +15,7 @@ from flag_pipeline.defs.sensors import has_skipped_catalog, why_not_rebuild
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer
 from flag_pipeline_tests.integration.test_partitions import QUIET, launch, listed, ranged, retrying
+from flag_pipeline_tests.records import striped
 
 
 @pytest.fixture
@@ -278,6 +279,8 @@ def test_schedule_covers_every_country(
 
 def test_checks_name_the_countries(instance: dg.DagsterInstance, settings: Settings, flag_server: FlagServer) -> None:
     """A damaged file and a missing flag are found by the catalog's checks."""
+    for code, colour in {"mc": "red", "td": "navy"}.items():  # the drawings are those of ID and RO
+        flag_server.script(f"/{code}/{code}.gif", [answer(200, striped(colour, "white", "gold", kind="GIF"))])
     flag_server.break_country("FR", answer(500))
     launch(instance, settings, tags=ranged("AD", "ZW"))
     (Path(settings.store) / "flags" / "CN-China.gif").write_bytes(b"damaged")
