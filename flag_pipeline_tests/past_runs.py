@@ -106,5 +106,5 @@ def run_ids(instance: dg.DagsterInstance) -> Sequence[str]:
 
 
 def event_files(home: Path) -> set[str]:
-    """The runs that have a database of their own events."""
+    """The runs that have their own database of events."""
     return {path.stem for path in (home / "history/runs").glob("*-*.db")}

@@ -13,7 +13,7 @@ from flag_pipeline.images.models import Derived, FlagImage, StoredDescription
 from flag_pipeline.images.structure import Limits, Structure
 from flag_pipeline.images.thumbnails import THUMBNAIL_BOX, encode_thumbnail, event_thumbnail, shrink
 
-# Of the code that makes `Derived`: what another version made is made again.
+# The version of the code that makes `Derived`; results of another version are made again.
 DERIVED_VERSION = f"{FEATURES_VERSION}.{THUMBNAIL_VERSION}"
 
 

@@ -51,7 +51,7 @@ LOGS = {
 
 @pytest.fixture(params=LOGS)
 def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """An instance with either event log, on a server of its own."""
+    """An instance with either event log, on its own server."""
     with running_postgres() as url:
         settings = SETTINGS.format(url=url, module=request.param, name=LOGS[request.param])
         (tmp_path / "dagster.yaml").write_text(settings)

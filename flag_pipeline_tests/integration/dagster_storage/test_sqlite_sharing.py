@@ -408,7 +408,7 @@ def checkpointed() -> None:
 
 
 def test_a_run_that_has_ended_is_in_its_file(log: EmbeddedEventLogStorage, home: Path, tmp_path: Path) -> None:
-    """The log need not be closed for that, and other processes can read and write meanwhile."""
+    """The log need not be closed for that, and other processes can read and write during it."""
     for code in ("CN", "IN"):
         log.store_event(materialized("run-1", code))
     log.store_event(entry(Kind.RUN_SUCCESS))

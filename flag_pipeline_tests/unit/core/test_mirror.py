@@ -37,7 +37,7 @@ async def test_packaged_flags_have_the_books_layout() -> None:
 
 
 async def test_packaged_flags_have_the_svg_beside_the_gif() -> None:
-    """It has a media type and an ETag of its own, and a country that has no flag has none."""
+    """It has its own media type and ETag, and a country that has no flag has none."""
     async with serving(Mirror(PACKAGED)) as url, aiohttp.ClientSession() as session:
         async with session.get(f"{url}/bo/bo.svg") as reply:
             svg, etag = await reply.read(), reply.headers["ETag"]

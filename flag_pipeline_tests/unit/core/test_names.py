@@ -56,7 +56,7 @@ def test_every_name_finds_its_own_country(code: str) -> None:
 
 
 def test_part_of_a_country_is_told_from_it() -> None:
-    """England has a flag of its own, so it must not be fetched as the United Kingdom."""
+    """England has its own flag, so it must not be fetched as the United Kingdom."""
     assert (whole_of("england"), whole_of("Wales"), whole_of("France")) == ("GB", "GB", None)
 
 
