@@ -11,14 +11,13 @@ from typing import Annotated
 import typer
 
 from flag_pipeline.cli.arguments import AsJson, Codes, Source, Store, examples
+from flag_pipeline.cli.errors import EXIT_FAILED
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.settings import load_settings
 
 commands = typer.Typer()
 
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")]
-
-EXIT_FAILED = 1
 
 
 @commands.command(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flag_pipeline.cli.arguments import examples
+from flag_pipeline.cli.arguments import AsJson, examples
 from flag_pipeline.errors import ConfigurationError
 from flag_pipeline.settings import load_settings, use_dagster_home
 
@@ -26,7 +26,7 @@ def prune(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete old runs from Dagster's instance, and free disk space.
 
