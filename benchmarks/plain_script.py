@@ -136,12 +136,14 @@ def build_catalog(folder: Path, countries: list[Fetched]) -> None:
         features[sha256], content[code] = describe_features(flag), flag
     rows = catalog_rows(records, records, features)
     thumbnails = {row.sha256: draw_thumbnail(content[row.code]) for row in rows}
-    tiles = {row.code: contact_sheet.sheet_tile(thumbnails[row.sha256]) for row in rows[: contact_sheet.MAX_FLAGS]}
+    sha256_of = {row.code: row.sha256 for row in rows}
     files = {
         **{thumbnail_path(sha256): thumbnail for sha256, thumbnail in thumbnails.items()},
-        **render_table(CATALOG_SCHEMA, CATALOG, rows),
-        **render_table(CHANGES_SCHEMA, HISTORY, []),
-        CONTACT_SHEET_PATH: contact_sheet.render_contact_sheet(rows, tiles),
+        **dict(render_table(CATALOG_SCHEMA, CATALOG, rows)),
+        **dict(render_table(CHANGES_SCHEMA, HISTORY, [])),
+        CONTACT_SHEET_PATH: contact_sheet.render_contact_sheet(
+            rows, lambda code: contact_sheet.sheet_tile(thumbnails[sha256_of[code]])
+        ),
         **render_page(Gallery(rows, pictured=thumbnails)),
     }
     for path, rendered in files.items():

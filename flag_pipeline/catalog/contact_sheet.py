@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -29,13 +29,17 @@ _MOSAIC_QUALITY = 15
 
 
 def sheet_tile(content: bytes) -> Image.Image:
-    """Return the flag, or its thumbnail, in the contact sheet's size. The mosaic accepts it too."""
+    """Return the flag, or its thumbnail, in the contact sheet's size."""
     return reduce(content, _FLAG_BOX)
 
 
-def mosaic_tile(content: bytes) -> Image.Image:
-    """Return the flag in the mosaic's size."""
-    return reduce(content, _MOSAIC_BOX)
+def mosaic_tile(flag: bytes | Image.Image) -> Image.Image:
+    """Return the flag, or a tile of the contact sheet, in the mosaic's size."""
+    if isinstance(flag, bytes):
+        return reduce(flag, _MOSAIC_BOX)
+    tile = flag.copy()
+    tile.thumbnail(_MOSAIC_BOX, Image.Resampling.LANCZOS)
+    return tile
 
 
 def sheet_digest(rows: Sequence[CatalogRow], pictured: Collection[str]) -> str:
@@ -50,10 +54,13 @@ def is_drawn_from(sheet: bytes, digest: str) -> bool:
     return f"{_DIGEST_KEY}\0{digest}".encode() in sheet[:256]
 
 
-def render_contact_sheet(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image], *, digest: str = "") -> bytes:
+def render_contact_sheet(
+    rows: Sequence[CatalogRow], tile_of: Callable[[str], Image.Image | None], *, digest: str = ""
+) -> bytes:
     """Return a PNG with each row's flag, code and name, and its status in red unless `ok`.
 
-    *tiles* are by code; *digest* is for `is_drawn_from`. Rows beyond `MAX_FLAGS` are only counted.
+    *tile_of* returns a code's tile, when it is drawn: together they take half the sheet's memory. *digest* is for
+    `is_drawn_from`. Rows beyond `MAX_FLAGS` are only counted.
     """
     rows, n_more = rows[:MAX_FLAGS], max(0, len(rows) - MAX_FLAGS)
     n_cells = len(rows) + bool(n_more)
@@ -63,7 +70,7 @@ def render_contact_sheet(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.I
     draw.fontmode = "L"
     for number, row in enumerate(rows):
         left, top = _corner(number)
-        _draw_flag(sheet, draw, (left, top), tiles.get(row.code))
+        _draw_flag(sheet, draw, (left, top), tile_of(row.code))
         _draw_label(draw, (left + _CELL[0] // 2, top + _FLAG_BOX[1] + 6), row)
     if n_more:
         left, top = _corner(len(rows))
@@ -77,13 +84,15 @@ def render_contact_sheet(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.I
 
 
 def render_mosaic(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image]) -> bytes:
-    """Return a WebP of a few kilobytes with the first `MAX_FLAGS` flags, and gaps for missing ones."""
+    """Return a WebP of a few kilobytes with the first `MAX_FLAGS` flags, and gaps for missing ones.
+
+    *tiles* are of `mosaic_tile`, by code.
+    """
     rows = rows[:MAX_FLAGS]
     mosaic = Image.new("RGB", _grid_size(len(rows), _MOSAIC_COLUMNS, _MOSAIC_CELL), "#808080")
     for number, row in enumerate(rows):
         if row.code in tiles:
-            flag = tiles[row.code].copy()
-            flag.thumbnail(_MOSAIC_BOX, Image.Resampling.LANCZOS)
+            flag = tiles[row.code]
             left = number % _MOSAIC_COLUMNS * _MOSAIC_CELL[0] + (_MOSAIC_CELL[0] - flag.width) // 2
             top = number // _MOSAIC_COLUMNS * _MOSAIC_CELL[1] + (_MOSAIC_CELL[1] - flag.height) // 2
             mosaic.paste(flag, (left, top), flag)

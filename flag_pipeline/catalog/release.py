@@ -179,7 +179,7 @@ def _pack(contents: Contents, read: Callable[[Iterable[str]], Mapping[str, bytes
 
 def _contents(contents: Contents, read: Callable[[Iterable[str]], Mapping[str, bytes]]) -> Iterator[tuple[str, bytes]]:
     """Yield the files, a few in memory at a time."""
-    yield from sorted(render_table(CATALOG_SCHEMA, CATALOG, contents.rows).items())
+    yield from render_table(CATALOG_SCHEMA, CATALOG, contents.rows)
     yield STYLESHEET_PATH, render_stylesheet(contents.rows, contents.renditions)
     yield CREDITS, "".join(f"{line}\n" for line in credits_of(contents.rows)).encode()
     expected = contents.stored_files()

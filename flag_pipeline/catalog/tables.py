@@ -6,7 +6,7 @@ Unknown numbers and moments are null, in CSV empty; unknown text is empty. Equal
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -26,6 +26,8 @@ _FORMULA = re.compile(
     r"""(?=[\s"\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]|"*[\t\r])"""
 )
 VERSION_KEY = "flag_pipeline.schema_version"
+# Rows of a Parquet file that are in memory at a time.
+_ROW_GROUP = 1_000
 
 
 class ColumnType(StrEnum):
@@ -60,14 +62,15 @@ class TableSchema:
     columns: tuple[Column, ...]
 
 
-def render_table(schema: TableSchema, folder: str, rows: Sequence[object]) -> dict[str, bytes]:
-    """Return the table's files by path: JSON, CSV, Parquet and `schema.json`."""
-    return {
-        table_path(folder, schema.name, "json"): render_json(schema, rows),
-        table_path(folder, schema.name, "csv"): render_csv(schema, rows),
-        table_path(folder, schema.name, "parquet"): render_parquet(schema, rows),
-        schema_path(folder): render_schema(schema),
-    }
+def render_table(schema: TableSchema, folder: str, rows: Sequence[object]) -> Iterator[tuple[str, bytes]]:
+    """Yield the table's files with their paths: CSV, JSON, Parquet and `schema.json`.
+
+    Each is rendered when it is asked for, so that one is in memory at a time.
+    """
+    yield table_path(folder, schema.name, "csv"), render_csv(schema, rows)
+    yield table_path(folder, schema.name, "json"), render_json(schema, rows)
+    yield table_path(folder, schema.name, "parquet"), render_parquet(schema, rows)
+    yield schema_path(folder), render_schema(schema)
 
 
 def render_json(schema: TableSchema, rows: Iterable[object]) -> bytes:
@@ -99,11 +102,12 @@ def render_parquet(schema: TableSchema, rows: Sequence[object]) -> bytes:
     import pyarrow.parquet as pq
 
     fields = _arrow_schema(schema)
-    columns = [pa.array([_parquet_cell(getattr(row, field.name)) for row in rows], field.type) for field in fields]
-    table = pa.Table.from_arrays(columns, schema=fields)
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    del table, columns
+    with pq.ParquetWriter(buffer, fields, compression="zstd") as writer:
+        for start in range(0, max(1, len(rows)), _ROW_GROUP):
+            group = rows[start : start + _ROW_GROUP]
+            columns = [[_parquet_cell(getattr(row, field.name)) for row in group] for field in fields]
+            writer.write_table(pa.Table.from_arrays(list(map(pa.array, columns, fields.types)), schema=fields))
     # Arrow keeps freed memory by default.
     pa.default_memory_pool().release_unused()
     return buffer.getvalue()

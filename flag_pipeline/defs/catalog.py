@@ -64,14 +64,8 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
     async def flag_catalog(context: dg.AssetExecutionContext, file_sink: FileSinkResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster 1.13 does not recognise it with an argument
         started_at = time.monotonic()
         sink = file_sink.sink
-        before = await previous_rows(sink)
-        records = await sink.records()
-        known = features_of(before) if await is_of_this_version(sink) else {}
-        seen = await describe_flags(sink, records, known=known)
-        records |= await unusable_flags(sink, {code: records[code] for code in records.keys() - seen.keys()})
-        rows = catalog_rows(codes, records, {**known, **{one.sha256: one.features for one in seen.values()}})
+        rows, seen, changed = await read_rows(sink, codes)
         version = await publish(sink, render_table(CATALOG_SCHEMA, CATALOG, rows))
-        changed = changed_codes(rows, {row.code: row.sha256 for row in before if row.sha256})
         return dg.MaterializeResult(
             data_version=version,
             metadata={
@@ -91,6 +85,20 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
         )
 
     return flag_catalog
+
+
+async def read_rows(sink: FileSink, codes: list[str]) -> tuple[list[CatalogRow], dict[str, "SeenFlag"], list[str]]:
+    """Return the new rows, the intact flags by code, and the codes whose flag has changed.
+
+    Without the records, which in thousands fill the memory that the files need.
+    """
+    before = await previous_rows(sink)
+    records = await sink.records()
+    known = features_of(before) if await is_of_this_version(sink) else {}
+    seen = await describe_flags(sink, records, known=known)
+    records |= await unusable_flags(sink, {code: records[code] for code in records.keys() - seen.keys()})
+    rows = catalog_rows(codes, records, {**known, **{one.sha256: one.features for one in seen.values()}})
+    return rows, seen, changed_codes(rows, {row.code: row.sha256 for row in before if row.sha256})
 
 
 async def previous_rows(sink: FileSink) -> list[CatalogRow]:

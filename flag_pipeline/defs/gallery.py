@@ -34,6 +34,7 @@ from flag_pipeline.defs.publishing import publish
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
 from flag_pipeline.errors import ImageError
 from flag_pipeline.images.formats import read_structure
+from flag_pipeline.images.structure import Limits
 from flag_pipeline.images.thumbnails import PICTURE_BOX, THUMBNAIL_BOX, Size, data_uri, draw_thumbnail
 
 # Built in the tables' run, if both are requested.
@@ -70,7 +71,7 @@ def gallery_asset(*, with_renditions: bool) -> dg.AssetsDefinition:
         pictures = await draw_pictures(sink, rows, pictured)
         downloads = rendition_downloads(await rendition_records(sink)) if with_renditions else {}
         page = await asyncio.to_thread(render_page, Gallery(rows, changes, pictured, downloads, credits_of(rows)))
-        version = await publish(sink, {**page, **pictures})
+        version = await publish(sink, sorted({**page, **pictures}.items()))
         await sink.keep_only(PAGE_DETAILS, page.keys())
         await sink.keep_only(THUMBNAILS, {webp_path(THUMBNAILS, sha256) for sha256 in shown})
         await sink.keep_only(PICTURES, {webp_path(PICTURES, sha256) for sha256 in vectors})
@@ -122,23 +123,31 @@ async def draw_pictures(sink: FileSink, rows: Sequence[CatalogRow], pictured: Co
     digest = contact_sheet.sheet_digest(rows, pictured)
     sheet, mosaic = await sink.read_hint(CONTACT_SHEET_PATH), await sink.read_hint(MOSAIC_PATH)
     if sheet is None or mosaic is None or not contact_sheet.is_drawn_from(sheet, digest):
-        tiles = await read_tiles(sink, [row for row in rows[: contact_sheet.MAX_FLAGS] if row.sha256 in pictured])
-        sheet = await asyncio.to_thread(contact_sheet.render_contact_sheet, rows, tiles, digest=digest)
-        mosaic = await asyncio.to_thread(contact_sheet.render_mosaic, rows, tiles)
+        shown = [row for row in rows[: contact_sheet.MAX_FLAGS] if row.sha256 in pictured]
+        thumbnails = {row.code: await sink.read_hint(thumbnail_path(row.sha256)) or b"" for row in shown}
+        tiles = Tiles(thumbnails, await image_limits())
+        sheet = await asyncio.to_thread(contact_sheet.render_contact_sheet, rows, tiles.of_sheet, digest=digest)
+        mosaic = await asyncio.to_thread(contact_sheet.render_mosaic, rows, tiles.of_mosaic)
     return {CONTACT_SHEET_PATH: sheet, MOSAIC_PATH: mosaic}
 
 
-async def read_tiles(sink: FileSink, rows: Sequence[CatalogRow]) -> dict[str, Image.Image]:
-    """Return the contact sheet's tiles by code, made from undamaged thumbnails."""
-    thumbnails = await asyncio.gather(*(sink.read_hint(thumbnail_path(row.sha256)) for row in rows))
-    limits = await image_limits()
+class Tiles:
+    """Tiles of both pictures, made from undamaged thumbnails.
 
-    def reduce_all() -> dict[str, Image.Image]:
-        tiles = {}
-        for row, thumbnail in zip(rows, thumbnails, strict=True):
-            with suppress(ImageError):
-                read_structure(thumbnail or b"").check(limits)
-                tiles[row.code] = contact_sheet.sheet_tile(thumbnail or b"")
-        return tiles
+    Attributes:
+        of_mosaic: by code, of the countries that are drawn on the sheet.
+    """
 
-    return await asyncio.to_thread(reduce_all)
+    def __init__(self, thumbnails: Mapping[str, bytes], limits: Limits) -> None:
+        self.of_mosaic: dict[str, Image.Image] = {}
+        self._thumbnails, self._limits = thumbnails, limits
+
+    def of_sheet(self, code: str) -> Image.Image | None:
+        """Return the country's tile of the contact sheet."""
+        content = self._thumbnails.get(code, b"")
+        with suppress(ImageError):
+            read_structure(content).check(self._limits)
+            tile = contact_sheet.sheet_tile(content)
+            self.of_mosaic[code] = contact_sheet.mosaic_tile(tile)
+            return tile
+        return None

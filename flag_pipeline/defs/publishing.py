@@ -2,7 +2,7 @@
 
 import hashlib
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import dagster as dg
@@ -19,10 +19,10 @@ _TYPE_NAMES = {
 }
 
 
-async def publish(sink: FileSink, files: Mapping[str, bytes]) -> dg.DataVersion:
-    """Store the files; return their content's data version."""
+async def publish(sink: FileSink, files: Iterable[tuple[str, bytes]]) -> dg.DataVersion:
+    """Store the files, which are paths with contents; return the contents' data version, which depends on the order."""
     digest = hashlib.sha256()
-    for path, content in sorted(files.items()):
+    for path, content in files:
         await sink.write(path, content)
         digest.update(hashlib.sha256(content).digest())
     return dg.DataVersion(digest.hexdigest())

@@ -29,8 +29,8 @@ def store(tmp_path: Path) -> Path:
         "US": record_of("US", name="[red]x"),
     }
     files = {
-        **render_table(CATALOG_SCHEMA, "catalog", catalog_rows([], records, {})),
-        **render_table(CHANGES_SCHEMA, "history", [change_of("FR", 9), change_of("CN", 2)]),
+        **dict(render_table(CATALOG_SCHEMA, "catalog", catalog_rows([], records, {}))),
+        **dict(render_table(CHANGES_SCHEMA, "history", [change_of("FR", 9), change_of("CN", 2)])),
         "catalog/index.html": b"<!DOCTYPE html>",
     }
     for path, content in files.items():
