@@ -1,7 +1,8 @@
-"""Compares two JUnit reports of the same tests: `compare.py OURS DAGSTERS` fails where ours does worse."""
+"""Compares JUnit reports of the same tests: `compare.py OURS... DAGSTERS` fails where one of ours does worse."""
 
 import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 
 def passed(report: str) -> set[str]:
@@ -15,12 +16,17 @@ def passed(report: str) -> set[str]:
 
 
 def main() -> int:
-    """Print the counts and the tests that only Dagster's classes pass, and return how many these are."""
-    ours, dagsters = (passed(report) for report in sys.argv[1:])
-    print(f"ours passes {len(ours)} tests, Dagster's classes pass {len(dagsters)}")
-    worse = sorted(dagsters - ours)
-    print(*(f"only Dagster's class passes {name}" for name in worse), sep="\n", end="\n" if worse else "")
-    return len(worse) if dagsters else 1
+    """Print the counts and the tests that only Dagster's classes pass, and return the exit code."""
+    *ours, dagsters = sys.argv[1:]
+    expected = passed(dagsters)
+    print(f"Dagster's classes pass {len(expected)} tests")
+    n_worse = 0
+    for report in ours:
+        worse = expected - passed(report)
+        print(f"{Path(report).stem}: {len(expected) - len(worse)} of them")
+        print(*(f"  only Dagster's class passes {name}\n" for name in sorted(worse)), sep="", end="")
+        n_worse += len(worse)
+    return 1 if n_worse or not expected else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Dagster's own storage suites, on our SQLite storages and on Dagster's.
 
 A plain `pytest` does not collect them, because they come from Dagster's source distribution: `.ci/contract` fetches it.
-The environment variable CONTRACT_CLASSES says which classes are tested: `ours` or `dagster`.
+The environment variable CONTRACT_CLASSES says which classes are tested: `ours`, `compressed` (ours, with compressed
+events, as in new instances) or `dagster`.
 """
 
 import os
@@ -18,7 +19,8 @@ from dagster._utils.test.schedule_storage import TestScheduleStorage
 from dagster_tests.storage_tests.test_event_log import TestSqliteEventLogStorage
 from dagster_tests.storage_tests.test_run_storage import TestSqliteRunStorage
 
-OURS = os.environ["CONTRACT_CLASSES"] == "ours"
+CLASSES = os.environ["CONTRACT_CLASSES"]
+OURS = CLASSES != "dagster"
 
 
 def blocks(home: Path) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def blocks(home: Path) -> dict[str, Any]:
         "event_log_storage": {
             "module": f"{module}.sqlite_event_log",
             "class": "EmbeddedEventLogStorage",
-            "config": {"base_dir": str(home / "history" / "runs")},
+            "config": {"base_dir": str(home / "history" / "runs"), "compress": CLASSES == "compressed"},
         },
         "run_storage": {
             "module": f"{module}.sqlite_runs",
