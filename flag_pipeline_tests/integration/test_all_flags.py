@@ -134,8 +134,8 @@ def check_store(source: Source, store: Path) -> None:
     assert {code: (row.width_px, row.height_px) for code, row in rows.items()} == {
         code: picture.size for code, picture in pictures.items()
     }
+    assert {code: row.sha256 for code, row in rows.items()} == {row["code"]: row["flag_sha256"] for row in table}
     for row in table:
-        assert row["flag_sha256"] == rows[row["code"]].sha256
         check_rendition(row, (store / row["file"]).read_bytes(), pictures[row["code"]])
 
 
@@ -143,7 +143,8 @@ def changed_flag(source: Source) -> bytes:
     """Another flag in the format of the source."""
     [kind] = source.preset.formats
     if kind == "svg":
-        return svg(FRANCE.replace("000091", "008000"))
+        green = FRANCE.replace("000091", "008000")
+        return svg(f'<g transform="scale(100)">{green}</g>', root='viewBox="0 0 600 400"')
     return striped("green", "white", "red", kind=kind, size=(320, 213))
 
 
@@ -174,6 +175,9 @@ def check_change(source: Source, shell: Shell) -> None:
     assert (rendered["made"], rendered["unchanged"], released["is_new"]) == (1, n_others, True)
     [change] = json.loads((shell.store / "history/changes.json").read_bytes())
     assert (change["code"], change["new_sha256"]) == ("FR", hashlib.sha256(new).hexdigest())
+    for row in json.loads((shell.store / "renditions/renditions.json").read_bytes()):
+        if row["code"] == "FR":
+            check_rendition(row, (shell.store / row["file"]).read_bytes(), decoded(new))
     [release] = {name for name in after.keys() - before.keys() if name.startswith("release/")}
     assert str(shell.store / release) == released["file"]
     [extension] = source.preset.formats
