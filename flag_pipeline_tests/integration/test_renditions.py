@@ -123,7 +123,7 @@ def test_one_changed_flag_touches_nothing_else_in_the_store(flags: FlagServer, s
     touched = {name for name in after if after[name] != before.get(name)}
     old, new = (hashlib.sha256(flag).hexdigest() for flag in (old_flag, flag_of_france.read_bytes()))
     assert touched == {
-        *("flags/FR-France.gif", "records/FR.json", f"history/FR/{old}.gif", f"catalog/thumbnails/v1/{new}.webp"),
+        *("flags/FR-France.gif", "records/FR.json", f"history/FR/{old}.gif", f"catalog/thumbnails/v2/{new}.webp"),
         *(f"renditions/{name}/FR.png" for name in SIX.split(",")),
         *("renditions/records/FR.json", latest, "release/latest.json"),
         *(f"{table}.{kind}" for table in TABLES for kind in ("csv", "json", "parquet")),
