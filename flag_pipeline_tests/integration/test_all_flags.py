@@ -16,6 +16,7 @@ from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.countries import iso_codes, iso_country
+from flag_pipeline.core.layout import PICTURES, thumbnail_path, webp_path
 from flag_pipeline.core.mirror import packaged_flags
 from flag_pipeline.core.models import RowStatus
 from flag_pipeline.core.presets import FLAG_ICONS, FLAGCDN, FLUENTPYTHON, SourcePreset
@@ -152,11 +153,11 @@ def files_about(old: bytes, new: bytes, extension: str) -> set[str]:
     """What the store writes or deletes when France's flag changes: files of that flag, and those of all flags."""
     before, after = (hashlib.sha256(flag).hexdigest() for flag in (old, new))
     # Browsers do not get an SVG itself to show.
-    drawings = {f"catalog/pictures/v1/{sha256}.webp" for sha256 in (before, after)} if extension == "svg" else set()
+    drawings = {webp_path(PICTURES, sha256) for sha256 in (before, after)} if extension == "svg" else set()
     return drawings | {
         *(f"flags/FR-France.{extension}", "records/FR.json", f"history/FR/{before}.{extension}"),
         *(f"renditions/{name}/FR.png" for name in SIX),
-        *("renditions/records/FR.json", f"catalog/thumbnails/v1/{after}.webp"),
+        *("renditions/records/FR.json", thumbnail_path(after)),
         *(f"{table}.{kind}" for table in TABLES for kind in ("csv", "json", "parquet")),
         *(f"catalog/{name}" for name in (".built", "index.html", "details/0.js", "contact_sheet.png", "mosaic.webp")),
     }
