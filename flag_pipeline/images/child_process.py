@@ -114,7 +114,7 @@ class ChildProcess:
             return ImageError(f"the image takes more than {max_cpu_s:g} s to {work}")
         if code == -signal.SIGKILL:
             return LocalError(f"{self._name} was killed")
-        return ImageError(f"the image ended {self._name} with {code}, maybe for lack of memory")
+        return ImageError(f"the image cannot be read: {self._name} ended with {code}, maybe for lack of memory")
 
     def close(self) -> None:
         """End the process."""

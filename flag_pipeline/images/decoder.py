@@ -99,7 +99,7 @@ def _batches(items: WorkItems, n_processes: int) -> Iterator[list[WorkItem]]:
         batch = [items.get()]
         with suppress(queue.Empty):
             for _ in range(min(MAX_BATCH - 1, items.qsize() // n_processes)):
-                batch.append(items.get_nowait())
+                batch.append(items.get_nowait())  # noqa: PERF401 - kept if another thread takes the rest
         is_open = None not in batch
         yield [item for item in batch if item is not None]
 

@@ -69,7 +69,10 @@ async def test_call_that_ends_its_process_fails_alone() -> None:
     assert isinstance(results.pop(10), LocalError)
     ended = results.pop(5)
     assert isinstance(ended, ImageError)
-    assert str(ended) == "the image ended the process that decodes images with -6, maybe for lack of memory"
+    assert (
+        str(ended)
+        == "the image cannot be read: the process that decodes images ended with -6, maybe for lack of memory"
+    )
     assert results == list(range(1, 2 * MAX_BATCH + 1))
 
 
