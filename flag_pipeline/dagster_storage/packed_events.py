@@ -9,7 +9,7 @@ import zlib
 # The first byte of a packed event. No UTF-8 has it, and so no other text of the tables, such as a partition or a tag.
 _MARK = b"\xff"
 _LEVEL = 6
-# In order of importance, the most common last: deflate's distances are shorter to the end. Never change it: stored
+# The most common last: deflate's distances are shorter to the end. Never change it: stored
 # events need it. A better one gets another mark.
 _DICTIONARY = (
     b'{"__class__":"AssetObservationData","asset_observation":{"__class__":"AssetObservation","asset_key":'

@@ -1,7 +1,6 @@
-"""Child processes that answer requests, one after the other, on their standard input and output.
+"""Child processes that answer requests on their standard input and output.
 
-A child ends at the end of its input, so it does not outlive its parent. A request that crashes it, or takes too much
-processor time, costs that process alone.
+A child ends at the end of its input, so it does not outlive its parent.
 """
 
 import os
@@ -55,7 +54,7 @@ class ChildProcess:
 
     def __init__(self, module: str, *arguments: str, name: str) -> None:
         self._name = name
-        # Without site-packages' start-up code. Our package comes first: its folder need not be on the path.
+        # `-S` skips the start-up code of site-packages.
         paths = [_HOME, *(str(Path(path).absolute()) for path in sys.path if path)]
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
@@ -84,8 +83,7 @@ class ChildProcess:
     def ask(self, request: bytes, *, max_cpu_s: float, work: str) -> bytes:
         """Return the answer. Blocks.
 
-        Raises ImageError if the request ends the process, LocalError if something else kills it; *work* says in the
-        message what the image takes too long to.
+        Raises ImageError if the request ends the process, LocalError if it is killed. *work* is a verb for messages.
         """
         deadline = threading.Timer(MAX_WAIT_S, self._process.kill)
         deadline.daemon = True

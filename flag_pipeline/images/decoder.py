@@ -1,7 +1,6 @@
-"""Processes that decode images without blocking the event loop.
+"""Child processes that decode images.
 
-Processes, because decoding on a thread takes turns with the event loop for the GIL: with 5,000 flags, a run took half
-as long again. A picture that crashes Pillow costs its country alone.
+Threads would compete with the event loop for the GIL, and a picture that crashes Pillow would end the run.
 """
 
 import asyncio
@@ -26,9 +25,9 @@ WorkItem = tuple[Call, "Future[Any]"]
 WorkItems = queue.SimpleQueue[WorkItem | None]
 
 MAX_PROCESSES = 4
-# Sent at once: each message makes a thread wait for the GIL.
+# Each message waits for the GIL.
 MAX_BATCH = 8
-# Limits are checked before decoding, so only a fault of a library takes as long.
+# Only a fault of a library takes as long.
 MAX_CPU_S = 10 * MAX_DECODING_S
 
 
@@ -41,8 +40,7 @@ def default_processes() -> int:
 class Decoder:
     """Makes calls in child processes, begun in order.
 
-    A process starts with the first call, more ones if calls wait. Their threads are daemons, because decoding cannot be
-    interrupted.
+    Its threads are daemons, because a call cannot be interrupted.
     """
 
     def __init__(self, *, processes: int | None = None) -> None:
@@ -64,7 +62,7 @@ class Decoder:
         self._finalizer()
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Return the result of *call*, which is pickled, as its result is.
+        """Return the result of *call*; both are pickled.
 
         Raises ImageError if it ends its process, RuntimeError after `close`.
         """
@@ -105,7 +103,7 @@ def _batches(items: WorkItems, n_processes: int) -> Iterator[list[WorkItem]]:
 
 
 class _Process:
-    """Makes calls in a child process, and in another one if that has ended."""
+    """A child process, replaced when it has ended."""
 
     def __init__(self) -> None:
         self._child: ChildProcess | None = None

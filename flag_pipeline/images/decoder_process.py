@@ -16,7 +16,7 @@ def answer(request: bytes) -> bytes:
 
 
 def _with_traceback(result: object) -> object:
-    # Pickling drops it, and a fault of ours needs it.
+    # Pickling drops it.
     if isinstance(result, Failed) and not isinstance(result.error, FlagPipelineError):
         result.error.add_note("".join(traceback.format_exception(result.error)))
     return result

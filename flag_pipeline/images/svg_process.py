@@ -1,7 +1,6 @@
 """The process that draws SVGs with resvg, one after the other.
 
-It imports next to nothing, so that it starts in a fraction of a second. A drawing that takes too much processor time
-or memory ends it.
+It imports next to nothing, so that it starts in a fraction of a second.
 """
 
 import resource

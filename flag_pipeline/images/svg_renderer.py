@@ -1,7 +1,6 @@
 """Draws SVGs in separate processes, which are killed if a drawing takes too long.
 
-resvg cannot be interrupted: 295 bytes with a filter take 40 s. A process starts with the first SVG, serves further
-ones, and ends with this process.
+resvg cannot be interrupted: 295 bytes with a filter take 40 s.
 """
 
 import atexit
