@@ -134,7 +134,7 @@ LARGE = svg(
 NOT_DRAWN = {
     "dashes": (SLOW, "takes more than 2 s to draw"),
     "namespaces": (SLOW_NAMESPACES, "takes more than 2 s to draw"),
-    "large pattern": (LARGE, "cannot be drawn: .* ended with -6"),
+    "large pattern": (LARGE, "cannot be read: .* ended with -6"),
 }
 EMPTY = svg("")
 ATTACKS = {**REFUSED, **NOT_DRAWN, "nothing": (EMPTY, "it draws nothing")}

@@ -138,7 +138,7 @@ class Tiles:
     """Tiles of both pictures, made from undamaged thumbnails.
 
     Attributes:
-        of_mosaic: by code, of the countries that are drawn on the sheet.
+        of_mosaic: by code, of the drawn countries.
     """
 
     def __init__(self, thumbnails: Mapping[str, bytes], limits: Limits) -> None:

@@ -54,7 +54,7 @@ def colour_family(rgb: Rgb) -> ColourFamily:
     return _family_of_cell(rgb[0] // _CELL, rgb[1] // _CELL, rgb[2] // _CELL)
 
 
-# There are 32,768 cells, and pictures with gradients have hundreds.
+# 32,768 cells at most.
 @cache
 def _family_of_cell(*cell: int) -> ColourFamily:
     # The ends of the range stay: #000000 and #ffffff.
@@ -80,7 +80,7 @@ def blended_from(rgb: Rgb, others: Iterable[Rgb]) -> Rgb | None:
 
 
 def _share_in_mixture(rgb: Rgb, one: Rgb, other: Rgb) -> float | None:
-    # Written out, because it is called a hundred times for each flag.
+    # Written out for speed.
     red, green, blue = one
     to_red, to_green, to_blue = other[0] - red, other[1] - green, other[2] - blue
     along = (rgb[0] - red) * to_red + (rgb[1] - green) * to_green + (rgb[2] - blue) * to_blue

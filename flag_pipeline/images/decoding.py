@@ -78,7 +78,7 @@ def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
 
 
 def without_alpha(picture: Image.Image) -> Image.Image:
-    """Return an opaque picture in RGB, which scales in half the time, another one as it is."""
+    """Return an opaque picture in RGB, which scales in half the time."""
     is_opaque = picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (255, 255)
     return picture.convert("RGB") if is_opaque else picture
 

@@ -34,9 +34,9 @@ def reduce(content: bytes, box: Size) -> Image.Image:
 
 
 def shrink(picture: Image.Image, box: Size) -> Image.Image:
-    """Return *picture* scaled down to *box*, in RGB if it is opaque; may change *picture*."""
+    """Return *picture* scaled down to *box*, in RGB if it is opaque."""
     picture = without_alpha(picture)
-    # Averaging whole pixels first halves the time again; Pillow does so without an alpha channel only.
+    # Averaging whole pixels first halves the time. Pillow does so only without an alpha channel.
     picture.thumbnail(box, Image.Resampling.BICUBIC, reducing_gap=1.0)
     return picture
 
@@ -55,7 +55,7 @@ def encode_thumbnail(picture: Image.Image) -> bytes:
 
 
 def event_thumbnail(picture: Image.Image) -> str:
-    """Return *picture*, scaled to `EVENT_BOX`, as a `data:` URI of at most `MAX_EVENT_CHARS`; changes *picture*."""
+    """Return *picture*, scaled to `EVENT_BOX`, as a `data:` URI of at most `MAX_EVENT_CHARS`."""
     picture = shrink(picture, EVENT_BOX)
     while len(uri := data_uri(_encode_webp(picture, quality=50, method=2), "webp")) > MAX_EVENT_CHARS:
         picture.thumbnail((picture.width * 3 // 4, picture.height * 3 // 4))
