@@ -21,7 +21,7 @@ READY = b"R"
 REQUEST = struct.Struct(">dQ")
 # Bytes of the answer that follows.
 ANSWER = struct.Struct(">Q")
-# A process that does not answer was stopped, or the machine is out of memory.
+# It was stopped, or the machine is out of memory.
 MAX_WAIT_S = 60.0
 
 _HOME = str(Path(__file__).resolve().parents[2])

@@ -1,6 +1,6 @@
 """The process that draws SVGs with resvg, one after the other.
 
-It imports next to nothing, so that it starts in a fraction of a second.
+It imports next to nothing, to start fast.
 """
 
 import resource
