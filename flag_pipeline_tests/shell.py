@@ -28,6 +28,11 @@ class Shell:
         """Run a command and return the one object that it prints."""
         return json.loads(self(*arguments, "--json", expect=expect).stdout)
 
+    def stats(self) -> dict[str, tuple[int, int]]:
+        """The inode and time of change of each file in the store, by its path below it."""
+        found = {path: path.stat() for path in self.store.rglob("*") if path.is_file()}
+        return {str(path.relative_to(self.store)): (stat.st_ino, stat.st_mtime_ns) for path, stat in found.items()}
+
     def check(self, name: str) -> dg.AssetCheckEvaluation:
         """Return the latest evaluation of a check of the catalog."""
         key = dg.AssetCheckKey(dg.AssetKey("flag_catalog"), name)

@@ -34,6 +34,9 @@ def styled(css: str) -> bytes:
 XHTML = '<a:{} xmlns:a="http://www.w3.org/1999/xhtml">alert(1)</a:{}>'
 TURBULENCE = '<filter id="f"><feTurbulence baseFrequency=".01" numOctaves="9999"/></filter>'
 MASK = f'<mask id="m">{RECTANGLE}</mask>'
+# Each entity is ten of the one before it: a kilobyte becomes two gigabytes.
+LAUGHS = "".join(f'<!ENTITY a{number} "{f"&a{number - 1};" * 10}">' for number in range(1, 10))
+ENDLESS_PATTERN = f'<pattern id="p" width="1" height="1"><g fill="url(#p)">{RECTANGLE}</g></pattern>'
 
 # What the reader refuses before anything is drawn.
 REFUSED = {
@@ -50,6 +53,7 @@ REFUSED = {
     "text": (svg("<text>Flag</text>"), "an element text"),
     "filter": (svg(f'{TURBULENCE}<path filter="url(#f)" d="M0 0h6v4H0z"/>'), "an element filter"),
     "filter in CSS": (svg('<path style="filter:blur(9999px)" d="M0 0h6v4H0z"/>'), r"'blur\('"),
+    "image of another host": (svg('<image href="https://evil.example/x.png"/>'), "an element image"),
     "other file": (svg('<use xlink:href="https://evil.example/x.svg#a"/>'), "'https://evil.example/x.svg#a'"),
     "script as a reference": (svg('<use href="javascript:alert(1)"/>'), "'javascript:alert"),
     "data as a reference": (svg('<use href="data:image/svg+xml;base64,AAAA#a"/>'), "refers to 'data:"),
@@ -65,9 +69,11 @@ REFUSED = {
     "font": (styled('@font-face{src:"https://evil.example/x"}'), "a rule with @"),
     "escape in CSS": (styled('\\40import "https://evil.example/x.css";'), "a backslash"),
     "paint in CSS": (styled("path{fill:url('https://evil.example/x')}"), r"'url\('"),
+    "data in CSS": (styled("path{fill:url(data:image/svg+xml;base64,AAAA)}"), r"'url\('"),
     "CSS around CSS": (svg('<style><style/>@import "https://evil.example/x.css";</style>'), "inside its CSS"),
     "style sheet": (svg(before='<?xml-stylesheet href="https://evil.example/x.css"?>'), "instruction xml-stylesheet"),
     "entity": (svg("&a;", before='<!DOCTYPE svg [<!ENTITY a "b">]>'), "declares entities"),
+    "billion laughs": (svg("&a9;", before=f'<!DOCTYPE svg [<!ENTITY a0 "ha">{LAUGHS}]>'), "declares entities"),
     "external entity": (svg(before='<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>'), "declares entities"),
     "unknown entity": (svg("&a;", before='<!DOCTYPE svg SYSTEM "x.dtd">'), "an unknown entity a"),
     "encoding": (svg(before='<?xml version="1.0" encoding="UTF-7"?>'), "is in UTF-7"),
@@ -88,6 +94,9 @@ REFUSED = {
     "masks of masks": (svg(doubled(6, "mask", '<g mask="url({})"/>')), "that are drawn again"),
     "uses of uses": (svg(doubled(6, "g", '<use xlink:href="{}"/>')), "that are drawn again"),
     "uses without end": (svg('<g id="a"><use href="#a"/></g>'), "more than 50 levels"),
+    "uses in a circle": (svg('<use id="a" href="#b"/><use id="b" href="#a"/>'), "more than 50 levels"),
+    "patterns without end": (svg(f'{ENDLESS_PATTERN}<path fill="url(#p)" d="M0 0h6v4H0z"/>'), "more than 50 levels"),
+    "masks without end": (svg(f'<mask id="m" mask="url(#m)">{RECTANGLE}</mask>'), "more than 50 levels"),
     "markers": (
         svg(f'<marker id="m">{RECTANGLE}</marker><path marker-mid="url(#m)" d="M0 0{"l9 9 -8-8" * 9000}"/>'),
         "that are drawn again",
@@ -107,6 +116,7 @@ REFUSED = {
     "long viewBox": (svg(root=f'viewBox="{"0 " * 400_000}"'), "states no size"),
     "empty viewBox": (svg(root='viewBox="0 0 0 4"'), "a viewBox of"),
     "endless viewBox": (svg(root='viewBox="0 0 inf 4"'), "a viewBox of"),
+    "huge viewBox": (svg(root='viewBox="0 0 1e9 1e9"'), "a side below 0.001 or above 65535"),
     "far too large": (svg(root='width="99999" height="1"'), "a side below 0.001 or above 65535"),
     "far too narrow": (svg(root='viewBox="0 0 6 1e-9"'), "a side below 0.001 or above 65535"),
     "zero width": (svg(root='width="0" height="4"'), "a size of '0'"),
@@ -124,7 +134,7 @@ LARGE = svg(
 NOT_DRAWN = {
     "dashes": (SLOW, "takes more than 2 s to draw"),
     "namespaces": (SLOW_NAMESPACES, "takes more than 2 s to draw"),
-    "large pattern": (LARGE, "cannot be drawn: .* ended with -6"),
+    "large pattern": (LARGE, "cannot be read: .* ended with -6"),
 }
 EMPTY = svg("")
 ATTACKS = {**REFUSED, **NOT_DRAWN, "nothing": (EMPTY, "it draws nothing")}

@@ -59,8 +59,7 @@ def render_contact_sheet(
 ) -> bytes:
     """Return a PNG with each row's flag, code and name, and its status in red unless `ok`.
 
-    *tile_of* returns a code's tile, when it is drawn: together they take half the sheet's memory. *digest* is for
-    `is_drawn_from`. Rows beyond `MAX_FLAGS` are only counted.
+    *tile_of* returns a code's tile; *digest* is for `is_drawn_from`. Rows beyond `MAX_FLAGS` are only counted.
     """
     rows, n_more = rows[:MAX_FLAGS], max(0, len(rows) - MAX_FLAGS)
     n_cells = len(rows) + bool(n_more)

@@ -34,7 +34,7 @@ CATALOG_SCHEMA = TableSchema(
         Column("official_name", TEXT, "the state's official name; empty where ISO 3166-1 gives none"),
         Column("tld", TEXT, "country-code top-level domain with its dot"),
         Column("file", TEXT, "path of the flag below the store's root; empty without a flag"),
-        Column("format", TEXT, "`gif`, `png`, `jpeg` or `webp`, by the file's bytes"),
+        Column("format", TEXT, "`gif`, `png`, `jpeg`, `webp` or `svg`, by the file's bytes"),
         Column("width_px", INTEGER, "width in pixels, as shown: EXIF orientation is applied"),
         Column("height_px", INTEGER, "height in pixels, as shown"),
         Column(

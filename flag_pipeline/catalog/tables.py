@@ -63,10 +63,7 @@ class TableSchema:
 
 
 def render_table(schema: TableSchema, folder: str, rows: Sequence[object]) -> Iterator[tuple[str, bytes]]:
-    """Yield the table's files with their paths: CSV, JSON, Parquet and `schema.json`.
-
-    Each is rendered when it is asked for, so that one is in memory at a time.
-    """
+    """Yield paths and contents of the table's files: CSV, JSON, Parquet and `schema.json`."""
     yield table_path(folder, schema.name, "csv"), render_csv(schema, rows)
     yield table_path(folder, schema.name, "json"), render_json(schema, rows)
     yield table_path(folder, schema.name, "parquet"), render_parquet(schema, rows)

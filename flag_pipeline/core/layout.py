@@ -8,6 +8,10 @@ FLAGS, METADATA, RECORDS, CATALOG, HISTORY = "flags", "metadata", "records", "ca
 THUMBNAILS = f"{CATALOG}/thumbnails/v{THUMBNAIL_VERSION}"
 # What the page shows in place of SVG files.
 PICTURES = f"{CATALOG}/pictures/v{THUMBNAIL_VERSION}"
+# Drawn by earlier versions.
+OLD_PICTURES = tuple(
+    f"{CATALOG}/{folder}/v{version}" for folder in ("thumbnails", "pictures") for version in range(1, THUMBNAIL_VERSION)
+)
 RENDITIONS, RELEASES = "renditions", "release"
 RENDITION_RECORDS = f"{RENDITIONS}/records"
 # In every store; other folders are made when used.
@@ -71,12 +75,12 @@ def history_path(code: str, sha256: str, image_format: str) -> str:
 
 
 def thumbnail_path(sha256: str) -> str:
-    """Return `catalog/thumbnails/v1/<sha256>.webp`."""
+    """Return `catalog/thumbnails/v2/<sha256>.webp`."""
     return webp_path(THUMBNAILS, sha256)
 
 
 def webp_path(folder: str, sha256: str) -> str:
-    """Return `catalog/pictures/v1/<sha256>.webp`, for example."""
+    """Return `catalog/pictures/v2/<sha256>.webp`, for example."""
     return f"{folder}/{sha256}.webp"
 
 

@@ -227,7 +227,7 @@ class Refresher:
     ) -> FlagRecord:
         """Write the replaced flag to the history, unless it exceeds the limits, because each catalog decodes it."""
         old, new = contents
-        distance = None if old is None else await self.decoder.run(partial(self._distance_bits, (old, new), images))
+        distance = None if old is None else await self.decoder.run(partial(_distance, (old, new), images, self._limits))
         change = describe_change(record.code, *images, distance_bits=distance)
         changes = latest_changes((*record.changes, change), keep=self.history_keep)
         if old is not None and change.old_file and changes:
@@ -238,12 +238,13 @@ class Refresher:
     def _limits(self) -> Limits:
         return self.source.settings.image_limits
 
-    def _distance_bits(self, contents: tuple[bytes, bytes], images: tuple[StoredImage, StoredImage]) -> int | None:
-        try:
-            read_structure(contents[0]).check(self._limits)
-            return distance_bits(*map(_features, contents, images))
-        except ImageError:
-            return None
+
+def _distance(contents: tuple[bytes, bytes], images: tuple[StoredImage, StoredImage], limits: Limits) -> int | None:
+    try:
+        read_structure(contents[0]).check(limits)
+        return distance_bits(*map(_features, contents, images))
+    except ImageError:
+        return None
 
 
 def _features(content: bytes, stored: StoredImage) -> ImageFeatures:

@@ -28,8 +28,7 @@ def reclaim(path: Path, *, is_busy: bool) -> str:
     """Shrink the file to its content if it is worth it; return why not, else nothing.
 
     Other processes can read throughout, and write once the copy is made. A kill leaves the file as it was. *is_busy*
-    means that runs are writing, which must not wait too long. SQLite needs space for two copies: among its temporary
-    files, and in the write-ahead log.
+    means that runs are writing, which must not wait too long. SQLite needs space for two copies.
     Source: https://www.sqlite.org/lang_vacuum.html, read 2026-11-26.
     """
     try:

@@ -90,7 +90,7 @@ def catalog_asset(codes: list[str], limits: CheckLimits) -> dg.AssetsDefinition:
 async def read_rows(sink: FileSink, codes: list[str]) -> tuple[list[CatalogRow], dict[str, "SeenFlag"], list[str]]:
     """Return the new rows, the intact flags by code, and the codes whose flag has changed.
 
-    Without the records, which in thousands fill the memory that the files need.
+    The records' memory is free then.
     """
     before = await previous_rows(sink)
     records = await sink.records()
@@ -149,7 +149,7 @@ async def describe_flags(
 
 
 def _tile_of(pictures: Sequence[str | bytes], limits: Limits) -> Image.Image | None:
-    """Return the tile of the thumbnail, else of the flag; a store can have other bytes in both."""
+    """Return the tile of the thumbnail, else of the flag."""
     for picture in pictures:
         with suppress(ImageError):
             content = read_data_uri(picture) if isinstance(picture, str) else picture

@@ -20,6 +20,7 @@ from flag_pipeline.core.layout import (
     CONTACT_SHEET_PATH,
     GALLERY_PATH,
     MOSAIC_PATH,
+    OLD_PICTURES,
     PAGE_DETAILS,
     PICTURES,
     THUMBNAILS,
@@ -75,6 +76,8 @@ def gallery_asset(*, with_renditions: bool) -> dg.AssetsDefinition:
         await sink.keep_only(PAGE_DETAILS, page.keys())
         await sink.keep_only(THUMBNAILS, {webp_path(THUMBNAILS, sha256) for sha256 in shown})
         await sink.keep_only(PICTURES, {webp_path(PICTURES, sha256) for sha256 in vectors})
+        for folder in OLD_PICTURES:
+            await sink.keep_only(folder, ())
         return dg.MaterializeResult(
             data_version=version,
             metadata={
@@ -135,7 +138,7 @@ class Tiles:
     """Tiles of both pictures, made from undamaged thumbnails.
 
     Attributes:
-        of_mosaic: by code, of the countries that are drawn on the sheet.
+        of_mosaic: by code, of the drawn countries.
     """
 
     def __init__(self, thumbnails: Mapping[str, bytes], limits: Limits) -> None:

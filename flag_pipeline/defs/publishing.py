@@ -20,7 +20,7 @@ _TYPE_NAMES = {
 
 
 async def publish(sink: FileSink, files: Iterable[tuple[str, bytes]]) -> dg.DataVersion:
-    """Store the files, which are paths with contents; return the contents' data version, which depends on the order."""
+    """Store files of paths and contents; return the contents' data version, which depends on their order."""
     digest = hashlib.sha256()
     for path, content in files:
         await sink.write(path, content)

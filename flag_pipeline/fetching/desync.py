@@ -125,7 +125,7 @@ class CheckedProtocol(ResponseHandler):
     @property
     def is_watched_until_closed(self) -> bool:
         """Whether it stays open after the only answer."""
-        return self._is_answered and [exchange.sole_connection for exchange in self._exchanges] == [self]
+        return self._is_answered and len(self._exchanges) == 1 and self._exchanges[0].sole_connection is self
 
     async def wait_for_close(self) -> None:
         """Wait until the server closes the connection or the watch ends."""

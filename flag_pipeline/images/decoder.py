@@ -1,42 +1,51 @@
-"""Threads that decode images without blocking the event loop."""
+"""Child processes that decode images.
+
+Threads would compete with the event loop for the GIL, and a picture that crashes Pillow would end the run.
+"""
 
 import asyncio
 import os
+import pickle
 import queue
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from flag_pipeline.workers import attempt, resolve
+from flag_pipeline.images.child_process import ChildProcess
+from flag_pipeline.images.structure import MAX_DECODING_S
+from flag_pipeline.workers import Failed, attempt, resolve
 
 T = TypeVar("T")
-WorkItem = tuple[Callable[[], Any], "Future[Any]"]
+Call = Callable[[], Any]
+WorkItem = tuple[Call, "Future[Any]"]
+WorkItems = queue.SimpleQueue[WorkItem | None]
+
+MAX_PROCESSES = 4
+# Each message waits for the GIL.
+MAX_BATCH = 8
+# Only a fault of a library takes as long.
+MAX_CPU_S = 10 * MAX_DECODING_S
 
 
-MAX_THREADS = 4
-
-
-def default_threads() -> int:
+def default_processes() -> int:
     """Return a number that leaves one processor to the event loop."""
     n_processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MAX_THREADS, n_processors - 1))
+    return max(1, min(MAX_PROCESSES, n_processors - 1))
 
 
 class Decoder:
-    """Runs blocking work on daemon threads, begun in order.
+    """Makes calls in child processes, begun in order.
 
-    Threads, because Pillow releases the GIL: a second thread costs a tenth more processor time, a process its start and
-    copies. Few, because a decoded image takes up to 16 MB and threads keep freed memory. Daemons, because decoding
-    cannot be interrupted.
+    Its threads are daemons, because a call cannot be interrupted.
     """
 
-    def __init__(self, *, threads: int | None = None) -> None:
-        self._items: queue.SimpleQueue[WorkItem | None] = queue.SimpleQueue()
-        self._n_threads = threads or default_threads()
+    def __init__(self, *, processes: int | None = None) -> None:
+        self._items: WorkItems = queue.SimpleQueue()
+        self._n_processes = processes or default_processes()
         self._threads: list[threading.Thread] = []
         self._finalizer = weakref.finalize(self, _end, self._items)
 
@@ -49,38 +58,79 @@ class Decoder:
         self.close()
 
     def close(self) -> None:
-        """Cancel waiting work; current work continues."""
+        """Cancel waiting calls; current ones continue."""
         self._finalizer()
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Return the result of *work*. Raises RuntimeError after `close`."""
+    async def run(self, call: Callable[[], T]) -> T:
+        """Return the result of *call*; both are pickled.
+
+        Raises ImageError if it ends its process, RuntimeError after `close`.
+        """
         if not self._finalizer.alive:
             raise RuntimeError("the decoder is closed")
-        # More threads only for work that waits.
-        if not self._threads or (len(self._threads) < self._n_threads and not self._items.empty()):
-            thread = threading.Thread(target=_serve, args=(self._items,), name="flag-decoder", daemon=True)
+        # More processes only for calls that wait.
+        if not self._threads or (len(self._threads) < self._n_processes and not self._items.empty()):
+            arguments = self._items, self._n_processes
+            thread = threading.Thread(target=_serve, args=arguments, name="flag-decoder", daemon=True)
             thread.start()
             self._threads.append(thread)
         future: Future[T] = Future()
-        self._items.put((work, future))
+        self._items.put((call, future))
         return await asyncio.wrap_future(future)
 
 
-def _serve(items: "queue.SimpleQueue[WorkItem | None]") -> None:
-    while (item := items.get()) is not None:
-        _run(*item)
-        del item  # frees its image
+def _serve(items: WorkItems, n_processes: int) -> None:
+    with closing(_Process()) as process:
+        for batch in _batches(items, n_processes):
+            wanted = [(call, future) for call, future in batch if future.set_running_or_notify_cancel()]
+            results = process.results([call for call, _ in wanted])
+            for (_, future), result in zip(wanted, results, strict=True):
+                with suppress(RuntimeError):  # a cancelled caller's event loop may be closed
+                    resolve(future, result)
     items.put(None)  # for the next thread
 
 
-def _run(work: Callable[[], Any], future: "Future[Any]") -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    with suppress(RuntimeError):  # a cancelled caller's event loop may be closed
-        resolve(future, attempt(work))
+def _batches(items: WorkItems, n_processes: int) -> Iterator[list[WorkItem]]:
+    """Yield what waits, in shares, until None comes."""
+    is_open = True
+    while is_open:
+        batch = [items.get()]
+        with suppress(queue.Empty):
+            for _ in range(min(MAX_BATCH - 1, items.qsize() // n_processes)):
+                batch.append(items.get_nowait())  # noqa: PERF401 - kept if another thread takes the rest
+        is_open = None not in batch
+        yield [item for item in batch if item is not None]
 
 
-def _end(items: "queue.SimpleQueue[WorkItem | None]") -> None:
+class _Process:
+    """A child process, replaced when it has ended."""
+
+    def __init__(self) -> None:
+        self._child: ChildProcess | None = None
+
+    def results(self, calls: Sequence[Call]) -> list[Any]:
+        """Return the calls' results, `Failed` for those that raise or end the process."""
+        results = attempt(self._ask, calls) if calls else []
+        if not isinstance(results, Failed):
+            return results
+        # One of them has ended it.
+        return [results] if len(calls) == 1 else [self.results([call])[0] for call in calls]
+
+    def _ask(self, calls: Sequence[Call]) -> list[Any]:
+        if self._child is None or not self._child.is_alive():
+            self.close()
+            self._child = ChildProcess("flag_pipeline.images.decoder_process", name="the process that decodes images")
+        answer = self._child.ask(pickle.dumps(calls), max_cpu_s=MAX_CPU_S, work="decode")
+        results: list[Any] = pickle.loads(answer)  # noqa: S301 - our child's
+        return results
+
+    def close(self) -> None:
+        """End the process."""
+        if self._child is not None:
+            self._child.close()
+
+
+def _end(items: WorkItems) -> None:
     with suppress(queue.Empty):
         while (item := items.get_nowait()) is not None:
             item[1].cancel()

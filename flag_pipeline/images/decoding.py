@@ -77,6 +77,12 @@ def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
     return _shown(image, structure, COARSE_PX)
 
 
+def without_alpha(picture: Image.Image) -> Image.Image:
+    """Return an opaque picture in RGB, which scales in half the time."""
+    is_opaque = picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (255, 255)
+    return picture.convert("RGB") if is_opaque else picture
+
+
 def shown_in_full(image: Image.Image, structure: Structure) -> Image.Image:
     """Like `as_shown`, in full size."""
     return _shown(image, structure, image.size)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from flag_pipeline.images.aspect import decimal_ratio, name_ratio
 from flag_pipeline.images.colours import ColourFamily, Rgb, blended_from, colour_family, hex_of
-from flag_pipeline.images.decoding import as_shown, opened
+from flag_pipeline.images.decoding import as_shown, opened, without_alpha
 from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.models import ColourShare, ImageFeatures
 
@@ -41,16 +41,16 @@ def describe_features(content: bytes) -> ImageFeatures:
     structure = read_structure(content)
     with opened(structure) as image:
         mode = image.mode
-        picture = as_shown(image, structure)
+        picture = without_alpha(as_shown(image, structure))
     return features_of_picture(picture, mode=mode, n_frames=structure.n_frames)
 
 
 def features_of_picture(picture: Image.Image, *, mode: str, n_frames: int) -> ImageFeatures:
-    """Return the features of *picture*, the first frame in RGBA. Blocks.
+    """Return the features of *picture*, the first frame of `without_alpha`. Blocks.
 
     A transparent margin is left out.
     """
-    is_opaque = picture.getchannel("A").getextrema() == (255, 255)
+    is_opaque = picture.mode == "RGB"
     flag = picture if is_opaque else _without_margin(picture)
     return ImageFeatures(
         mode=mode,
@@ -77,7 +77,7 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def _dominant_colours(flag: Image.Image) -> tuple[ColourShare, ...]:
-    sample = flag.resize(_SAMPLE_PX, Image.Resampling.NEAREST)
+    sample = flag.resize(_SAMPLE_PX, Image.Resampling.NEAREST).convert("RGBA")
     exact = counted = _visible_colours(sample.getcolors(_MANY_COLOURS))
     if not counted:
         counted = _visible_colours(_rounded(sample).getcolors(_MAX_COLOURS))

@@ -15,7 +15,7 @@ from flag_pipeline.images.svg import read_svg
 from flag_pipeline.images.webp import read_webp
 
 # Raised when `thumbnails.draw_thumbnail` draws other files.
-THUMBNAIL_VERSION = 1
+THUMBNAIL_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from PIL import Image
 
 from flag_pipeline.errors import ImageError
-from flag_pipeline.images.decoding import as_shown, opened
+from flag_pipeline.images.decoding import as_shown, opened, without_alpha
 from flag_pipeline.images.features import FEATURES_VERSION, features_of_picture
 from flag_pipeline.images.formats import THUMBNAIL_VERSION, check_end, read_structure
 from flag_pipeline.images.models import Derived, FlagImage, StoredDescription
@@ -53,9 +53,9 @@ def _derive(content: bytes, structure: Structure, *, sha256: str) -> FlagImage:
         mode = image.mode
         _decode(image)
         image.seek(0)
-        picture = as_shown(image, structure)
+        picture = without_alpha(as_shown(image, structure))
     features = features_of_picture(picture, mode=mode, n_frames=structure.n_frames)
-    shrink(picture, THUMBNAIL_BOX)
+    picture = shrink(picture, THUMBNAIL_BOX)
     page_thumbnail = encode_thumbnail(picture)
     derived = Derived(DERIVED_VERSION, features, event_thumbnail(picture))
     return FlagImage(content, structure.format, *structure.size_shown, sha256, derived, page_thumbnail)

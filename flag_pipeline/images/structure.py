@@ -7,8 +7,7 @@ from flag_pipeline.errors import ImageError
 Box = tuple[int, int, int, int]
 
 
-# CPU time at the default limits. The slowest known images take 1.0 s (WebP with 1 MB of code tables) and 0.4 s (JPEG
-# with 260,000 empty segments).
+# CPU time at the default limits. The slowest known image takes 1.0 s: a WebP with 1 MB of code tables.
 MAX_DECODING_S = 2.0
 
 

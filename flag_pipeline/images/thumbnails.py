@@ -7,7 +7,7 @@ from contextlib import suppress
 from PIL import Image, ImageDraw
 
 from flag_pipeline.errors import ImageError
-from flag_pipeline.images.decoding import first_frame
+from flag_pipeline.images.decoding import first_frame, without_alpha
 from flag_pipeline.images.formats import FORMATS
 
 Size = tuple[int, int]
@@ -29,16 +29,16 @@ def fit(content: bytes, box: Size) -> Image.Image:
 
 
 def reduce(content: bytes, box: Size) -> Image.Image:
-    """Return the first frame, scaled down to *box*."""
-    picture = first_frame(content, box)
-    shrink(picture, box)
-    return picture
+    """Return the first frame in RGBA, scaled down to *box*."""
+    return shrink(first_frame(content, box), box).convert("RGBA")
 
 
-def shrink(picture: Image.Image, box: Size) -> None:
-    """Scale *picture* down to *box*."""
-    # Averaging whole pixels first halves the time.
+def shrink(picture: Image.Image, box: Size) -> Image.Image:
+    """Return *picture* scaled down to *box*, in RGB if it is opaque."""
+    picture = without_alpha(picture)
+    # Averaging whole pixels first halves the time. Pillow does so only without an alpha channel.
     picture.thumbnail(box, Image.Resampling.BICUBIC, reducing_gap=1.0)
+    return picture
 
 
 def draw_thumbnail(content: bytes, box: Size = THUMBNAIL_BOX) -> bytes:
@@ -55,8 +55,8 @@ def encode_thumbnail(picture: Image.Image) -> bytes:
 
 
 def event_thumbnail(picture: Image.Image) -> str:
-    """Scale *picture* to `EVENT_BOX`; return a `data:` URI of at most `MAX_EVENT_CHARS`."""
-    shrink(picture, EVENT_BOX)
+    """Return *picture*, scaled to `EVENT_BOX`, as a `data:` URI of at most `MAX_EVENT_CHARS`."""
+    picture = shrink(picture, EVENT_BOX)
     while len(uri := data_uri(_encode_webp(picture, quality=50, method=2), "webp")) > MAX_EVENT_CHARS:
         picture.thumbnail((picture.width * 3 // 4, picture.height * 3 // 4))
     return uri

@@ -197,9 +197,9 @@ def test_only_new_flags_are_drawn(
     """Other thumbnails and an unchanged contact sheet stay the same files; what is no longer shown goes."""
     refresh(instance, settings)
     rebuild(instance, settings)
-    thumbnails, sheet = store / "catalog/thumbnails/v1", store / "catalog/contact_sheet.png"
+    thumbnails, sheet = store / "catalog/thumbnails/v2", store / "catalog/contact_sheet.png"
     before = {path: written(path) for path in [*thumbnails.iterdir(), sheet, store / "catalog/mosaic.webp"]}
-    for name in ("thumbnails/v1/of-another-flag.webp", "details/9.js"):
+    for name in ("thumbnails/v2/of-another-flag.webp", "details/9.js"):
         (store / "catalog" / name).write_bytes(b"old")
     rebuild(instance, settings)
 
@@ -224,7 +224,7 @@ def test_svg_is_shown_as_a_large_picture_while_it_is_the_flag(
     flag_server.script(flag_url_path("FR"), [answer(200, svg())])
     refresh(instance, settings)
     rebuild(instance, settings)
-    [picture] = (store / "catalog/pictures/v1").iterdir()
+    [picture] = (store / "catalog/pictures/v2").iterdir()
     before = written(picture)
     rebuild(instance, settings)
 
@@ -236,7 +236,21 @@ def test_svg_is_shown_as_a_large_picture_while_it_is_the_flag(
     flag_server.script(flag_url_path("FR"), [answer(200, striped("red", "gold", kind="GIF"))])
     refresh(instance, settings)
     rebuild(instance, settings)
-    assert list((store / "catalog/pictures/v1").iterdir()) == []
+    assert list((store / "catalog/pictures/v2").iterdir()) == []
+
+
+def test_pictures_of_an_earlier_version_are_removed(
+    instance: dg.DagsterInstance, settings: Settings, store: Path
+) -> None:
+    """No page refers to them any more."""
+    for folder in ("thumbnails", "pictures"):
+        (store / "catalog" / folder / "v1").mkdir(parents=True)
+        (store / "catalog" / folder / "v1" / f"{'0' * 64}.webp").write_bytes(b"old")
+    refresh(instance, settings)
+    rebuild(instance, settings)
+
+    assert not list((store / "catalog").glob("*/v1/*"))
+    assert len(list((store / "catalog/thumbnails/v2").iterdir())) == 3
 
 
 def written(path: Path) -> tuple[int, int]:
@@ -250,7 +264,7 @@ def test_damaged_thumbnail_leaves_a_gap_on_the_sheet(
     """The gallery is drawn without it."""
     refresh(instance, settings)
     rebuild(instance, settings)
-    for path in (store / "catalog/thumbnails/v1").iterdir():
+    for path in (store / "catalog/thumbnails/v2").iterdir():
         path.write_bytes(b"damaged")
     (store / "catalog/contact_sheet.png").unlink()
 

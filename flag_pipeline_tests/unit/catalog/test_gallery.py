@@ -181,7 +181,7 @@ def test_thumbnails_load_when_seen_and_nothing_jumps() -> None:
 
     sha256 = hashlib.sha256(FLAG).hexdigest()
     assert picture == {
-        "src": f"thumbnails/v1/{sha256}.webp",
+        "src": f"thumbnails/v2/{sha256}.webp",
         "width": "30",
         "height": "20",
         "alt": "",
@@ -347,7 +347,7 @@ def test_history_comes_with_its_pictures() -> None:
 
     history = details_of(Gallery(rows, [kept, lost], pictured={kept.old_sha256}))["CN"]["history"]
 
-    assert [one["old"] for one in history] == [f"thumbnails/v1/{kept.old_sha256}.webp", ""]
+    assert [one["old"] for one in history] == [f"thumbnails/v2/{kept.old_sha256}.webp", ""]
     assert [one["distance"] for one in history] == [12, 12]
 
 

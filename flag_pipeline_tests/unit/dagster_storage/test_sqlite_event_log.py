@@ -220,7 +220,10 @@ QUESTIONS: dict[str, Callable[[Log], Any]] = {
         for number, each in enumerate(log.get_event_log_table_data("run-1", 10) or ())
     ],
     "get_event_records": lambda log: log.get_event_records(dg.EventRecordsFilter(MADE, FLAG)),
-    "get_event_records:by run": lambda log: log.get_event_records(dg.EventRecordsFilter(Kind.STEP_START)),
+    # Sorted, because Dagster orders by the runs' latest change, in whole seconds.
+    "get_event_records:by run": lambda log: sorted(
+        log.get_event_records(dg.EventRecordsFilter(Kind.STEP_START)), key=lambda record: record.run_id
+    ),
     "get_event_tags_for_asset": lambda log: log.get_event_tags_for_asset(FLAG),
     "get_event_tags_for_asset:filter": lambda log: log.get_event_tags_for_asset(
         FLAG, filter_tags={"dagster/data_version": "aa"}

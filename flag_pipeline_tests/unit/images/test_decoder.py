@@ -1,19 +1,27 @@
-"""The decoder threads: there are few, they can be closed, and the process does not wait for them."""
+"""The decoder's processes: there are few, a crash costs one call, and nothing waits for them."""
 
 import asyncio
 import gc
+import operator
 import os
+import select
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from typing import IO
 
 import pytest
 
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.presets import ANY_FORMAT
-from flag_pipeline.images.decoder import MAX_THREADS, Decoder, default_threads
+from flag_pipeline.errors import ImageError, LocalError
+from flag_pipeline.images import child_process
+from flag_pipeline.images import decoder as decoder_module
+from flag_pipeline.images.decoder import MAX_BATCH, MAX_PROCESSES, Decoder, default_processes
 from flag_pipeline.images.inspection import inspect_image
 from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.samples import gif, picture
@@ -24,58 +32,127 @@ def decoder_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "flag-decoder"]
 
 
-async def test_work_is_done_in_order_on_one_thread_of_its_own() -> None:
-    """The results and the exceptions of work reach their callers."""
-    threads: list[threading.Thread] = []
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A named pipe: who opens it waits for the other end."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
 
-    def work(number: int) -> Callable[[], int]:
-        def do() -> int:
-            threads.append(threading.current_thread())
-            return 6 // number
 
-        return do
-
-    with Decoder(threads=1) as decoder:
-        results = await asyncio.gather(*(decoder.run(work(number)) for number in (3, 0, 2)), return_exceptions=True)
+async def test_calls_are_made_in_order_in_one_process() -> None:
+    """The results and the exceptions of calls reach their callers; an exception says where it was raised."""
+    with Decoder(processes=1) as decoder:
+        calls = (partial(operator.floordiv, 6, number) for number in (3, 0, 2))
+        results = await asyncio.gather(*map(decoder.run, calls), return_exceptions=True)
+        pids = await asyncio.gather(*(decoder.run(os.getpid) for _ in range(3 * MAX_BATCH)))
+        [thread] = decoder_threads()
 
     assert [results[0], results[2]] == [2, 3]
     assert isinstance(results[1], ZeroDivisionError)
-    assert len(set(threads)) == 1
-    assert threads[0].daemon
-    assert threads[0] is not threading.main_thread()
+    assert "Traceback" in results[1].__notes__[0]
+    assert len(set(pids)) == 1
+    assert pids[0] != os.getpid()
+    assert thread.daemon
 
 
-async def test_closing_waits_for_nothing_and_drops_what_waits() -> None:
-    """The thread finishes its current work, waiting work is cancelled, and the thread ends."""
-    begun, may_end, done = threading.Event(), threading.Event(), []
+async def test_call_that_ends_its_process_fails_alone() -> None:
+    """The others of its batch have their results, from another process."""
+    calls = [partial(operator.add, number, 1) for number in range(2 * MAX_BATCH)]
+    crash = partial(os.abort)
+    killed = partial(signal.raise_signal, signal.SIGKILL)
 
-    def slow() -> None:
-        begun.set()
-        may_end.wait()
+    with Decoder(processes=1) as decoder:
+        tasks = [decoder.run(call) for call in (*calls[:5], crash, *calls[5:9], killed, *calls[9:])]
+        results = await asyncio.gather(*tasks, return_exceptions=True)
 
-    with Decoder(threads=1) as decoder:
-        running = asyncio.create_task(decoder.run(slow))
-        waiting = asyncio.create_task(decoder.run(lambda: done.append("never")))
-        await asyncio.to_thread(begun.wait)
+    assert isinstance(results.pop(10), LocalError)
+    ended = results.pop(5)
+    assert isinstance(ended, ImageError)
+    assert (
+        str(ended)
+        == "the image cannot be read: the process that decodes images ended with -6, maybe for lack of memory"
+    )
+    assert results == list(range(1, 2 * MAX_BATCH + 1))
+
+
+async def test_call_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even an endless loop in a library stops the run."""
+    monkeypatch.setattr(decoder_module, "MAX_CPU_S", 0.3)
+
+    with Decoder(processes=1) as decoder:
+        with pytest.raises(ImageError, match=r"the image takes more than 0\.3 s to decode"):
+            await decoder.run(partial(pow, 3, 10**9))
+        assert await decoder.run(partial(operator.add, 1, 1)) == 2
+
+
+async def test_call_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, pipe: Path) -> None:
+    """It uses no processor time, and still does not stop the run."""
+    monkeypatch.setattr(child_process, "MAX_WAIT_S", 0.1)
+
+    with (
+        Decoder(processes=1) as decoder,
+        pytest.raises(LocalError, match="the process that decodes images was killed"),
+    ):
+        await decoder.run(pipe.read_bytes)
+
+
+async def test_process_that_does_not_start_fails_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next call starts another one."""
+    with Decoder(processes=1) as decoder:
+        with monkeypatch.context() as broken:
+            broken.setattr(sys, "executable", "/nowhere")
+            with pytest.raises(LocalError, match="cannot start the process that decodes images"):
+                await decoder.run(os.getpid)
+        assert await decoder.run(os.getpid)
+
+
+async def test_process_that_was_killed_while_idle_costs_nothing() -> None:
+    """Another one makes the next call."""
+    with Decoder(processes=1) as decoder:
+        pid = await decoder.run(os.getpid)
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+        assert await decoder.run(os.getpid) != pid
+
+
+async def test_closing_waits_for_nothing_and_drops_what_waits(pipe: Path, tmp_path: Path) -> None:
+    """The current call goes on, waiting ones are cancelled, then thread and process end."""
+    with Decoder(processes=1) as decoder:
+        pid = await decoder.run(os.getpid)
+        running = asyncio.create_task(decoder.run(pipe.read_bytes))
+        writer = await asyncio.to_thread(pipe.open, "wb")
+        waiting = asyncio.create_task(decoder.run((tmp_path / "never").touch))
+        await asyncio.sleep(0)
         [thread] = decoder_threads()
 
     assert not running.done()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     with pytest.raises(RuntimeError, match="closed"):
-        await decoder.run(print)
-    may_end.set()
-    await running
+        await decoder.run(os.getpid)
+    writer.write(b"content")
+    writer.close()
+    assert await running == b"content"
     await asyncio.to_thread(thread.join)
-    assert done == []
+    assert not (tmp_path / "never").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
-async def test_more_threads_do_what_waits_at_once() -> None:
-    """Work for three threads meets at a barrier; all of them end with the decoder."""
-    barrier = threading.Barrier(3, timeout=20)
+async def test_more_processes_make_what_waits_at_once(tmp_path: Path) -> None:
+    """Each of three calls waits until all have begun; their processes end with the decoder."""
+    pipes = [tmp_path / str(number) for number in range(3)]
+    for path in pipes:
+        os.mkfifo(path)
 
-    with Decoder(threads=3) as decoder:
-        await asyncio.gather(*(decoder.run(barrier.wait) for _ in range(6)))
+    with Decoder(processes=3) as decoder:
+        calls = [asyncio.create_task(decoder.run(path.read_bytes)) for path in pipes]
+        writers = await asyncio.gather(*(asyncio.to_thread(path.open, "wb") for path in pipes))
+        for writer in writers:
+            writer.close()
+        await asyncio.gather(*calls)
         threads = decoder_threads()
 
     assert len(threads) == 3
@@ -84,21 +161,21 @@ async def test_more_threads_do_what_waits_at_once() -> None:
 
 
 def test_one_processor_is_left_to_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is one thread at least, and never more than memory has room for."""
-    for n_processors, n_threads in ((1, 1), (2, 1), (3, 2), (64, MAX_THREADS)):
+    """There is one process at least, and never more than memory has room for."""
+    for n_processors, expected in ((1, 1), (2, 1), (3, 2), (64, MAX_PROCESSES)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _pid, n=n_processors: set(range(n)), raising=False)
-        assert default_threads() == n_threads
+        assert default_processes() == expected
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert default_threads() == 1
+    assert default_processes() == 1
 
 
-async def test_threads_derive_the_same() -> None:
-    """Records, thumbnails and refusals are equal byte for byte with one thread and with four."""
+async def test_processes_derive_the_same() -> None:
+    """Records, thumbnails and refusals are equal byte for byte with one process and with four."""
     contents = [*map(gif, iso_codes()[:40]), picture("PNG"), picture("WEBP", frames=3), b"damaged"]
 
-    async def derive(n_threads: int) -> list[str]:
-        with Decoder(threads=n_threads) as decoder:
+    async def derive(n_processes: int) -> list[str]:
+        with Decoder(processes=n_processes) as decoder:
             inspections = (partial(inspect_image, each, formats=ANY_FORMAT, limits=Limits()) for each in contents)
             derived = await asyncio.gather(*map(decoder.run, inspections), return_exceptions=True)
         return [repr(each) for each in derived]
@@ -106,32 +183,27 @@ async def test_threads_derive_the_same() -> None:
     assert await derive(1) == await derive(4)
 
 
-async def test_work_that_its_caller_gave_up_is_not_begun() -> None:
+async def test_call_that_its_caller_gave_up_is_not_made(pipe: Path, tmp_path: Path) -> None:
     """The next result is not affected."""
-    begun, may_end, done = threading.Event(), threading.Event(), []
-
-    def slow() -> None:
-        begun.set()
-        may_end.wait()
-
-    with Decoder(threads=1) as decoder:
-        first = asyncio.create_task(decoder.run(slow))
-        await asyncio.to_thread(begun.wait)
-        given_up = asyncio.create_task(decoder.run(lambda: done.append("given up")))
-        kept = asyncio.create_task(decoder.run(lambda: done.append("kept")))
+    with Decoder(processes=1) as decoder:
+        first = asyncio.create_task(decoder.run(pipe.read_bytes))
+        writer = await asyncio.to_thread(pipe.open, "wb")
+        given_up = asyncio.create_task(decoder.run((tmp_path / "given up").touch))
+        kept = asyncio.create_task(decoder.run((tmp_path / "kept").touch))
         await asyncio.sleep(0)
         given_up.cancel()
         await asyncio.wait([given_up])
-        may_end.set()
+        writer.close()
         await asyncio.gather(first, kept)
 
-    assert done == ["kept"]
+    assert (tmp_path / "kept").exists()
+    assert not (tmp_path / "given up").exists()
 
 
-async def test_decoder_that_nothing_refers_to_ends_its_thread() -> None:
-    """A decoder that was not closed leaves no thread."""
+async def test_decoder_that_nothing_refers_to_ends_its_process() -> None:
+    """A decoder that was not closed leaves neither thread nor process."""
     decoder = Decoder()
-    await decoder.run(int)
+    pid = await decoder.run(os.getpid)
     [thread] = decoder_threads()
 
     del decoder
@@ -139,49 +211,51 @@ async def test_decoder_that_nothing_refers_to_ends_its_thread() -> None:
     await asyncio.to_thread(thread.join)
 
     assert decoder_threads() == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
-def test_result_for_a_loop_that_is_closed_is_dropped() -> None:
+def test_result_for_a_loop_that_is_closed_is_dropped(pipe: Path) -> None:
     """The thread goes on without a traceback, and ends at `close`."""
-    begun, may_end = threading.Event(), threading.Event()
     decoder = Decoder()
 
-    def slow() -> None:
-        begun.set()
-        may_end.wait()
-
     async def give_up() -> None:
-        task = asyncio.create_task(decoder.run(slow))
-        await asyncio.to_thread(begun.wait)
+        task = asyncio.create_task(decoder.run(pipe.read_bytes))
+        writers.append(await asyncio.to_thread(pipe.open, "wb"))
         task.cancel()
 
+    writers: list[IO[bytes]] = []
     asyncio.run(give_up())
     [thread] = decoder_threads()
     decoder.close()
-    may_end.set()
+    writers[0].close()
     thread.join()
 
     assert not thread.is_alive()
 
 
-def test_process_ends_while_a_picture_is_decoded() -> None:
-    """At its end, Python joins the threads of executors, but not this one."""
-    program = """
-import asyncio, threading
+@pytest.mark.skipif(sys.platform != "linux", reason="waits for a process that is no child")
+@pytest.mark.parametrize("end", ["print('ended', flush=True)", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_program_ends_while_a_picture_is_decoded(end: str, pipe: Path) -> None:
+    """It waits for no call, and its process ends with it, even if it is killed."""
+    program = f"""
+import asyncio, os, pathlib, signal
 from flag_pipeline.images.decoder import Decoder
-begun = threading.Event()
-def never_ends():
-    begun.set()
-    threading.Event().wait()
 async def main():
     with Decoder() as decoder:
-        task = asyncio.create_task(decoder.run(never_ends))
-        await asyncio.to_thread(begun.wait)
+        print(await decoder.run(os.getpid), flush=True)
+        task = asyncio.create_task(decoder.run(pathlib.Path({str(pipe)!r}).read_bytes))
+        global writer
+        writer = await asyncio.to_thread(open, {str(pipe)!r}, "wb")
         task.cancel()
 asyncio.run(main())
-print("ended")
+{end}
 """
 
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=50)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50)
 
-    assert (ended.stdout, ended.stderr) == ("ended\n", "")
+    assert ended.stderr == ""
+    pid, *said = ended.stdout.split()
+    assert said == (["ended"] if "print" in end else [])
+    with suppress(ProcessLookupError):
+        select.select([os.pidfd_open(int(pid))], [], [])

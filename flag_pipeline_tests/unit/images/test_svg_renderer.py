@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from flag_pipeline.errors import ImageError, LocalError
-from flag_pipeline.images import svg_renderer
+from flag_pipeline.images import child_process
 from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.svg_renderer import SvgProcess, SvgRenderer
 from flag_pipeline_tests.svgs import SLOW, svg
@@ -102,7 +102,7 @@ def test_drawing_whose_process_is_killed_fails_for_now(process: SvgProcess) -> N
 
 def test_process_that_does_not_answer_is_killed(process: SvgProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is killed also while it is sent more than a pipe holds."""
-    monkeypatch.setattr(svg_renderer, "MAX_WAIT_S", 0.01)
+    monkeypatch.setattr(child_process, "MAX_WAIT_S", 0.01)
     os.kill(process.pid, signal.SIGSTOP)
 
     with pytest.raises(LocalError, match="was killed"):

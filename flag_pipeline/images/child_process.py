@@ -1,0 +1,128 @@
+"""Child processes that answer requests on their standard input and output.
+
+A child ends at the end of its input, so it does not outlive its parent.
+"""
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from flag_pipeline.errors import ImageError, LocalError
+
+READY = b"R"
+# Seconds of processor time; bytes of the request that follows.
+REQUEST = struct.Struct(">dQ")
+# Bytes of the answer that follows.
+ANSWER = struct.Struct(">Q")
+# It was stopped, or the machine is out of memory.
+MAX_WAIT_S = 60.0
+
+_HOME = str(Path(__file__).resolve().parents[2])
+
+
+def serve(answer: Callable[[bytes], bytes], requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until their end: the child's side."""
+    # Ctrl-C and the end of a service concern the parent process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
+    answers.write(READY)
+    answers.flush()
+    while header := requests.read(REQUEST.size):
+        max_cpu_s, n_bytes = REQUEST.unpack(header)
+        request = requests.read(n_bytes)
+        signal.setitimer(signal.ITIMER_PROF, max_cpu_s)
+        body = answer(request)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        answers.write(ANSWER.pack(len(body)) + body)
+        answers.flush()
+
+
+class ChildProcess:
+    """The parent's side of a process that runs *module*; *name* is for messages.
+
+    Raises LocalError if it does not start.
+    """
+
+    def __init__(self, module: str, *arguments: str, name: str) -> None:
+        self._name = name
+        # `-S` skips the start-up code of site-packages.
+        paths = [_HOME, *(str(Path(path).absolute()) for path in sys.path if path)]
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-S", "-P", "-m", module, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd=Path("/"),
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            )
+        except OSError as exc:
+            raise LocalError(f"cannot start {name}: {exc.strerror}") from exc
+        if self._read(len(READY)) != READY:
+            self.close()
+            raise LocalError(f"cannot start {name}: it ended at once")
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        """Whether it can answer more."""
+        return self._process.poll() is None
+
+    def ask(self, request: bytes, *, max_cpu_s: float, work: str) -> bytes:
+        """Return the answer. Blocks.
+
+        Raises ImageError if the request ends the process, LocalError if it is killed. *work* is a verb for messages.
+        """
+        deadline = threading.Timer(MAX_WAIT_S, self._process.kill)
+        deadline.daemon = True
+        deadline.start()
+        try:
+            # The exit code says better what ended the process.
+            with suppress(BrokenPipeError):
+                _pipe(self._process.stdin).write(REQUEST.pack(max_cpu_s, len(request)) + request)
+                _pipe(self._process.stdin).flush()
+            header = self._read(ANSWER.size)
+            n_bytes = ANSWER.unpack(header)[0] if len(header) == ANSWER.size else 0
+            answer = self._read(n_bytes)
+        finally:
+            deadline.cancel()
+        if not header or len(answer) < n_bytes:
+            raise self._reason_of_end(max_cpu_s, work)
+        return answer
+
+    def _read(self, n_bytes: int) -> bytes:
+        return _pipe(self._process.stdout).read(n_bytes)
+
+    def _reason_of_end(self, max_cpu_s: float, work: str) -> ImageError | LocalError:
+        self.close()
+        code = self._process.returncode
+        if code == -signal.SIGPROF:
+            return ImageError(f"the image takes more than {max_cpu_s:g} s to {work}")
+        if code == -signal.SIGKILL:
+            return LocalError(f"{self._name} was killed")
+        return ImageError(f"the image cannot be read: {self._name} ended with {code}, maybe for lack of memory")
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        # Closing flushes unsent data.
+        with suppress(BrokenPipeError), self._process:
+            pass
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:  # pragma: no cover - for the type checker
+        raise TypeError
+    return pipe
