@@ -125,6 +125,8 @@ class Refresher:
 
     async def _fetch_and_save(self, code: str, counter: FetchCounter) -> Fetched:
         stored = await self.sink.load(code)
+        if self.image and stored.flag is None:
+            self.decoder.prepare()
         before = stored.record
         record = replace(before, last_failure=None)
         new_country = image = new_image = None

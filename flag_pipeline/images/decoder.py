@@ -61,6 +61,17 @@ class Decoder:
         """Cancel waiting calls; current ones continue."""
         self._finalizer()
 
+    def prepare(self) -> None:
+        """Start a process, which takes a third of a second."""
+        if not self._threads:
+            self._start()
+
+    def _start(self) -> None:
+        arguments = self._items, self._n_processes
+        thread = threading.Thread(target=_serve, args=arguments, name="flag-decoder", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
     async def run(self, call: Callable[[], T]) -> T:
         """Return the result of *call*; both are pickled.
 
@@ -70,10 +81,7 @@ class Decoder:
             raise RuntimeError("the decoder is closed")
         # More processes only for calls that wait.
         if not self._threads or (len(self._threads) < self._n_processes and not self._items.empty()):
-            arguments = self._items, self._n_processes
-            thread = threading.Thread(target=_serve, args=arguments, name="flag-decoder", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+            self._start()
         future: Future[T] = Future()
         self._items.put((call, future))
         return await asyncio.wrap_future(future)
@@ -81,6 +89,7 @@ class Decoder:
 
 def _serve(items: WorkItems, n_processes: int) -> None:
     with closing(_Process()) as process:
+        attempt(process.start)  # the first call raises its error
         for batch in _batches(items, n_processes):
             wanted = [(call, future) for call, future in batch if future.set_running_or_notify_cancel()]
             results = process.results([call for call, _ in wanted])
@@ -116,11 +125,15 @@ class _Process:
         # One of them has ended it.
         return [results] if len(calls) == 1 else [self.results([call])[0] for call in calls]
 
-    def _ask(self, calls: Sequence[Call]) -> list[Any]:
+    def start(self) -> ChildProcess:
+        """Return a process."""
         if self._child is None or not self._child.is_alive():
             self.close()
             self._child = ChildProcess("flag_pipeline.images.decoder_process", name="the process that decodes images")
-        answer = self._child.ask(pickle.dumps(calls), max_cpu_s=MAX_CPU_S, work="decode")
+        return self._child
+
+    def _ask(self, calls: Sequence[Call]) -> list[Any]:
+        answer = self.start().ask(pickle.dumps(calls), max_cpu_s=MAX_CPU_S, work="decode")
         results: list[Any] = pickle.loads(answer)  # noqa: S301 - our child's
         return results
 

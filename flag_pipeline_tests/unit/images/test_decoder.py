@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,14 @@ from flag_pipeline_tests.samples import gif, picture
 def decoder_threads() -> list[threading.Thread]:
     """The threads of all decoders."""
     return [thread for thread in threading.enumerate() if thread.name == "flag-decoder"]
+
+
+@pytest.fixture(autouse=True)
+def _threads_end() -> Iterator[None]:
+    """Wait until those of a closed decoder have ended."""
+    yield
+    for thread in decoder_threads():
+        thread.join()
 
 
 @pytest.fixture
@@ -54,6 +63,16 @@ async def test_calls_are_made_in_order_in_one_process() -> None:
     assert len(set(pids)) == 1
     assert pids[0] != os.getpid()
     assert thread.daemon
+
+
+async def test_prepared_process_makes_the_first_call() -> None:
+    """It is started once, however often that is asked for."""
+    with Decoder(processes=1) as decoder:
+        decoder.prepare()
+        decoder.prepare()
+        [thread] = decoder_threads()
+        assert await decoder.run(os.getpid) == await decoder.run(os.getpid)
+        assert decoder_threads() == [thread]
 
 
 async def test_call_that_ends_its_process_fails_alone() -> None:
