@@ -27,18 +27,22 @@ from flag_pipeline.images.inspection import inspect_image
 from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.samples import gif, picture
 
+_EARLIER: set[threading.Thread] = set()
+
 
 def decoder_threads() -> list[threading.Thread]:
-    """The threads of all decoders."""
-    return [thread for thread in threading.enumerate() if thread.name == "flag-decoder"]
+    """The threads of this test's decoders."""
+    return [each for each in threading.enumerate() if each.name == "flag-decoder" and each not in _EARLIER]
 
 
 @pytest.fixture(autouse=True)
 def _threads_end() -> Iterator[None]:
-    """Wait until those of a closed decoder have ended."""
+    """Leave other tests' decoders alone, and wait until the threads of this test's have ended."""
+    _EARLIER.update(decoder_threads())
     yield
     for thread in decoder_threads():
         thread.join()
+    _EARLIER.clear()
 
 
 @pytest.fixture
