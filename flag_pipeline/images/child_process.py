@@ -3,12 +3,14 @@
 A child ends at the end of its input, so it does not outlive its parent.
 """
 
+import atexit
 import os
 import signal
 import struct
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +26,9 @@ ANSWER = struct.Struct(">Q")
 # It was stopped, or the machine is out of memory.
 MAX_WAIT_S = 60.0
 
+# Killed when this process ends: they may be at work.
+_running: "weakref.WeakSet[ChildProcess]" = weakref.WeakSet()
+_is_ending = threading.Event()
 _HOME = str(Path(__file__).resolve().parents[2])
 
 
@@ -53,6 +58,8 @@ class ChildProcess:
     """
 
     def __init__(self, module: str, *arguments: str, name: str) -> None:
+        if _is_ending.is_set():
+            raise LocalError(f"cannot start {name}: the program ends")
         self._name = name
         # `-S` skips the start-up code of site-packages.
         paths = [_HOME, *(str(Path(path).absolute()) for path in sys.path if path)]
@@ -67,6 +74,7 @@ class ChildProcess:
             )
         except OSError as exc:
             raise LocalError(f"cannot start {name}: {exc.strerror}") from exc
+        _running.add(self)
         if self._read(len(READY)) != READY:
             self.close()
             raise LocalError(f"cannot start {name}: it ended at once")
@@ -85,7 +93,7 @@ class ChildProcess:
 
         Raises ImageError if the request ends the process, LocalError if it is killed. *work* is a verb for messages.
         """
-        deadline = threading.Timer(MAX_WAIT_S, self._process.kill)
+        deadline = threading.Timer(MAX_WAIT_S, self.kill)
         deadline.daemon = True
         deadline.start()
         try:
@@ -114,9 +122,13 @@ class ChildProcess:
             return LocalError(f"{self._name} was killed")
         return ImageError(f"the image cannot be read: {self._name} ended with {code}, maybe for lack of memory")
 
+    def kill(self) -> None:
+        """End the process, without waiting for it."""
+        self._process.kill()
+
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
+        self.kill()
         # Closing flushes unsent data.
         with suppress(BrokenPipeError), self._process:
             pass
@@ -126,3 +138,14 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     if pipe is None:  # pragma: no cover - for the type checker
         raise TypeError
     return pipe
+
+
+def end_all() -> None:
+    """Kill all children, and start no more."""
+    _is_ending.set()
+    for child in [*_running]:
+        child.kill()
+
+
+atexit.register(end_all)
+os.register_at_fork(after_in_child=_running.clear)

@@ -3,7 +3,6 @@
 resvg cannot be interrupted: 295 bytes with a filter take 40 s.
 """
 
-import atexit
 import math
 import os
 import queue
@@ -77,5 +76,4 @@ class SvgRenderer:
 
 
 RENDERER = SvgRenderer()
-atexit.register(RENDERER.close)
 os.register_at_fork(after_in_child=RENDERER.forget)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -132,6 +133,20 @@ def test_process_that_does_not_start_is_no_fault_of_the_drawing(
 
     assert renderer.draw(read_structure(svg()), (16, 12)).startswith(PNG)
     renderer.close()
+
+
+def test_program_that_ends_kills_its_processes_and_starts_no_more(
+    process: SvgProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is at work would outlive it by the time that its work takes."""
+    monkeypatch.setattr(child_process, "_running", {process})
+    monkeypatch.setattr(child_process, "_is_ending", threading.Event())
+
+    child_process.end_all()
+
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(LocalError, match="cannot start the process that draws SVGs: the program ends"):
+        SvgProcess()
 
 
 def test_more_threads_than_processes_wait() -> None:
