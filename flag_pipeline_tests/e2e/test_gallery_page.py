@@ -166,6 +166,11 @@ def wait_for_address(page: Page, ending: str) -> None:
     page.wait_for_url(lambda url: url.endswith(ending))
 
 
+def wait_for_focus(page: Page, code: str) -> None:
+    """Wait until the country's card has the focus; the page sets it after the dialog has closed."""
+    page.wait_for_function("code => document.activeElement.parentElement.id === code", arg=code)
+
+
 def test_all_countries_are_shown_by_name(page: Page) -> None:
     """The page has 249 cards in English order: Afghanistan first, and Åland among the names with A."""
     codes = shown(page)
@@ -259,7 +264,7 @@ def test_details_have_the_history_and_work_by_keyboard(page: Page) -> None:
 
     page.keyboard.press("Escape")
     assert page.locator("dialog[open]").count() == 0
-    assert page.evaluate("document.activeElement.parentElement.id") == "JP"
+    wait_for_focus(page, "JP")
 
 
 def test_arrow_keys_and_buttons_go_through_the_flags_that_are_shown(page: Page) -> None:
@@ -278,7 +283,7 @@ def test_arrow_keys_and_buttons_go_through_the_flags_that_are_shown(page: Page) 
     assert seen == [codes[0], codes[1], codes[2], codes[1], codes[2]]
     wait_for_address(page, f"#q=island&flag={codes[2]}")
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.parentElement.id") == codes[2]
+    wait_for_focus(page, codes[2])
 
 
 def test_slash_goes_to_the_search(page: Page) -> None:
