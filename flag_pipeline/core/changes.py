@@ -5,8 +5,13 @@ from datetime import datetime
 
 from flag_pipeline.core.layout import history_path
 from flag_pipeline.core.models import FlagChange, StoredImage
+from flag_pipeline.errors import ImageError
 from flag_pipeline.fetching.models import Validators
-from flag_pipeline.images.models import FlagImage
+from flag_pipeline.images.features import describe_features, distance_bits
+from flag_pipeline.images.formats import read_structure
+from flag_pipeline.images.inspection import is_described
+from flag_pipeline.images.models import FlagImage, ImageFeatures
+from flag_pipeline.images.structure import Limits
 
 
 def first_flag(image: FlagImage, *, file: str, url: str, validators: Validators, now: datetime) -> StoredImage:
@@ -57,6 +62,21 @@ def describe_change(code: str, before: StoredImage, after: StoredImage, *, dista
         source_url=after.source_url,
         old_file="" if distance_bits is None else history_path(code, before.sha256, before.format),
     )
+
+
+def image_distance(
+    contents: tuple[bytes, bytes], images: tuple[StoredImage, StoredImage], limits: Limits
+) -> int | None:
+    """Return how many hash bits differ; None if the old image is damaged or exceeds *limits*. Blocks."""
+    try:
+        read_structure(contents[0]).check(limits)
+        return distance_bits(*map(_features, contents, images))
+    except ImageError:
+        return None
+
+
+def _features(content: bytes, stored: StoredImage) -> ImageFeatures:
+    return stored.derived.features if stored.derived and is_described(stored) else describe_features(content)
 
 
 def latest_changes(changes: tuple[FlagChange, ...], *, keep: int) -> tuple[FlagChange, ...]:

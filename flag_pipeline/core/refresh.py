@@ -7,7 +7,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from flag_pipeline.bounds import MAX_REASON_CHARS
-from flag_pipeline.core.changes import describe_change, first_flag, latest_changes, replaced_flag, unchanged_flag
+from flag_pipeline.core.changes import (
+    describe_change,
+    first_flag,
+    image_distance,
+    latest_changes,
+    replaced_flag,
+    unchanged_flag,
+)
 from flag_pipeline.core.countries import iso_document, parse_country
 from flag_pipeline.core.flag_source import FlagSource
 from flag_pipeline.core.layout import flag_path, history_folder
@@ -33,10 +40,8 @@ from flag_pipeline.errors import FlagNotFoundError, FlagPipelineError, ImageErro
 from flag_pipeline.fetching.client import Answer, FetchCounter
 from flag_pipeline.fetching.models import Validators
 from flag_pipeline.images.decoder import Decoder
-from flag_pipeline.images.features import describe_features, distance_bits
-from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.inspection import inspect_image, is_described, recall_image
-from flag_pipeline.images.models import FlagImage, ImageFeatures
+from flag_pipeline.images.models import FlagImage
 from flag_pipeline.images.structure import Limits
 
 logger = logging.getLogger(__name__)
@@ -229,7 +234,9 @@ class Refresher:
     ) -> FlagRecord:
         """Write the replaced flag to the history, unless it exceeds the limits, because each catalog decodes it."""
         old, new = contents
-        distance = None if old is None else await self.decoder.run(partial(_distance, (old, new), images, self._limits))
+        distance = (
+            None if old is None else await self.decoder.run(partial(image_distance, (old, new), images, self._limits))
+        )
         change = describe_change(record.code, *images, distance_bits=distance)
         changes = latest_changes((*record.changes, change), keep=self.history_keep)
         if old is not None and change.old_file and changes:
@@ -239,18 +246,6 @@ class Refresher:
     @property
     def _limits(self) -> Limits:
         return self.source.settings.image_limits
-
-
-def _distance(contents: tuple[bytes, bytes], images: tuple[StoredImage, StoredImage], limits: Limits) -> int | None:
-    try:
-        read_structure(contents[0]).check(limits)
-        return distance_bits(*map(_features, contents, images))
-    except ImageError:
-        return None
-
-
-def _features(content: bytes, stored: StoredImage) -> ImageFeatures:
-    return stored.derived.features if stored.derived and is_described(stored) else describe_features(content)
 
 
 def _missed(error: FlagPipelineError, code: str, counter: FetchCounter) -> Missed:
