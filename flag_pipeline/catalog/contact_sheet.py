@@ -19,7 +19,7 @@ from flag_pipeline.images.thumbnails import Size, enlarge, reduce
 # Few programs open much larger pictures.
 MAX_FLAGS = 400
 # Raised when equal rows and flags are drawn differently.
-_VERSION, _DIGEST_KEY = 1, "Digest"
+_VERSION, _DIGEST_KEY = 2, "Digest"
 
 _COLUMNS, _CELL, _FLAG_BOX, _MARGIN = 16, (124, 122), (104, 70), 20
 _PAPER, _INK, _FAINT, _ALARM = "#f7f7f5", "#1d1d1f", "#5f6368", "#b3261e"

@@ -31,7 +31,7 @@ def test_described_image_is_not_decoded_again() -> None:
 
 
 def test_damaged_or_too_large_old_image_has_no_distance() -> None:
-    """The flag is replaced all the same."""
+    """The flag is still replaced."""
     images = stored("CN", OLD), stored("CN", NEW)
 
     assert image_distance((b"damaged", NEW), images, Limits()) is None
