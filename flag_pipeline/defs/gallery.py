@@ -127,7 +127,8 @@ async def draw_pictures(sink: FileSink, rows: Sequence[CatalogRow], pictured: Co
     sheet, mosaic = await sink.read_hint(CONTACT_SHEET_PATH), await sink.read_hint(MOSAIC_PATH)
     if sheet is None or mosaic is None or not contact_sheet.is_drawn_from(sheet, digest):
         shown = [row for row in rows[: contact_sheet.MAX_FLAGS] if row.sha256 in pictured]
-        thumbnails = {row.code: await sink.read_hint(thumbnail_path(row.sha256)) or b"" for row in shown}
+        found = await sink.read_files({thumbnail_path(row.sha256) for row in shown})
+        thumbnails = {row.code: found.get(thumbnail_path(row.sha256), b"") for row in shown}
         tiles = Tiles(thumbnails, await image_limits())
         sheet = await asyncio.to_thread(contact_sheet.render_contact_sheet, rows, tiles.of_sheet, digest=digest)
         mosaic = await asyncio.to_thread(contact_sheet.render_mosaic, rows, tiles.of_mosaic)
