@@ -77,8 +77,7 @@ class StoreSettings(BaseModel):
 
     store: Store = Field("data", description="A folder, or any URL that universal-pathlib opens.")
     history_keep: int = Field(10, ge=0, le=1000, description="Replaced flags that are kept of each country.")
-    # They wait for the disk: with 4 threads, 800 flags take 7.7 s, with 16 they take 5.2 s (2 cores, 2026-11-26).
-    sink_threads: int = Field(16, ge=1, le=64, description="Threads that read and write files.")
+    sink_threads: int = Field(16, ge=1, le=64, description="The most threads that read and write files.")
 
 
 class Settings(SourceSettings, StoreSettings, DerivedSettings, BaseSettings):

@@ -77,16 +77,17 @@ class FileSink:
         self.root = root
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="flag-sink")
-        self._loads = BatchExecutor(for_each(self._load), self._executor, threads=threads)
-        self._changes = BatchExecutor(self._change_all, self._executor, threads=threads)
         # A country that another process saves after the listing is overwritten.
         self._flags_of: dict[str, set[str]] = {}
         self._recorded: set[str] = set()
         self._locks: dict[str, threading.Lock] = {}
         self._closing = ExitStack()
         self._is_closing = False
-        self._store: Store  # from `_prepare` on
-        self._files: CheckedStore  # from `_prepare` on
+        # From `_prepare` on.
+        self._store: Store
+        self._files: CheckedStore
+        self._loads: BatchExecutor[str, StoredCountry]
+        self._changes: BatchExecutor[Change, Any]
 
     async def __aenter__(self) -> Self:
         self._flags_of = await self._run(self._prepare)
@@ -233,6 +234,9 @@ class FileSink:
         with raising_sink_error(self.root):
             self._store = open_store(self.root, lock_path=LOCK_PATH)
             self._files = CheckedStore(self._store)
+            size = self._store.batch_size
+            self._loads = BatchExecutor(for_each(self._load), self._executor, threads=self._threads, size=size)
+            self._changes = BatchExecutor(self._change_all, self._executor, threads=self._threads, size=size)
             self._closing.callback(self._store.close)
             self._store.prepare(FOLDERS)
             for name in self._store.names(FLAGS):

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from flag_pipeline.workers import Failed, attempt, resolve
@@ -17,20 +18,26 @@ R = TypeVar("R")
 
 
 class BatchExecutor(Generic[T, R]):
-    """Calls *work* with the waiting items on *executor*.
+    """Calls *work* with the waiting items on *executor*; one more thread serves if *size* items wait for each.
 
     An exception of *work* fails the whole batch. A cancelled caller's item is still done.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[T]], Sequence[R | Failed]], executor: ThreadPoolExecutor, *, threads: int = 1
+        self,
+        work: Callable[[Sequence[T]], Sequence[R | Failed]],
+        executor: ThreadPoolExecutor,
+        *,
+        threads: int = 1,
+        size: int = 1,
     ) -> None:
         self._work = work
         self._executor = executor
         self._threads = threads
+        self._size = size
         self._lock = threading.Lock()
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
-        self._n_queued = 0
+        self._n_serving = 0
 
     async def do(self, item: T) -> R:
         """Return the result of *item* or raise its exception."""
@@ -38,23 +45,27 @@ class BatchExecutor(Generic[T, R]):
         future: asyncio.Future[R] = loop.create_future()
         with self._lock:
             # First, because `submit` may fail to start a thread.
-            if self._n_queued < self._threads:
-                self._executor.submit(self._do_share, loop)
-                self._n_queued += 1
+            if self._n_serving < self._threads and len(self._waiting) >= self._n_serving * (self._size - 1):
+                self._executor.submit(self._serve, loop)
+                self._n_serving += 1
             self._waiting.append((item, future))
         return await future
 
-    def _do_share(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._lock:
-            # At least 1, because a call whose `submit` raised also runs.
-            n_sharing = max(1, self._n_queued)
-            self._n_queued = n_sharing - 1
-            share = [self._waiting.popleft() for _ in range(-(-len(self._waiting) // n_sharing))]
-        if share:
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        while share := self._next_share():
             results = attempt(self._work, [item for item, _ in share])
             if isinstance(results, Failed):
                 results = [results] * len(share)
-            loop.call_soon_threadsafe(_resolve, [future for _, future in share], results)
+            with suppress(RuntimeError):  # the loop may be closed
+                loop.call_soon_threadsafe(_resolve, [future for _, future in share], results)
+
+    def _next_share(self) -> list[tuple[T, asyncio.Future[R]]]:
+        with self._lock:
+            # At least 1, because a call whose `submit` raised also runs.
+            n_items = -(-len(self._waiting) // max(1, self._n_serving))
+            if not n_items:
+                self._n_serving = max(0, self._n_serving - 1)
+            return [self._waiting.popleft() for _ in range(n_items)]
 
 
 def for_each(work: Callable[[T], R]) -> Callable[[Sequence[T]], list[R | Failed]]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class FsspecStore:
     """Files below a URL. `Store` describes the methods."""
 
+    batch_size = 1
+
     def __init__(self, root: "UPath") -> None:
         self.root = root
 

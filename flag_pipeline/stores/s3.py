@@ -98,6 +98,8 @@ def open_bucket(url: str) -> "Bucket":
 class Bucket:
     """Objects of a bucket below a prefix. `Store` describes the methods."""
 
+    batch_size = 1
+
     def __init__(self, name: str, client: "S3Store", *, server: str) -> None:
         self._name = name
         self._client = client

@@ -20,7 +20,13 @@ _FOREIGN = frozenset({errno.EISDIR, errno.EFBIG})
 
 
 class Store(Protocol):
-    """Files below one root. Methods block and raise OSError or SinkError."""
+    """Files below one root. Methods block and raise OSError or SinkError.
+
+    Attributes:
+        batch_size: calls that wait before another thread helps.
+    """
+
+    batch_size: int
 
     def prepare(self, folders: Iterable[str]) -> None:
         """Make *folders*; check the store."""

@@ -75,7 +75,7 @@ async def test_what_comes_while_a_thread_is_busy_is_done_together(executor: Thre
 
 
 async def test_threads_share_what_waits(two_threads: ThreadPoolExecutor) -> None:
-    """The first free thread takes half of the items and leaves the rest to the other thread."""
+    """The first free thread takes half of the items, and the next half of the rest."""
     workshop = Workshop()
     for _ in range(2):
         two_threads.submit(workshop.limiter.wait)
@@ -85,7 +85,25 @@ async def test_threads_share_what_waits(two_threads: ThreadPoolExecutor) -> None
     workshop.limiter.set()
 
     assert await asyncio.gather(*tasks) == [2, 4, 6, 8, 10]
-    assert sorted(workshop.batches) == [[1, 2, 3], [4, 5]]
+    assert sorted(workshop.batches) == [[1, 2, 3], [4], [5]]
+
+
+async def test_second_thread_helps_when_a_batch_waits(two_threads: ThreadPoolExecutor) -> None:
+    """Two items wait for the busy thread; with the third, half of them are done at once."""
+    workshop = Workshop()
+    batch_executor = BatchExecutor(workshop, two_threads, threads=2, size=3)
+    tasks = await started(batch_executor, 1)
+    await asyncio.to_thread(workshop.is_busy.wait)
+    workshop.is_busy.clear()
+    tasks += await started(batch_executor, 2, 3)
+    assert workshop.batches == [[1]]
+    tasks += await started(batch_executor, 4)
+    await asyncio.to_thread(workshop.is_busy.wait)
+    assert workshop.batches == [[1], [2, 3]]
+
+    workshop.limiter.set()
+
+    assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
 
 
 async def test_failure_of_an_item_is_its_own(executor: ThreadPoolExecutor) -> None:
