@@ -170,4 +170,5 @@ def _csv_cell(cell: object) -> object:
         return write_moment(cell)
     if isinstance(cell, tuple):
         return " ".join(f"{colour.hex}:{colour.share}" for colour in cell)
-    return _FORMULA.sub(r"\1'", cell) if isinstance(cell, str) else cell
+    # Half are codes and digests.
+    return _FORMULA.sub(r"\1'", cell) if isinstance(cell, str) and not cell.isalnum() else cell

@@ -1,6 +1,7 @@
 """Source presets: URLs, formats and missing countries of named sources."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from flag_pipeline.addresses import may_hold_secret
@@ -139,6 +140,7 @@ def find_preset(source: str) -> SourcePreset:
     raise ConfigurationError(f"unknown source {source!r}; {choices}")
 
 
+@lru_cache(maxsize=16)
 def _base_url(address: str) -> str:
     if may_hold_secret(address) or not address.isprintable():
         return ""

@@ -103,7 +103,7 @@ class FileSink:
         return asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
 
     async def _map(self, work: Callable[[str], T], arguments: list[str]) -> list[T]:
-        size = -(-len(arguments) // self._threads) or 1
+        size = -(-len(arguments) // min(self._threads, self._store.n_readers)) or 1
         parts = (arguments[start : start + size] for start in range(0, len(arguments), size))
 
         def work_on(part: list[str]) -> list[T]:

@@ -24,9 +24,11 @@ class Store(Protocol):
 
     Attributes:
         batch_size: calls that wait before another thread helps.
+        n_readers: threads that read a list of files soonest.
     """
 
     batch_size: int
+    n_readers: int
 
     def prepare(self, folders: Iterable[str]) -> None:
         """Make *folders*; check the store."""
