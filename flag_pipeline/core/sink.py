@@ -234,9 +234,11 @@ class FileSink:
         with raising_sink_error(self.root):
             self._store = open_store(self.root, lock_path=LOCK_PATH)
             self._files = CheckedStore(self._store)
-            size = self._store.batch_size
-            self._loads = BatchExecutor(for_each(self._load), self._executor, threads=self._threads, size=size)
-            self._changes = BatchExecutor(self._change_all, self._executor, threads=self._threads, size=size)
+            threads, size, gather_s = self._threads, self._store.batch_size, self._store.gather_s
+            self._loads = BatchExecutor(for_each(self._load), self._executor, threads=threads, size=size)
+            self._changes = BatchExecutor(
+                self._change_all, self._executor, threads=threads, size=size, gather_s=gather_s
+            )
             self._closing.callback(self._store.close)
             self._store.prepare(FOLDERS)
             for name in self._store.names(FLAGS):

@@ -5,6 +5,7 @@ Handing over an item and waking the event loop costs about as much as writing a 
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ R = TypeVar("R")
 class BatchExecutor(Generic[T, R]):
     """Calls *work* with the waiting items on *executor*; one more thread serves if *size* items wait for each.
 
+    A thread first waits *gather_s* for more.
     An exception of *work* fails the whole batch. A cancelled caller's item is still done.
     """
 
@@ -30,11 +32,13 @@ class BatchExecutor(Generic[T, R]):
         *,
         threads: int = 1,
         size: int = 1,
+        gather_s: float = 0.0,
     ) -> None:
         self._work = work
         self._executor = executor
         self._threads = threads
         self._size = size
+        self._gather_s = gather_s
         self._lock = threading.Lock()
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._n_serving = 0
@@ -52,6 +56,7 @@ class BatchExecutor(Generic[T, R]):
         return await future
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        time.sleep(self._gather_s)
         while share := self._next_share():
             results = attempt(self._work, [item for item, _ in share])
             if isinstance(results, Failed):

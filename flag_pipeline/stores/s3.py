@@ -98,7 +98,7 @@ def open_bucket(url: str) -> "Bucket":
 class Bucket:
     """Objects of a bucket below a prefix. `Store` describes the methods."""
 
-    batch_size, n_readers = 1, 64
+    batch_size, gather_s, n_readers = 1, 0.0, 64
 
     def __init__(self, name: str, client: "S3Store", *, server: str) -> None:
         self._name = name

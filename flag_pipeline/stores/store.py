@@ -24,10 +24,12 @@ class Store(Protocol):
 
     Attributes:
         batch_size: calls that wait before another thread helps.
+        gather_s: wait for more changes.
         n_readers: threads that read a list of files soonest.
     """
 
     batch_size: int
+    gather_s: float
     n_readers: int
 
     def prepare(self, folders: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -104,6 +105,26 @@ async def test_second_thread_helps_when_a_batch_waits(two_threads: ThreadPoolExe
     workshop.limiter.set()
 
     assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
+
+
+async def test_thread_first_waits_for_more(executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes in the meantime is in the first batch."""
+    workshop, waits, may_go_on = Workshop(), [], threading.Event()
+    workshop.limiter.set()
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        may_go_on.wait()
+
+    monkeypatch.setattr(time, "sleep", wait)
+    batch_executor = BatchExecutor(workshop, executor, gather_s=0.01)
+    tasks = await started(batch_executor, 1, 2, 3)
+
+    may_go_on.set()
+
+    assert await asyncio.gather(*tasks) == [2, 4, 6]
+    assert workshop.batches == [[1, 2, 3]]
+    assert waits == [0.01]
 
 
 async def test_failure_of_an_item_is_its_own(executor: ThreadPoolExecutor) -> None:
