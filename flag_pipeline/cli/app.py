@@ -94,12 +94,18 @@ def run(
 ) -> None:
     """Fetch countries in one Dagster run, then rebuild the catalog."""
     from flag_pipeline.cli.instance import open_instance, prepare
+    from flag_pipeline.core.layout import FLAGS
     from flag_pipeline.core.selection import select_codes
+    from flag_pipeline.images.child_process import start_early
+    from flag_pipeline.images.decoder import PROCESS
     from flag_pipeline.settings import load_settings, partition_codes, use_dagster_home
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
     wanted = select_codes(codes or [], partition_codes(settings))[:limit]
     prepare(use_dagster_home(), settings.store, is_verbose=verbose)
+    if not Path(settings.store, FLAGS).exists():
+        # While Dagster is imported, because a first run decodes every flag.
+        start_early(PROCESS)
     with open_instance() as instance:
         from flag_pipeline.cli.runs import FetchRequest
 

@@ -102,8 +102,8 @@ class FileSink:
     def _run(self, work: Callable[..., T], *args: object) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
 
-    async def _map(self, work: Callable[[str], T], arguments: list[str]) -> list[T]:
-        size = -(-len(arguments) // min(self._threads, self._store.n_readers)) or 1
+    async def _map(self, work: Callable[[str], T], arguments: list[str], *, most_threads: int = 64) -> list[T]:
+        size = -(-len(arguments) // min(self._threads, most_threads)) or 1
         parts = (arguments[start : start + size] for start in range(0, len(arguments), size))
 
         def work_on(part: list[str]) -> list[T]:
@@ -124,7 +124,7 @@ class FileSink:
         Unreadable ones have the reason as last failure.
         """
         paths = await self._run(self._record_paths)
-        records = await self._map(self._record_or_reason, paths)
+        records = await self._map(self._record_or_reason, paths, most_threads=self._store.n_readers)
         return {record.code: record for record in records if record is not None}
 
     async def read(self, path: str) -> bytes | None:
@@ -163,7 +163,8 @@ class FileSink:
                 logger.warning("%s is left out: %s", path, exc)
                 return None
 
-        return dict(result for result in await self._map(make_one, list(files)) if result is not None)
+        made = await self._map(make_one, list(files), most_threads=self._store.n_readers)
+        return dict(result for result in made if result is not None)
 
     async def write(self, path: str, content: Content) -> None:
         """Write the file atomically, unless it is the same."""
@@ -187,7 +188,11 @@ class FileSink:
 
     async def read_files(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Return the readable files by path."""
-        contents = await self._map(lambda path: (path, self._files.read_hint(path)), list(paths))
+
+        def read(path: str) -> tuple[str, bytes | None]:
+            return path, self._files.read_hint(path)
+
+        contents = await self._map(read, list(paths), most_threads=self._store.n_readers)
         return {path: content for path, content in contents if content is not None}
 
     async def save(

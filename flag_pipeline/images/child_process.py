@@ -28,6 +28,7 @@ MAX_WAIT_S = 60.0
 
 # Killed when this process ends: they may be at work.
 _running: "weakref.WeakSet[ChildProcess]" = weakref.WeakSet()
+_early: dict[str, subprocess.Popen[bytes]] = {}
 _is_ending = threading.Event()
 _HOME = str(Path(__file__).resolve().parents[2])
 
@@ -61,17 +62,9 @@ class ChildProcess:
         if _is_ending.is_set():
             raise LocalError(f"cannot start {name}: the program ends")
         self._name = name
-        # `-S` skips the start-up code of site-packages.
-        paths = [_HOME, *(str(Path(path).absolute()) for path in sys.path if path)]
+        early = _early.pop(module, None)
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-S", "-P", "-m", module, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                cwd=Path("/"),
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            )
+            self._process = early if early and early.poll() is None else _start(module, *arguments)
         except OSError as exc:
             raise LocalError(f"cannot start {name}: {exc.strerror}") from exc
         _running.add(self)
@@ -134,6 +127,25 @@ class ChildProcess:
             pass
 
 
+def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    # `-S` skips the start-up code of site-packages.
+    paths = [_HOME, *(str(Path(path).absolute()) for path in sys.path if path)]
+    return subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-S", "-P", "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=Path("/"),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
+
+
+def start_early(module: str) -> None:
+    """Start a process for the next `ChildProcess` of *module* without arguments."""
+    with suppress(OSError):  # raised when it is needed
+        _early[module] = _start(module)
+
+
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     if pipe is None:  # pragma: no cover - for the type checker
         raise TypeError
@@ -145,7 +157,14 @@ def end_all() -> None:
     _is_ending.set()
     for child in [*_running]:
         child.kill()
+    for process in [*_early.values()]:
+        process.kill()
+
+
+def _forget_all() -> None:
+    _running.clear()
+    _early.clear()
 
 
 atexit.register(end_all)
-os.register_at_fork(after_in_child=_running.clear)
+os.register_at_fork(after_in_child=_forget_all)

@@ -24,6 +24,7 @@ Call = Callable[[], Any]
 WorkItem = tuple[Call, "Future[Any]"]
 WorkItems = queue.SimpleQueue[WorkItem | None]
 
+PROCESS = "flag_pipeline.images.decoder_process"
 MAX_PROCESSES = 4
 # Each message waits for the GIL.
 MAX_BATCH = 8
@@ -129,7 +130,7 @@ class _Process:
         """Return a process."""
         if self._child is None or not self._child.is_alive():
             self.close()
-            self._child = ChildProcess("flag_pipeline.images.decoder_process", name="the process that decodes images")
+            self._child = ChildProcess(PROCESS, name="the process that decodes images")
         return self._child
 
     def _ask(self, calls: Sequence[Call]) -> list[Any]:

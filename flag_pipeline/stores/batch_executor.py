@@ -19,10 +19,11 @@ R = TypeVar("R")
 
 
 class BatchExecutor(Generic[T, R]):
-    """Calls *work* with the waiting items on *executor*; one more thread serves if *size* items wait for each.
+    """Calls *work* with up to *size* waiting items on *executor*; one more thread serves if as many wait for each.
 
-    A thread first waits *gather_s* for more.
-    An exception of *work* fails the whole batch. A cancelled caller's item is still done.
+    A thread first waits *gather_s* for more. After each batch the executor's other work has its turn.
+
+    An exception of *work* fails the whole batch. A cancelled caller's item is still done before a shutdown.
     """
 
     def __init__(
@@ -45,31 +46,34 @@ class BatchExecutor(Generic[T, R]):
 
     async def do(self, item: T) -> R:
         """Return the result of *item* or raise its exception."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[R] = loop.create_future()
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         with self._lock:
             # First, because `submit` may fail to start a thread.
             if self._n_serving < self._threads and len(self._waiting) >= self._n_serving * (self._size - 1):
-                self._executor.submit(self._serve, loop)
+                self._executor.submit(self._serve, self._gather_s)
                 self._n_serving += 1
             self._waiting.append((item, future))
         return await future
 
-    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        time.sleep(self._gather_s)
-        while share := self._next_share():
-            results = attempt(self._work, [item for item, _ in share])
+    def _serve(self, gather_s: float) -> None:
+        time.sleep(gather_s)
+        if batch := self._next_batch():
+            results = attempt(self._work, [item for item, _ in batch])
             if isinstance(results, Failed):
-                results = [results] * len(share)
-            with suppress(RuntimeError):  # the loop may be closed
-                loop.call_soon_threadsafe(_resolve, [future for _, future in share], results)
-
-    def _next_share(self) -> list[tuple[T, asyncio.Future[R]]]:
+                results = [results] * len(batch)
+            _deliver([future for _, future in batch], results)
         with self._lock:
-            # At least 1, because a call whose `submit` raised also runs.
-            n_items = -(-len(self._waiting) // max(1, self._n_serving))
-            if not n_items:
-                self._n_serving = max(0, self._n_serving - 1)
+            if self._waiting:
+                # After a shutdown, or without another thread.
+                with suppress(RuntimeError):
+                    self._executor.submit(self._serve, 0.0)
+                    return
+            # At least 0, because a call whose `submit` raised also runs.
+            self._n_serving = max(0, self._n_serving - 1)
+
+    def _next_batch(self) -> list[tuple[T, asyncio.Future[R]]]:
+        with self._lock:
+            n_items = min(self._size, -(-len(self._waiting) // max(1, self._n_serving)))
             return [self._waiting.popleft() for _ in range(n_items)]
 
 
@@ -78,7 +82,16 @@ def for_each(work: Callable[[T], R]) -> Callable[[Sequence[T]], list[R | Failed]
     return lambda items: [attempt(work, item) for item in items]
 
 
-def _resolve(futures: Iterable[asyncio.Future[Any]], results: Iterable[object]) -> None:
+def _deliver(futures: Iterable[asyncio.Future[Any]], results: Iterable[object]) -> None:
+    of_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], object]]] = {}
     for future, result in zip(futures, results, strict=True):
+        of_loop.setdefault(future.get_loop(), []).append((future, result))
+    for loop, pairs in of_loop.items():
+        with suppress(RuntimeError):  # it may be closed
+            loop.call_soon_threadsafe(_resolve, pairs)
+
+
+def _resolve(pairs: Iterable[tuple[asyncio.Future[Any], object]]) -> None:
+    for future, result in pairs:
         if not future.done():  # its caller may be cancelled
             resolve(future, result)

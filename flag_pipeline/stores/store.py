@@ -23,7 +23,7 @@ class Store(Protocol):
     """Files below one root. Methods block and raise OSError or SinkError.
 
     Attributes:
-        batch_size: calls that wait before another thread helps.
+        batch_size: calls that one thread makes together.
         gather_s: wait for more changes.
         n_readers: threads that read a list of files soonest.
     """

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -22,7 +22,8 @@ from flag_pipeline.core.presets import ANY_FORMAT
 from flag_pipeline.errors import ImageError, LocalError
 from flag_pipeline.images import child_process
 from flag_pipeline.images import decoder as decoder_module
-from flag_pipeline.images.decoder import MAX_BATCH, MAX_PROCESSES, Decoder, default_processes
+from flag_pipeline.images.child_process import start_early
+from flag_pipeline.images.decoder import MAX_BATCH, MAX_PROCESSES, PROCESS, Decoder, default_processes
 from flag_pipeline.images.inspection import inspect_image
 from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.samples import gif, picture
@@ -221,6 +222,30 @@ async def test_call_that_its_caller_gave_up_is_not_made(pipe: Path, tmp_path: Pa
 
     assert (tmp_path / "kept").exists()
     assert not (tmp_path / "given up").exists()
+
+
+@pytest.mark.parametrize(("is_dead", "n_started"), [(False, 1), (True, 2)])
+def test_process_that_was_started_early_is_used(
+    *, is_dead: bool, n_started: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the decoder's only process, unless it has ended."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Noted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    start_early(PROCESS)
+    if is_dead:
+        started[0].kill()
+        started[0].communicate()
+
+    with Decoder(processes=1) as decoder:
+        assert asyncio.run(decoder.run(os.getpid)) == started[-1].pid
+
+    assert len(started) == n_started
 
 
 async def test_decoder_that_nothing_refers_to_ends_its_process() -> None:

@@ -64,15 +64,15 @@ async def started(batch_executor: BatchExecutor[int, int], *given: int) -> list[
 async def test_what_comes_while_a_thread_is_busy_is_done_together(executor: ThreadPoolExecutor) -> None:
     """Each caller gets its own result."""
     workshop = Workshop()
-    batch_executor = BatchExecutor(workshop, executor)
+    batch_executor = BatchExecutor(workshop, executor, size=3)
     first = await started(batch_executor, 1)
     await asyncio.to_thread(workshop.is_busy.wait)
-    rest = await started(batch_executor, 2, 3, 4)
+    rest = await started(batch_executor, 2, 3, 4, 5)
 
     workshop.limiter.set()
 
-    assert await asyncio.gather(*first, *rest) == [2, 4, 6, 8]
-    assert workshop.batches == [[1], [2, 3, 4]]
+    assert await asyncio.gather(*first, *rest) == [2, 4, 6, 8, 10]
+    assert workshop.batches == [[1], [2, 3, 4], [5]]
 
 
 async def test_threads_share_what_waits(two_threads: ThreadPoolExecutor) -> None:
@@ -80,7 +80,7 @@ async def test_threads_share_what_waits(two_threads: ThreadPoolExecutor) -> None
     workshop = Workshop()
     for _ in range(2):
         two_threads.submit(workshop.limiter.wait)
-    batch_executor = BatchExecutor(workshop, two_threads, threads=2)
+    batch_executor = BatchExecutor(workshop, two_threads, threads=2, size=5)
     tasks = await started(batch_executor, 1, 2, 3, 4, 5)
 
     workshop.limiter.set()
@@ -117,7 +117,7 @@ async def test_thread_first_waits_for_more(executor: ThreadPoolExecutor, monkeyp
         may_go_on.wait()
 
     monkeypatch.setattr(time, "sleep", wait)
-    batch_executor = BatchExecutor(workshop, executor, gather_s=0.01)
+    batch_executor = BatchExecutor(workshop, executor, size=3, gather_s=0.01)
     tasks = await started(batch_executor, 1, 2, 3)
 
     may_go_on.set()
@@ -125,6 +125,50 @@ async def test_thread_first_waits_for_more(executor: ThreadPoolExecutor, monkeyp
     assert await asyncio.gather(*tasks) == [2, 4, 6]
     assert workshop.batches == [[1, 2, 3]]
     assert waits == [0.01]
+
+
+async def test_other_work_has_its_turn_after_each_batch(executor: ThreadPoolExecutor) -> None:
+    """Thousands of loads from a slow bucket do not keep a save waiting."""
+    workshop = Workshop()
+    loads, saves = BatchExecutor(workshop, executor), BatchExecutor(workshop, executor)
+    tasks = [*await started(loads, 1, 2, 3), *await started(saves, 10)]
+
+    workshop.limiter.set()
+
+    assert await asyncio.gather(*tasks) == [2, 4, 6, 20]
+    assert workshop.batches == [[1], [10], [2], [3]]
+
+
+async def test_nothing_more_is_begun_after_a_shutdown(executor: ThreadPoolExecutor) -> None:
+    """An interrupted run waits for the batch under way alone."""
+    workshop = Workshop()
+    tasks = await started(BatchExecutor(workshop, executor), 1, 2, 3)
+    await asyncio.to_thread(workshop.is_busy.wait)
+    for task in tasks:
+        task.cancel()
+
+    executor.shutdown(wait=False, cancel_futures=True)
+    workshop.limiter.set()
+    await asyncio.to_thread(executor.shutdown)
+
+    assert workshop.batches == [[1]]
+
+
+async def test_item_of_another_event_loop_has_its_result(executor: ThreadPoolExecutor) -> None:
+    """The thread that one loop has started serves the other one too, and each gets its own result."""
+    workshop = Workshop()
+    batch_executor = BatchExecutor(workshop, executor, size=2)
+    first = await started(batch_executor, 1)
+    await asyncio.to_thread(workshop.is_busy.wait)
+
+    async def ask() -> int:
+        [task] = await started(batch_executor, 2)
+        workshop.limiter.set()
+        return await task
+
+    second = await asyncio.to_thread(asyncio.run, ask())
+
+    assert [*await asyncio.gather(*first), second] == [2, 4]
 
 
 async def test_failure_of_an_item_is_its_own(executor: ThreadPoolExecutor) -> None:
