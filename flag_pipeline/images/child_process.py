@@ -62,9 +62,8 @@ class ChildProcess:
         if _is_ending.is_set():
             raise LocalError(f"cannot start {name}: the program ends")
         self._name = name
-        early = _early.pop(module, None)
         try:
-            self._process = early if early and early.poll() is None else _start(module, *arguments)
+            self._process = _take_early(module) or _start(module, *arguments)
         except OSError as exc:
             raise LocalError(f"cannot start {name}: {exc.strerror}") from exc
         _running.add(self)
@@ -143,7 +142,15 @@ def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
 def start_early(module: str) -> None:
     """Start a process for the next `ChildProcess` of *module* without arguments."""
     with suppress(OSError):  # raised when it is needed
-        _early[module] = _start(module)
+        _early[module] = _take_early(module) or _start(module)
+
+
+def _take_early(module: str) -> subprocess.Popen[bytes] | None:
+    process = _early.pop(module, None)
+    if process is not None and process.poll() is not None:
+        with process:
+            return None
+    return process
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -228,7 +228,7 @@ async def test_call_that_its_caller_gave_up_is_not_made(pipe: Path, tmp_path: Pa
 def test_process_that_was_started_early_is_used(
     *, is_dead: bool, n_started: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the decoder's only process, unless it has ended."""
+    """There is one, however often it is asked for, and it is the decoder's, unless it has ended."""
     started: list[subprocess.Popen[bytes]] = []
 
     class Noted(subprocess.Popen[bytes]):
@@ -236,11 +236,14 @@ def test_process_that_was_started_early_is_used(
             super().__init__(*arguments, **options)
             started.append(self)
 
+    # A command of an earlier test may have left one.
+    monkeypatch.setattr(child_process, "_early", {})
     monkeypatch.setattr(subprocess, "Popen", Noted)
+    start_early(PROCESS)
     start_early(PROCESS)
     if is_dead:
         started[0].kill()
-        started[0].communicate()
+        started[0].wait()
 
     with Decoder(processes=1) as decoder:
         assert asyncio.run(decoder.run(os.getpid)) == started[-1].pid
