@@ -162,16 +162,11 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 def end_all() -> None:
     """Kill all children, and start no more."""
     _is_ending.set()
-    for child in [*_running]:
+    children: list[ChildProcess | subprocess.Popen[bytes]] = [*_running, *_early.values()]
+    for child in children:
         child.kill()
-    for process in [*_early.values()]:
-        process.kill()
-
-
-def _forget_all() -> None:
-    _running.clear()
-    _early.clear()
 
 
 atexit.register(end_all)
-os.register_at_fork(after_in_child=_forget_all)
+os.register_at_fork(after_in_child=_running.clear)
+os.register_at_fork(after_in_child=_early.clear)

@@ -251,6 +251,20 @@ def test_process_that_was_started_early_is_used(
     assert len(started) == n_started
 
 
+def test_program_that_ends_kills_the_early_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has not begun to read its input yet, whose end would end it."""
+    early: dict[str, subprocess.Popen[bytes]] = {}
+    monkeypatch.setattr(child_process, "_early", early)
+    monkeypatch.setattr(child_process, "_running", set())
+    monkeypatch.setattr(child_process, "_is_ending", threading.Event())
+    start_early(PROCESS)
+
+    child_process.end_all()
+
+    with early[PROCESS] as process:
+        assert process.wait() == -signal.SIGKILL
+
+
 async def test_decoder_that_nothing_refers_to_ends_its_process() -> None:
     """A decoder that was not closed leaves neither thread nor process."""
     decoder = Decoder()
