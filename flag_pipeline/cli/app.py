@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -103,9 +104,10 @@ def run(
     settings = load_settings(source=source, store=store, max_requests=max_requests)
     wanted = select_codes(codes or [], partition_codes(settings))[:limit]
     prepare(use_dagster_home(), settings.store, is_verbose=verbose)
-    if not Path(settings.store, FLAGS).exists():
-        # While Dagster is imported, because a first run decodes every flag.
-        start_early(PROCESS)
+    with suppress(OSError):  # the run says it
+        if not Path(settings.store, FLAGS).exists():
+            # While Dagster is imported, because a first run decodes every flag.
+            start_early(PROCESS)
     with open_instance() as instance:
         from flag_pipeline.cli.runs import FetchRequest
 

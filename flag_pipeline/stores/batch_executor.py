@@ -64,7 +64,7 @@ class BatchExecutor(Generic[T, R]):
             _deliver([future for _, future in batch], results)
         with self._lock:
             if self._waiting:
-                # After a shutdown, or without another thread.
+                # Raised after a shutdown, or if no thread starts.
                 with suppress(RuntimeError):
                     self._executor.submit(self._serve, 0.0)
                     return

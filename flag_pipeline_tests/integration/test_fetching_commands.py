@@ -187,6 +187,15 @@ def test_store_that_cannot_be_used_is_one_line(shell: Shell, flag_server: FlagSe
     assert flag_server.requests == []
 
 
+def test_store_that_cannot_even_be_looked_for_is_one_line(shell: Shell, flag_server: FlagServer) -> None:
+    """The run says so and is recorded, although the command looks into the store before it."""
+    result = shell("run", "CN", "--source", flag_server.url, "--store", str(shell.store / ("a" * 300)), expect=1)
+
+    assert "The run failed: cannot use" in result.stdout
+    assert "File name too long" in result.stdout
+    assert flag_server.requests == []
+
+
 @pytest.mark.parametrize("command", ["run", "status", "catalog"])
 def test_hostile_answers_do_not_reach_the_terminal(shell: Shell, flag_server: FlagServer, command: str) -> None:
     """Names, redirect targets, reason phrases and header names: escape sequences and markup are shown, not obeyed."""

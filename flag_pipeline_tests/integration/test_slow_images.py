@@ -52,7 +52,7 @@ def test_slow_flag_among_all_countries_fails_alone(
 ) -> None:
     """The other 248 are recorded, the decoder thread has ended, and the catalog has every row."""
     flag_server.script(flag_url_path("AD"), [answer(200, SLOW)])
-    # Of earlier tests whose decoder nobody has closed.
+    # Earlier tests leave decoders open.
     earlier = {*threading.enumerate()}
 
     result = run(instance, settings, "refresh_flags")
