@@ -1,14 +1,32 @@
-"""Events as JSON that Dagster reads; successive events' common part is serialised once.
+"""Events as JSON that Dagster reads; what events have in common is serialised once.
 
 It is a tenth shorter than Dagster's, without spaces between parts or empty descriptions.
 """
 
-from functools import cache
+import json
+import re
+import secrets
+from collections.abc import Callable
+from functools import cache, lru_cache
+from itertools import chain
+from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple
 
 import dagster as dg
-from dagster._core.events import DagsterEvent
+from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._serdes import serialize_value
+
+# Metadata values with one field.
+_FIELDS = {
+    dg.FloatMetadataValue: "value",
+    dg.IntMetadataValue: "value",
+    dg.MarkdownMetadataValue: "md_str",
+    dg.TextMetadataValue: "text",
+    dg.UrlMetadataValue: "url",
+}
+_ENCODERS: dict[type, Callable[[Any], str]] = {str: encode_basestring_ascii, int: repr, float: json.dumps}
+# Sixteen digits that no label has.
+_FIRST_PLACEHOLDER = 10**15 + secrets.randbelow(10**15)
 
 
 class _Frame(NamedTuple):
@@ -24,7 +42,52 @@ def event_json(event: dg.EventLogEntry) -> str:
         return _dump(event)
     before, between, end = _frame_of(event, told)
     # JSON floats are their repr.
-    return f"{before}{_dump(told.event_specific_data)}{between}{event.timestamp!r}{end}"
+    return f"{before}{_data_json(told.event_specific_data)}{between}{event.timestamp!r}{end}"
+
+
+class _Shape(NamedTuple):
+    asset_key: dg.AssetKey
+    labels: tuple[str, ...]
+    kinds: tuple[type, ...]
+    tags: tuple[str, ...]
+    types: tuple[type, ...]
+
+
+def _data_json(data: object) -> str:
+    """Return `_dump` of *data*, in a fifth of the time if it is a materialization with plain metadata."""
+    made = data.materialization if isinstance(data, StepMaterializationData) and not data.asset_lineage else None
+    if made is None or made.description is not None or made.tags is None:
+        return _dump(data)
+    labels, entries = tuple(made.metadata), tuple(made.metadata.values())
+    kinds = tuple(map(type, entries))
+    if not _FIELDS.keys() >= set(kinds):
+        return _dump(data)
+    plain = [getattr(entry, _FIELDS[kind]) for entry, kind in zip(entries, kinds, strict=True)]
+    values = [*plain, made.partition, *made.tags.values()]
+    types = tuple(map(type, values))
+    if not _ENCODERS.keys() >= set(types):
+        return _dump(data)
+    parts, order = _template_of(_Shape(made.asset_key, labels, kinds, tuple(made.tags), types))
+    cells = [_ENCODERS[types[number]](values[number]) for number in order]
+    return "".join(chain.from_iterable(zip(parts, [*cells, ""], strict=True)))
+
+
+@lru_cache(maxsize=128)
+def _template_of(shape: _Shape) -> tuple[list[str], list[int]]:
+    """Return the texts around the values, and the values' numbers in the order of the text."""
+    placeholders = [str(_FIRST_PLACEHOLDER + number) for number in range(len(shape.types))]
+    *plain, partition = [kind(text) for kind, text in zip(shape.types, placeholders, strict=True)][
+        : len(shape.kinds) + 1
+    ]
+    made = dg.AssetMaterialization(
+        shape.asset_key,
+        metadata={label: kind(value) for label, kind, value in zip(shape.labels, shape.kinds, plain, strict=True)},
+        partition=partition,
+        tags=dict(zip(shape.tags, placeholders[len(shape.kinds) + 1 :], strict=True)),
+    )
+    text = _dump(StepMaterializationData(made))
+    parts = re.split(rf'"?({"|".join(placeholders)})(?:\.0)?"?', text)
+    return parts[::2], [int(digits) - _FIRST_PLACEHOLDER for digits in parts[1::2]]
 
 
 def record_json(of_event: str, event_id: int) -> str:

@@ -150,20 +150,19 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Store all or none, in one transaction per file."""
         rows = [_row_of(event) for event in events]
-        mirrored = [
-            (event, row)
-            for event, row in zip(events, rows, strict=True)
-            if row["dagster_event_type"] in _MIRRORED_EVENTS
-        ]
+        # Once for both files, because packing releases the GIL.
+        stored = [{**row, "event": self._stored_form(row["event"])} for row in rows]
+        mirrored = [number for number, row in enumerate(rows) if row["dagster_event_type"] in _MIRRORED_EVENTS]
         run_ids = sorted({event.run_id for event in events})
         with ExitStack() as transactions:
             # The last one entered commits first.
             index = transactions.enter_context(self.index_connection()) if mirrored else None
             for run_id in run_ids:
                 run = transactions.enter_context(self.run_connection(run_id))
-                self._insert_events(run, [row for row in rows if row["run_id"] == run_id])
+                _insert(run, SqlEventLogStorageTable, [row for row in stored if row["run_id"] == run_id])
             if index is not None:
-                self._mirror(index, mirrored)
+                event_ids = _insert(index, SqlEventLogStorageTable, [stored[number] for number in mirrored])
+                self._mirror(index, [(events[number], rows[number]) for number in mirrored], event_ids)
         for run_id in run_ids:
             # Watchers wait for the file; commits change its write-ahead log.
             with suppress(OSError):
@@ -172,12 +171,9 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         if ended:
             self._pool.checkpoint(*ended, INDEX)
 
-    def _insert_events(self, connection: Connection, rows: Sequence[_Row]) -> list[int]:
-        stored = [{**row, "event": self._stored_form(row["event"])} for row in rows]
-        return _insert(connection, SqlEventLogStorageTable, stored)
-
-    def _mirror(self, index: Connection, mirrored: Sequence[tuple[dg.EventLogEntry, _Row]]) -> None:
-        event_ids = self._insert_events(index, [row for _, row in mirrored])
+    def _mirror(
+        self, index: Connection, mirrored: Sequence[tuple[dg.EventLogEntry, _Row]], event_ids: Sequence[int]
+    ) -> None:
         has_time = self._has_asset_key_index_cols_on_connection(index)
         assets: dict[str, _Row] = {}
         tags: list[_Row] = []

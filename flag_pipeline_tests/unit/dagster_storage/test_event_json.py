@@ -41,6 +41,42 @@ DESCRIBED = StepMaterializationData(
 )
 
 
+def plain(**changed: Any) -> StepMaterializationData:
+    """A partition's materialization with one metadata value of each plain kind."""
+    metadata = {
+        "name": dg.TextMetadataValue('Côte d\'Ivoire "1000000000000000"'),
+        'la"bel': dg.MarkdownMetadataValue("![CI](data:;base64,AAAA)\n\ud83d\ude00"),
+        "url": dg.UrlMetadataValue("https://example.org/ci.gif"),
+        "requests": dg.IntMetadataValue(2**70),
+        "duration_s": dg.FloatMetadataValue(1e-7),
+    }
+    arguments: dict[str, Any] = {
+        "partition": "CI",
+        "metadata": metadata,
+        "tags": {"dagster/code_version": "1", "a": "b"},
+    }
+    return StepMaterializationData(dg.AssetMaterialization(**{"asset_key": ["flags", "image"], **arguments, **changed}))
+
+
+PLAIN = [
+    plain(),
+    plain(partition="1000000000000000"),
+    plain(tags={"a": "", "dagster/code_version": "2"}),
+    plain(tags={"a": "b"}),
+    plain(asset_key="other"),
+    plain(metadata={}),
+    plain(metadata={"requests": -1, "duration_s": 0.5}),
+    plain(metadata={"requests": dg.FloatMetadataValue(1.0)}),
+    plain(metadata={"requests": dg.FloatMetadataValue(None)}),
+    plain(metadata={"requests": dg.FloatMetadataValue(float("inf"))}),
+    plain(metadata={"requests": True}),
+    plain(metadata={"requests": {"count": 1}}),
+    plain(metadata={"name": dg.TextMetadataValue(None)}),
+    plain(partition=None),
+    plain(tags=None),
+]
+
+
 def others() -> Iterator[dg.EventLogEntry]:
     """Events that differ from `EVENT` in one thing each, or try to be taken for what they are not."""
     changed: dict[str, Any]
@@ -68,6 +104,7 @@ def others() -> Iterator[dg.EventLogEntry]:
         {"message": '"event_specific_data": null'},
         {"message": '"description":null,"timestamp":1.5'},
         {"event_specific_data": DESCRIBED},
+        *({"event_specific_data": data} for data in PLAIN),
         {"pid": None},
     ):
         yield EVENT._replace(dagster_event=TOLD._replace(**changed))
