@@ -63,14 +63,17 @@ def _reason(exc: Exception) -> str:
 
 
 def first_frame(content: bytes, box: tuple[int, int] = RENDERED_PX) -> Image.Image:
-    """Return the first frame that browsers show; for *box* see `opened`. Blocks. Raises ImageError if damaged."""
+    """Return the first frame that browsers show, as `as_shown`; for *box* see `opened`. Blocks.
+
+    Raises ImageError if damaged.
+    """
     structure = read_structure(content)
     with opened(structure, box) as image:
         return as_shown(image, structure)
 
 
 def as_shown(image: Image.Image, structure: Structure) -> Image.Image:
-    """Return the current frame in RGBA, at most COARSE_PX large; changes *image*.
+    """Return the current frame in RGB or RGBA, at most COARSE_PX large; changes *image*.
 
     Scaling comes first, because converting copies the image.
     """
@@ -84,8 +87,8 @@ def without_alpha(picture: Image.Image) -> Image.Image:
 
 
 def shown_in_full(image: Image.Image, structure: Structure) -> Image.Image:
-    """Like `as_shown`, in full size."""
-    return _shown(image, structure, image.size)
+    """Like `as_shown`, in RGBA and full size."""
+    return _shown(image, structure, image.size).convert("RGBA")
 
 
 def _shown(image: Image.Image, structure: Structure, max_size: tuple[int, int]) -> Image.Image:
@@ -125,4 +128,4 @@ def _with_alpha(image: Image.Image, bits: int) -> Image.Image:
         image.info["transparency"] = clear * 255 // (2**bits - 1)
     if image.mode == "RGB" and isinstance(clear, tuple) and bits > 8:  # noqa: PLR2004
         image.info["transparency"] = tuple(value >> 8 for value in clear)
-    return image.convert("RGBA")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
