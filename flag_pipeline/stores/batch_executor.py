@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 class BatchExecutor(Generic[T, R]):
-    """Calls *work* with up to *size* waiting items on *executor*; one more thread serves if as many wait for each.
+    """Calls *work* with up to *size* waiting items on *executor*; one more thread serves if one waits for *patience_s*.
 
     A thread first waits *gather_s* for more. After each batch the executor's other work has its turn.
 
@@ -34,34 +34,41 @@ class BatchExecutor(Generic[T, R]):
         threads: int = 1,
         size: int = 1,
         gather_s: float = 0.0,
+        patience_s: float = 0.0,
     ) -> None:
         self._work = work
         self._executor = executor
         self._threads = threads
         self._size = size
         self._gather_s = gather_s
+        self._patience_s = patience_s
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._waiting: deque[tuple[T, asyncio.Future[R], float]] = deque()
         self._n_serving = 0
 
     async def do(self, item: T) -> R:
         """Return the result of *item* or raise its exception."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        now = time.monotonic()
         with self._lock:
             # First, because `submit` may fail to start a thread.
-            if self._n_serving < self._threads and len(self._waiting) >= self._n_serving * (self._size - 1):
+            if self._n_serving < self._threads and (not self._n_serving or self._is_slow(now)):
                 self._executor.submit(self._serve, self._gather_s)
                 self._n_serving += 1
-            self._waiting.append((item, future))
+            self._waiting.append((item, future, now))
         return await future
+
+    def _is_slow(self, now: float) -> bool:
+        waiting_since = self._waiting[0][2] if self._waiting else now
+        return now - waiting_since >= self._patience_s
 
     def _serve(self, gather_s: float) -> None:
         time.sleep(gather_s)
         if batch := self._next_batch():
-            results = attempt(self._work, [item for item, _ in batch])
+            results = attempt(self._work, [item for item, _, _ in batch])
             if isinstance(results, Failed):
                 results = [results] * len(batch)
-            _deliver([future for _, future in batch], results)
+            _deliver([future for _, future, _ in batch], results)
         with self._lock:
             if self._waiting:
                 # Raised after a shutdown, or if no thread starts.
@@ -71,7 +78,7 @@ class BatchExecutor(Generic[T, R]):
             # At least 0, because a call whose `submit` raised also runs.
             self._n_serving = max(0, self._n_serving - 1)
 
-    def _next_batch(self) -> list[tuple[T, asyncio.Future[R]]]:
+    def _next_batch(self) -> list[tuple[T, asyncio.Future[R], float]]:
         with self._lock:
             n_items = min(self._size, -(-len(self._waiting) // max(1, self._n_serving)))
             return [self._waiting.popleft() for _ in range(n_items)]

@@ -23,13 +23,15 @@ class Store(Protocol):
     """Files below one root. Methods block and raise OSError or SinkError.
 
     Attributes:
-        batch_size: calls that one thread makes together.
+        batch_sizes: loads and changes that one thread makes together.
         gather_s: wait for more changes.
+        patience_s: wait for a thread before another helps.
         n_readers: threads that read a list of files soonest.
     """
 
-    batch_size: int
+    batch_sizes: tuple[int, int]
     gather_s: float
+    patience_s: float
     n_readers: int
 
     def prepare(self, folders: Iterable[str]) -> None:

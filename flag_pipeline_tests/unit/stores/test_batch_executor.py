@@ -1,6 +1,7 @@
 """Items that threads do in batches."""
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -89,16 +90,22 @@ async def test_threads_share_what_waits(two_threads: ThreadPoolExecutor) -> None
     assert sorted(workshop.batches) == [[1, 2, 3], [4], [5]]
 
 
-async def test_second_thread_helps_when_a_batch_waits(two_threads: ThreadPoolExecutor) -> None:
-    """Two items wait for the busy thread; with the third, half of them are done at once."""
-    workshop = Workshop()
-    batch_executor = BatchExecutor(workshop, two_threads, threads=2, size=3)
-    tasks = await started(batch_executor, 1)
+async def test_second_thread_helps_only_if_one_has_waited(two_threads: ThreadPoolExecutor) -> None:
+    """A patient executor leaves all to the busy thread; another one starts a thread for what waits."""
+    workshop, patient = Workshop(), Workshop()
+    one = BatchExecutor(patient, two_threads, threads=2, size=3, patience_s=math.inf)
+    tasks = await started(one, 1)
+    await asyncio.to_thread(patient.is_busy.wait)
+    tasks += await started(one, 2, 3, 4)
+    patient.limiter.set()
+    await asyncio.gather(*tasks)
+    assert patient.batches == [[1], [2, 3, 4]]
+
+    many = BatchExecutor(workshop, two_threads, threads=2, size=3)
+    tasks = await started(many, 1)
     await asyncio.to_thread(workshop.is_busy.wait)
     workshop.is_busy.clear()
-    tasks += await started(batch_executor, 2, 3)
-    assert workshop.batches == [[1]]
-    tasks += await started(batch_executor, 4)
+    tasks += await started(many, 2, 3, 4)
     await asyncio.to_thread(workshop.is_busy.wait)
     assert workshop.batches == [[1], [2, 3]]
 
