@@ -17,7 +17,7 @@ from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._serdes import serialize_value
 
 # Metadata values with one field.
-_FIELDS = {
+_FIELDS: dict[type, str] = {
     dg.FloatMetadataValue: "value",
     dg.IntMetadataValue: "value",
     dg.MarkdownMetadataValue: "md_str",
