@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -20,10 +20,9 @@ from flag_pipeline.errors import (
 )
 from flag_pipeline.fetching.circuit_breaker import CircuitBreaker
 from flag_pipeline.fetching.config import HttpSettings
-from flag_pipeline.fetching.connection_reuse import fresh_connection
-from flag_pipeline.fetching.desync import CheckedConnector, exchanging
+from flag_pipeline.fetching.desync import CheckedConnector, Exchange
 from flag_pipeline.fetching.encoding import decode, max_encoded_bytes
-from flag_pipeline.fetching.http_errors import UNREACHABLE, parse_retry_after, transient_kind, translating
+from flag_pipeline.fetching.http_errors import HTTP_ERRORS, UNREACHABLE, parse_retry_after, transient_kind, translated
 from flag_pipeline.fetching.limiter import RequestLimiter
 from flag_pipeline.fetching.models import FetchStatistics, Validators
 from flag_pipeline.fetching.retry import Attempt, RetryPolicy, Sleep
@@ -98,6 +97,7 @@ class SourceClient:
         self._base_url = base_url
         self._origin = origin or base_url
         self._max_body_bytes = settings.max_body_bytes
+        self._timeout_s = settings.timeout_s
         self._session = session
         self.connections = cast("CheckedConnector", session.connector)
         self._limiter = RequestLimiter(
@@ -124,46 +124,44 @@ class SourceClient:
         async def attempt(this: Attempt) -> Answer:
             counter.request_sent(again=this.last is not None)
             is_suspect = this.last is not None and this.last.kind in _CONNECTION_KINDS
-            with (
-                self._watching(code=code, url=url),
-                translating(code=code, url=url),
-                fresh_connection(is_wanted=is_suspect),
-            ):
-                async with exchanging(users), asyncio.timeout(this.left_s):
+            started_at = asyncio.get_running_loop().time()
+            try:
+                async with (
+                    Exchange(users, opens_connection=is_suspect),
+                    asyncio.timeout(min(this.left_s, self._timeout_s)),
+                ):
                     return await self._attempt(url, code=code, known=known, counter=counter)
+            except HTTP_ERRORS as exc:
+                raise self._noted(translated(exc, code=code, url=url), exc, started_at) from exc
 
         return await self._retry.call(attempt, turn=partial(self._turn, code=code, url=url), sleep=self._sleep)
 
     @asynccontextmanager
     async def _turn(self, *, code: str, url: str) -> AsyncIterator[None]:
-        async with self._limiter.slot():
+        async with self._limiter:
             if not self._breaker.is_open:
                 await self._limiter.keep_pace()
             if self._breaker.is_open:
                 raise SourceDownError(f"{self._name} cannot be reached", code=code, url=url)
             yield
 
-    @contextmanager
-    def _watching(self, *, code: str, url: str) -> Iterator[None]:
-        started_at = asyncio.get_running_loop().time()
-        try:
-            yield
-        except TransientSourceError as exc:
-            if not self._is_unreachable(exc):
-                raise
-            was_open = self._breaker.is_open
-            self._limiter.pause(self._breaker.record_failure(started_at))
-            if not self._breaker.is_open:
-                raise
-            if not was_open:
-                logger.error("%s cannot be reached; no more requests are sent to it: %s", self._name, exc)  # noqa: TRY400
-            raise SourceDownError(str(exc), code=code, url=url) from exc
+    def _noted(self, error: SourceError, cause: Exception, started_at: float) -> SourceError:
+        """Count an unreachable host; return *error*, or SourceDownError if it is given up."""
+        if not isinstance(error, TransientSourceError) or not self._is_unreachable(error, cause):
+            return error
+        was_open = self._breaker.is_open
+        self._limiter.pause(self._breaker.record_failure(started_at))
+        if not self._breaker.is_open:
+            return error
+        if not was_open:
+            logger.error("%s cannot be reached; no more requests are sent to it: %s", self._name, error)
+        return SourceDownError(str(error), code=error.code, url=error.url)
 
-    def _is_unreachable(self, exc: TransientSourceError) -> bool:
+    def _is_unreachable(self, error: TransientSourceError, cause: Exception) -> bool:
         # Before the first answer a time-out concerns the host, later one country.
-        if isinstance(exc.__cause__, UNREACHABLE):
-            return exc.kind is not ErrorKind.LOCAL
-        return exc.kind is ErrorKind.TIMEOUT and not self._breaker.has_answered
+        if isinstance(cause, UNREACHABLE):
+            return error.kind is not ErrorKind.LOCAL
+        return error.kind is ErrorKind.TIMEOUT and not self._breaker.has_answered
 
     async def _attempt(self, url: str, *, code: str, known: Validators, counter: FetchCounter) -> Answer:
         address = self._origin + url.removeprefix(self._base_url)

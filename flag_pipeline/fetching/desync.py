@@ -9,11 +9,10 @@ import logging
 import re
 import statistics
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -24,7 +23,6 @@ from aiohttp.streams import StreamReader
 from aiohttp.tracing import Trace
 
 from flag_pipeline.errors import SourceError
-from flag_pipeline.fetching.connection_reuse import FreshConnector
 from flag_pipeline.fetching.encoding import EncodingError
 
 logger = logging.getLogger(__name__)
@@ -34,6 +32,8 @@ MAX_WATCH_S = 2.0
 POLL_S = 0.001
 SWITCHING_PROTOCOLS, OK = 101, 200
 UNREQUESTED = "the source sent bytes that no request asked for"
+# Of answers that may belong to another request.
+_CHECKED_ERRORS = (aiohttp.ClientError, EncodingError, SourceError)
 # Proxies may send it on idle connections (RFC 9110, section 15.5.9).
 _IDLE_TOO_LONG = re.compile(rb"HTTP/1\.[01] 408\b")
 
@@ -46,21 +46,37 @@ class UntrustworthyAnswerError(aiohttp.ClientError):
     """Unrequested bytes arrived on a connection with one request; no retry helps."""
 
 
-@dataclass(eq=False, slots=True)
 class Exchange:
-    """One request and its answer.
+    """One request and its answer. Its block raises DoubtfulAnswerError or UntrustworthyAnswerError at the end.
 
     Attributes:
         codes: countries that use the answer; others may be added.
+        opens_connection: takes none from the pool.
         sole_connection: a connection without other requests.
     """
 
-    codes: set[str] = field(default_factory=set)
-    sole_connection: "CheckedProtocol | None" = None
-    is_doubtful: bool = False
+    def __init__(self, codes: set[str] | None = None, *, opens_connection: bool = False) -> None:
+        self.codes = set() if codes is None else codes
+        self.opens_connection = opens_connection
+        self.sole_connection: CheckedProtocol | None = None
+        self.is_doubtful = False
 
-    async def end(self, cause: Exception | None = None) -> None:
-        """Raise an error if the answer, or its error *cause*, is in doubt."""
+    async def __aenter__(self) -> Self:
+        self._token = _exchange.set(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None or isinstance(error, _CHECKED_ERRORS):
+                await self._end(error)
+        finally:
+            _exchange.reset(self._token)
+            if self.sole_connection is not None:
+                self.sole_connection.close()
+
+    async def _end(self, cause: BaseException | None) -> None:
         if self.sole_connection is not None:
             await self.sole_connection.wait_for_close()
         if self.is_doubtful and not isinstance(cause, DoubtfulAnswerError | UntrustworthyAnswerError):
@@ -70,26 +86,6 @@ class Exchange:
 
 
 _exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
-
-
-@asynccontextmanager
-async def exchanging(codes: set[str]) -> AsyncIterator[None]:
-    """Record that *codes* use the answer inside the block.
-
-    Raises DoubtfulAnswerError or UntrustworthyAnswerError.
-    """
-    exchange = Exchange(codes)
-    token = _exchange.set(exchange)
-    try:
-        yield
-        await exchange.end()
-    except (aiohttp.ClientError, EncodingError, SourceError) as exc:
-        await exchange.end(exc)
-        raise
-    finally:
-        _exchange.reset(token)
-        if exchange.sole_connection is not None:
-            exchange.sole_connection.close()
 
 
 class CheckedProtocol(ResponseHandler):
@@ -192,7 +188,7 @@ class CheckedProtocol(ResponseHandler):
             self.transport.close()
 
 
-class CheckedConnector(FreshConnector):
+class CheckedConnector(aiohttp.TCPConnector):
     """Reuses connections until unrequested bytes arrive on one."""
 
     def __init__(self, **how: Any) -> None:
@@ -212,7 +208,9 @@ class CheckedConnector(FreshConnector):
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
         # Idle connections stay open, to detect late bytes.
-        return await super()._get(key, traces) if self._keeps_connections else None
+        exchange = _exchange.get()
+        opens = not self._keeps_connections or (exchange is not None and exchange.opens_connection)
+        return None if opens else await super()._get(key, traces)
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:  # noqa: ASYNC109 - aiohttp's signature
         """Return a connection for the request."""

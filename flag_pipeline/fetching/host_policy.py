@@ -103,9 +103,11 @@ class HostPolicy:
 
 
 def _leads_to_http(reply: aiohttp.ClientResponse) -> bool:
+    if reply.status not in REDIRECTS:
+        return False
     location = reply.headers.get("Location") or reply.headers.get("URI") or ""
     try:
-        return reply.status in REDIRECTS and yarl.URL(location).scheme == "http"
+        return yarl.URL(location).scheme == "http"
     except ValueError:
         # aiohttp raises an error for it.
         return False

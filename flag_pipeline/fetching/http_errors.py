@@ -4,18 +4,18 @@ import email.utils
 import os
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import aiohttp
 
-from flag_pipeline.errors import ErrorKind, SourceContractError, TransientSourceError
+from flag_pipeline.errors import ErrorKind, SourceContractError, SourceError, TransientSourceError
 from flag_pipeline.fetching.desync import UntrustworthyAnswerError
 from flag_pipeline.fetching.encoding import EncodingError
 from flag_pipeline.fetching.open_files import is_local_error
 
 SUCCESSES, SERVER_ERRORS = range(200, 300), range(500, 600)
+HTTP_ERRORS = (TimeoutError, EncodingError, aiohttp.ClientError)
 # Retried besides server errors (RFC 9110, RFC 8470, RFC 6585).
 TRANSIENT_STATUSES = {
     202: ErrorKind.THROTTLED,
@@ -48,29 +48,24 @@ def parse_retry_after(value: str) -> float | None:
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
-@contextmanager
-def translating(*, code: str, url: str) -> Iterator[None]:
-    """Translate aiohttp's exceptions to SourceErrors."""
-    try:
-        yield
-    except TimeoutError as exc:
-        reason = f"{url} timed out ({_limit_of(exc)})"
-        raise _transient(ErrorKind.TIMEOUT, reason, code=code, url=url) from exc
-    except EncodingError as exc:
-        raise SourceContractError(f"{url}: {exc}", code=code, url=url) from exc
-    except aiohttp.ClientHttpProxyError as exc:
-        kind = transient_kind(exc.status, exc.headers or {})
-        reason = f"{url}: the proxy answered {exc.status}"
-        if kind is None:
-            raise SourceContractError(reason, code=code, url=url) from exc
-        raise _transient(kind, reason, code=code, url=url) from exc
-    except _LASTING as exc:
-        raise SourceContractError(f"{url}: {_summary(exc)}", code=code, url=url) from exc
-    except aiohttp.ClientError as exc:
+def translated(exc: TimeoutError | EncodingError | aiohttp.ClientError, *, code: str, url: str) -> SourceError:
+    """Return one of `HTTP_ERRORS` as a SourceError."""
+    kind: ErrorKind | None = None
+    if isinstance(exc, TimeoutError):
+        kind, reason = ErrorKind.TIMEOUT, f"{url} timed out ({_limit_of(exc)})"
+    elif isinstance(exc, EncodingError):
+        reason = f"{url}: {exc}"
+    elif isinstance(exc, aiohttp.ClientHttpProxyError):
+        kind, reason = transient_kind(exc.status, exc.headers or {}), f"{url}: the proxy answered {exc.status}"
+    elif isinstance(exc, _LASTING):
+        reason = f"{url}: {_summary(exc)}"
+    elif is_local_error(exc):
+        kind, reason = ErrorKind.LOCAL, f"{url}: {_summary(exc)}; raise ulimit -n, or lower FLAG_MAX_REQUESTS"
+    else:
         kind, reason = ErrorKind.CONNECTION, f"{url}: {_summary(exc)}"
-        if is_local_error(exc):
-            kind, reason = ErrorKind.LOCAL, f"{reason}; raise ulimit -n, or lower FLAG_MAX_REQUESTS"
-        raise _transient(kind, reason, code=code, url=url) from exc
+    if kind is None:
+        return SourceContractError(reason, code=code, url=url)
+    return TransientSourceError(reason, code=code, url=url, kind=kind)
 
 
 # Not retried.
@@ -93,10 +88,6 @@ def _limit_of(exc: TimeoutError) -> str:
     return (
         "FLAG_READ_TIMEOUT_S" if isinstance(exc, aiohttp.SocketTimeoutError) else "FLAG_TIMEOUT_S, FLAG_RETRY_TOTAL_S"
     )
-
-
-def _transient(kind: ErrorKind, message: str, *, code: str, url: str) -> TransientSourceError:
-    return TransientSourceError(message, code=code, url=url, kind=kind)
 
 
 def _summary(exc: aiohttp.ClientError) -> str:

@@ -1,14 +1,14 @@
 """Limits requests to one host: at once, per second, and pauses."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from types import TracebackType
+from typing import Self
 
 from aiolimiter import AsyncLimiter
 
 
 class RequestLimiter:
-    """Adaptive concurrency from *first_requests* to *max_requests*, evenly spaced if *per_second* is set.
+    """Holds a slot inside its block, after a pause: *first_requests* at once, later *max_requests*.
 
     Each answer on a connection that stays open allows one more, like TCP slow start, because some servers accept few at
     a time (`http.server` has a listen backlog of 5).
@@ -20,8 +20,7 @@ class RequestLimiter:
         self._slots = asyncio.Semaphore(self._n_slots)
         self._paused_until = 0.0
         # A larger bucket would allow bursts.
-        pace = AsyncLimiter(1, 1 / per_second) if per_second else nullcontext()
-        self._pace: AbstractAsyncContextManager[None] = pace
+        self._pace = AsyncLimiter(1, 1 / per_second) if per_second else None
 
     def pause(self, pause_s: float) -> None:
         """Hold back all requests."""
@@ -33,15 +32,26 @@ class RequestLimiter:
             self._n_slots += 1
             self._slots.release()
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold a slot inside the block."""
-        async with self._slots:
+    async def __aenter__(self) -> Self:
+        await self._slots.acquire()
+        is_waiting = True
+        try:
             await self._wait_for_pause()
-            yield
+            is_waiting = False
+        finally:
+            if is_waiting:
+                self._slots.release()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._slots.release()
 
     async def keep_pace(self) -> None:
-        """Wait for the next turn."""
+        """Wait for the next turn, if requests are evenly spaced: with *per_second*."""
+        if self._pace is None:
+            return
         was_paused = True
         while was_paused:
             async with self._pace:

@@ -39,7 +39,9 @@ async def open_session(
         is_public=is_public or settings.source_is_public,
         proxy_hosts=proxies.hosts if proxies else (),
     )
-    middlewares: list[aiohttp.ClientMiddlewareType] = [host_policy, SecretHeaders(origin, headers)]
+    middlewares: list[aiohttp.ClientMiddlewareType] = [host_policy]
+    if headers:
+        middlewares.append(SecretHeaders(origin, headers))
     if proxies:
         middlewares.append(proxies)
     policy_resolver = HostPolicyResolver(host_policy, resolver or aiohttp.DefaultResolver())
@@ -62,7 +64,7 @@ async def open_session(
 
 def _timeouts(settings: HttpSettings) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(
-        total=settings.timeout_s,
+        total=None,  # the client's, with the time left for retries
         connect=settings.connect_timeout_s,
         sock_connect=settings.connect_timeout_s,
         sock_read=settings.read_timeout_s,

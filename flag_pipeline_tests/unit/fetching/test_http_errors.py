@@ -7,8 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from flag_pipeline.errors import SourceError
-from flag_pipeline.fetching.http_errors import translating
+from flag_pipeline.fetching.http_errors import translated
 
 KEY: Any = aiohttp.client_reqrep.ConnectionKey("flags.example", 80, False, True, None, None, None)
 
@@ -30,20 +29,18 @@ KEY: Any = aiohttp.client_reqrep.ConnectionKey("flags.example", 80, False, True,
 )
 def test_a_connection_that_fails_is_explained_in_the_systems_words(error: OSError, reason: str) -> None:
     """The reason names the host and the system's error, and nothing of aiohttp, such as `ssl:default`."""
-    with pytest.raises(SourceError) as caught, translating(code="CN", url="http://flags.example/cn"):
-        raise aiohttp.ClientConnectorError(KEY, error)
+    reported = translated(aiohttp.ClientConnectorError(KEY, error), code="CN", url="http://flags.example/cn")
 
-    assert str(caught.value) == f"http://flags.example/cn: cannot connect to flags.example:80: {reason}"
+    assert str(reported) == f"http://flags.example/cn: cannot connect to flags.example:80: {reason}"
 
 
 def test_a_certificate_that_is_not_trusted_names_the_setting() -> None:
     """The reason says what is wrong with the certificate, and which variable names authorities."""
     error = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
 
-    with pytest.raises(SourceError) as caught, translating(code="CN", url="u"):
-        raise aiohttp.ClientConnectorCertificateError(KEY, error)
+    reported = translated(aiohttp.ClientConnectorCertificateError(KEY, error), code="CN", url="u")
 
-    assert str(caught.value) == (
+    assert str(reported) == (
         "u: cannot connect to flags.example:80: certificate verify failed: self-signed certificate;"
         " SSL_CERT_FILE names authorities to trust"
     )

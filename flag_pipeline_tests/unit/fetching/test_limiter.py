@@ -13,7 +13,7 @@ async def pass_through(limiter: RequestLimiter, n_requests: int, *, stays_open: 
     widths: list[int] = []
 
     async def request() -> None:
-        async with limiter.slot():
+        async with limiter:
             answered = asyncio.get_running_loop().create_future()
             inside.append(answered)
             await answered
@@ -61,10 +61,10 @@ async def test_slot_is_free_again_after_a_failure() -> None:
     limiter = RequestLimiter(first_requests=1, max_requests=1)
     for error in (ValueError, asyncio.CancelledError):
         with pytest.raises(error):
-            async with limiter.slot():
+            async with limiter:
                 raise error
 
-    async with asyncio.timeout(1), limiter.slot():
+    async with asyncio.timeout(1), limiter:
         pass
 
 
@@ -75,9 +75,9 @@ async def test_pause_holds_all_requests_and_the_longest_counts() -> None:
     limiter.pause(0.05)
     limiter.pause(0.01)
 
-    async with limiter.slot():
+    async with limiter:
         first_at = loop.time()
-    async with limiter.slot():
+    async with limiter:
         second_at = loop.time()
 
     assert first_at - begun_at >= 0.05
