@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from flag_pipeline.core.layout import schema_path, table_path
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 
 # Spreadsheets evaluate text that starts with one of these characters, also full-width or small, as a formula (OWASP,
 # CSV injection). Some split lines at semicolons, or ignore quotes and start a cell after any separator and line end.
+_SIGNS = r"=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b"
 _FORMULA = re.compile(
     r"(^|\r\n|[,;\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029])"
-    r"""(?=[\s"\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]|"*[\t\r])"""
+    rf"""(?=[\s"\u200b-\u200f\u2060\ufeff]*[{_SIGNS}]|"*[\t\r])"""
 )
+# Most cells have none.
+_MAY_BE_FORMULA = re.compile(rf"[{_SIGNS}\t\r]")
 VERSION_KEY = "flag_pipeline.schema_version"
 # Rows of a Parquet file that are in memory at a time.
 _ROW_GROUP = 1_000
@@ -72,9 +76,9 @@ def render_table(schema: TableSchema, folder: str, rows: Sequence[object]) -> It
 
 def render_json(schema: TableSchema, rows: Iterable[object]) -> bytes:
     """Return the rows as a JSON array of objects."""
-    return dump_json_array(
-        {column.name: _json_cell(getattr(row, column.name)) for column in schema.columns} for row in rows
-    )
+    names = [column.name for column in schema.columns]
+    cells_of = attrgetter(*names)
+    return dump_json_array(dict(zip(names, map(_json_cell, cells_of(row)), strict=True)) for row in rows)
 
 
 def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
@@ -86,8 +90,8 @@ def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
     text = io.TextIOWrapper(content, "utf-8", newline="")
     writer = csv.writer(text)
     writer.writerow(column.name for column in schema.columns)
-    for row in rows:
-        writer.writerow(_csv_cell(getattr(row, column.name)) for column in schema.columns)
+    cells_of = attrgetter(*(column.name for column in schema.columns))
+    writer.writerows(map(_csv_cell, cells_of(row)) for row in rows)
     text.flush()
     return content.getvalue()
 
@@ -156,6 +160,8 @@ def _parquet_cell(cell: object) -> object:
 
 
 def _json_cell(cell: object) -> object:
+    if isinstance(cell, str):
+        return cell
     if isinstance(cell, datetime):
         return write_moment(cell)
     return [_colour_cell(colour) for colour in cell] if isinstance(cell, tuple) else cell
@@ -166,9 +172,10 @@ def _colour_cell(colour: ColourShare) -> dict[str, Any]:
 
 
 def _csv_cell(cell: object) -> object:
+    if isinstance(cell, str):
+        return _FORMULA.sub(r"\1'", cell) if _MAY_BE_FORMULA.search(cell) else cell
     if isinstance(cell, datetime):
         return write_moment(cell)
     if isinstance(cell, tuple):
         return " ".join(f"{colour.hex}:{colour.share}" for colour in cell)
-    # Half are codes and digests.
-    return _FORMULA.sub(r"\1'", cell) if isinstance(cell, str) and not cell.isalnum() else cell
+    return cell

@@ -13,6 +13,8 @@ from flag_pipeline.images.formats import FORMATS
 
 SCHEMA = 1
 _FIRST_LINES = b'{\n  "schema": %d,\n' % SCHEMA
+# Most records end like this.
+END_WITHOUT_CHANGES = b'"changes": []\n}\n'
 
 # On import, because threads would make it several times.
 _RECORD = TypeAdapter(FlagRecord)

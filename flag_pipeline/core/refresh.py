@@ -133,7 +133,7 @@ class Refresher:
         if self.image and stored.flag is None:
             self.decoder.prepare()
         before = stored.record
-        record = replace(before, last_failure=None)
+        record = replace(before, last_failure=None) if before.last_failure else before
         new_country = image = new_image = None
         if self.metadata or record.country is None:
             record, new_country = await self._refresh_metadata(record, counter, is_intact=stored.metadata_is_intact)
@@ -256,7 +256,7 @@ def _missed(error: FlagPipelineError, code: str, counter: FetchCounter) -> Misse
 
 
 def _only_row_changed(before: FlagRecord, after: FlagRecord) -> bool:
-    return _content(before) == _content(after) and _row(before) != _row(after)
+    return before != after and _content(before) == _content(after) and _row(before) != _row(after)
 
 
 def _content(record: FlagRecord) -> tuple[object, ...]:

@@ -26,7 +26,7 @@ from flag_pipeline.core.layout import (
     thumbnail_path,
 )
 from flag_pipeline.core.models import Country, FlagRecord, LastFailure
-from flag_pipeline.core.records import dump_country, dump_record, load_record
+from flag_pipeline.core.records import END_WITHOUT_CHANGES, dump_country, dump_record, load_record
 from flag_pipeline.errors import ImageError, SinkError, UnusableFileError
 from flag_pipeline.images.models import FlagImage
 from flag_pipeline.stores.batch_executor import BatchExecutor, for_each
@@ -118,13 +118,14 @@ class FileSink:
             return StoredCountry(FlagRecord(code))
         return await self._loads.do(code)
 
-    async def records(self) -> dict[str, FlagRecord]:
-        """Return the records by code, sorted, without damaged ones.
+    async def records(self, *, only_changed: bool = False) -> dict[str, FlagRecord]:
+        """Return the records by code, sorted, without damaged ones; or those with changes.
 
         Unreadable ones have the reason as last failure.
         """
         paths = await self._run(self._record_paths)
-        records = await self._map(self._record_or_reason, paths, most_threads=self._store.n_readers)
+        read = partial(self._record_or_reason, only_changed=only_changed)
+        records = await self._map(read, paths, most_threads=self._store.n_readers)
         return {record.code: record for record in records if record is not None}
 
     async def read(self, path: str) -> bytes | None:
@@ -378,9 +379,11 @@ class FileSink:
     def _record_paths(self) -> list[str]:
         return [f"{RECORDS}/{name}" for name in sorted(self._files.names(RECORDS)) if name.endswith(".json")]
 
-    def _record_or_reason(self, path: str) -> FlagRecord | None:
+    def _record_or_reason(self, path: str, *, only_changed: bool) -> FlagRecord | None:
         try:
-            return _parse_record(self._files.read(path, MAX_RECORD_BYTES), path)
+            content = self._files.read(path, MAX_RECORD_BYTES)
+            is_wanted = not (only_changed and content and content.endswith(END_WITHOUT_CHANGES))
+            return _parse_record(content, path) if is_wanted else None
         except UnusableFileError as exc:
             code = path.removeprefix(f"{RECORDS}/").removesuffix(".json")
             failure = LastFailure(exc.kind, str(exc))

@@ -40,7 +40,7 @@ NAMED_CHANGES = 20
 )
 async def flag_changes(file_sink: FileSinkResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster compares it
     """Derive the table of changes from the records, and compare it with the one before."""
-    records = await file_sink.sink.records()
+    records = await file_sink.sink.records(only_changed=True)
     changes = change_rows(records)
     fresh = changes_since(changes, await file_sink.sink.read_hint(CHANGES_PATH))
     version = await publish(file_sink.sink, render_table(CHANGES_SCHEMA, HISTORY, changes))

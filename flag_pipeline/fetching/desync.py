@@ -32,7 +32,7 @@ MAX_WATCH_S = 2.0
 POLL_S = 0.001
 SWITCHING_PROTOCOLS, OK = 101, 200
 UNREQUESTED = "the source sent bytes that no request asked for"
-# Of answers that may belong to another request.
+# They may come from another answer.
 _CHECKED_ERRORS = (aiohttp.ClientError, EncodingError, SourceError)
 # Proxies may send it on idle connections (RFC 9110, section 15.5.9).
 _IDLE_TOO_LONG = re.compile(rb"HTTP/1\.[01] 408\b")

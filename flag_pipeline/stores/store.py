@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from flag_pipeline.errors import ForeignFileError, SinkError, UnusableFileError
@@ -73,21 +73,26 @@ class CheckedStore:
 
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
         """Return the content, None if the file is missing."""
-        with raising_sink_error(path), suppress(FileNotFoundError):
+        try:
             return self._store.read(path, max_bytes)
-        return None
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise _sink_error(exc, path) from exc
 
     def read_small(self, path: str, max_bytes: int = MAX_RECORD_BYTES) -> bytes | None:
         """Like `read`; None also for a folder or a larger file."""
-        with suppress(ForeignFileError):
+        try:
             return self.read(path, max_bytes)
-        return None
+        except ForeignFileError:
+            return None
 
     def read_hint(self, path: str) -> bytes | None:
         """Like `read`; None also if unreadable."""
-        with suppress(UnusableFileError):
+        try:
             return self.read(path)
-        return None
+        except UnusableFileError:
+            return None
 
     @contextmanager
     def lock(self, key: str, path: str) -> Iterator[None]:
@@ -131,11 +136,15 @@ def raising_sink_error(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        reason = f"cannot use {path} in the store: {exc.strerror or exc}"
-        if exc.errno in _FOREIGN:
-            raise ForeignFileError(f"{reason}; the next fetch replaces it", path=path) from exc
-        kind = UnusableFileError if exc.errno in _ABOUT_ONE_FILE else SinkError
-        raise kind(reason, path=path) from exc
+        raise _sink_error(exc, path) from exc
+
+
+def _sink_error(exc: OSError, path: str) -> SinkError:
+    reason = f"cannot use {path} in the store: {exc.strerror or exc}"
+    if exc.errno in _FOREIGN:
+        return ForeignFileError(f"{reason}; the next fetch replaces it", path=path)
+    kind = UnusableFileError if exc.errno in _ABOUT_ONE_FILE else SinkError
+    return kind(reason, path=path)
 
 
 def too_large(path: str, *, max_bytes: int) -> OSError:

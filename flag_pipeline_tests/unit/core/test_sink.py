@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import os
 import socket
 import stat
@@ -20,6 +21,7 @@ from flag_pipeline.core.records import dump_record
 from flag_pipeline.core.sink import FileSink, StoredCountry
 from flag_pipeline.errors import ErrorKind, SinkError
 from flag_pipeline.stores.atomic_files import ASIDE_PREFIX, STALE_TEMPORARY_S, TEMPORARY_PREFIX
+from flag_pipeline_tests.records import change_of
 from flag_pipeline_tests.samples import flag, gif, record
 
 
@@ -447,3 +449,16 @@ async def test_changes_of_one_country_in_a_batch_keep_their_order(tmp_path: Path
             "FR": replace(record("FR"), last_failure=failure),
         }
     assert len(files_in(tmp_path / "flags")) == 2
+
+
+async def test_only_records_with_changes_are_parsed_for_the_history(sink: FileSink, tmp_path: Path) -> None:
+    """Whoever wrote them, in whichever layout."""
+    changed = replace(record("FR"), changes=(change_of("FR"),))
+    older = replace(record("IT"), changes=(change_of("IT"),))
+    for each in (record("CN"), changed):
+        await sink.save(each, image=flag())
+    compact = json.dumps({"schema": 1, **json.loads(dump_record(older))}).encode()
+    (tmp_path / record_path("IT")).write_bytes(compact)
+
+    assert await sink.records(only_changed=True) == {"FR": changed, "IT": older}
+    assert list(await sink.records()) == ["CN", "FR", "IT"]
