@@ -4,7 +4,9 @@ import hashlib
 import io
 import json
 import math
+import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 
@@ -14,6 +16,9 @@ from PIL.PngImagePlugin import PngInfo
 from flag_pipeline.catalog.rows import CatalogRow, status_label
 from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.models import RowStatus
+from flag_pipeline.errors import ImageError
+from flag_pipeline.images.formats import read_structure
+from flag_pipeline.images.structure import Limits
 from flag_pipeline.images.thumbnails import Size, enlarge, reduce
 
 # Few programs open much larger pictures.
@@ -26,6 +31,28 @@ _PAPER, _INK, _FAINT, _ALARM = "#f7f7f5", "#1d1d1f", "#5f6368", "#b3261e"
 
 _MOSAIC_COLUMNS, _MOSAIC_CELL, _MOSAIC_BOX = 21, (18, 13), (16, 11)
 _MOSAIC_QUALITY = 15
+
+
+def render_pictures(
+    rows: Sequence[CatalogRow], thumbnails: Mapping[str, bytes], limits: Limits, *, n_more: int, digest: str
+) -> tuple[bytes, bytes]:
+    """Return contact sheet and mosaic, both with tiles of the undamaged *thumbnails*, by code. Blocks.
+
+    For the other arguments see `render_contact_sheet`.
+    """
+    tiles: dict[str, Image.Image] = {}
+
+    def tile_of(code: str) -> Image.Image | None:
+        content = thumbnails.get(code, b"")
+        with suppress(ImageError):
+            read_structure(content).check(limits)
+            tile = sheet_tile(content)
+            tiles[code] = mosaic_tile(tile)
+            return tile
+        return None
+
+    # Tiles come one at a time, to save memory.
+    return render_contact_sheet(rows, tile_of, n_more=n_more, digest=digest), render_mosaic(rows, tiles)
 
 
 def sheet_tile(content: bytes) -> Image.Image:
@@ -55,13 +82,14 @@ def is_drawn_from(sheet: bytes, digest: str) -> bool:
 
 
 def render_contact_sheet(
-    rows: Sequence[CatalogRow], tile_of: Callable[[str], Image.Image | None], *, digest: str = ""
+    rows: Sequence[CatalogRow], tile_of: Callable[[str], Image.Image | None], *, n_more: int = 0, digest: str = ""
 ) -> bytes:
     """Return a PNG with each row's flag, code and name, and its status in red unless `ok`.
 
-    *tile_of* returns a code's tile; *digest* is for `is_drawn_from`. Rows beyond `MAX_FLAGS` are only counted.
+    *tile_of* returns a code's tile; *digest* is for `is_drawn_from`. Rows beyond `MAX_FLAGS`, and *n_more*, are only
+    counted.
     """
-    rows, n_more = rows[:MAX_FLAGS], max(0, len(rows) - MAX_FLAGS)
+    rows, n_more = rows[:MAX_FLAGS], n_more + max(0, len(rows) - MAX_FLAGS)
     n_cells = len(rows) + bool(n_more)
     sheet = Image.new("RGB", _grid_size(n_cells, _COLUMNS, _CELL, margin=_MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -75,10 +103,10 @@ def render_contact_sheet(
         left, top = _corner(len(rows))
         draw.text((left + _CELL[0] // 2, top), f"and {n_more} more", font=_font(13), fill=_INK, anchor="ma")
     buffer = io.BytesIO()
-    # A fifth larger than with Pillow's default, 6, in half the time.
+    # A tenth larger than by default, in half the time.
     texts = PngInfo()
     texts.add_text(_DIGEST_KEY, digest)
-    sheet.save(buffer, "PNG", compress_level=3, pnginfo=texts)
+    sheet.save(buffer, "PNG", compress_level=3, compress_type=zlib.Z_RLE, pnginfo=texts)
     return buffer.getvalue()
 
 

@@ -3,11 +3,10 @@
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from functools import partial
 from pathlib import PurePosixPath
 
 import dagster as dg
-from PIL import Image
 
 from flag_pipeline.catalog import contact_sheet
 from flag_pipeline.catalog.gallery import render_page
@@ -33,9 +32,8 @@ from flag_pipeline.core.sink import FileSink
 from flag_pipeline.defs.keys import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS, RENDITION_CATALOG
 from flag_pipeline.defs.publishing import publish
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
-from flag_pipeline.errors import ImageError
+from flag_pipeline.images.decoder import Decoder
 from flag_pipeline.images.formats import read_structure
-from flag_pipeline.images.structure import Limits
 from flag_pipeline.images.thumbnails import PICTURE_BOX, THUMBNAIL_BOX, Size, data_uri, draw_thumbnail
 
 # Built in the tables' run, if both are requested.
@@ -64,14 +62,18 @@ def gallery_asset(*, with_renditions: bool) -> dg.AssetsDefinition:
     async def flag_gallery(file_sink: FileSinkResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster 1.13 does not recognise it with an argument
         started_at = time.monotonic()
         sink = file_sink.sink
-        rows, changes = await read_tables(sink)
-        shown, vectors = pictured_files(rows, changes), vector_files(rows)
-        pictured = await draw_missing(sink, THUMBNAILS, shown, THUMBNAIL_BOX)
-        await draw_missing(sink, PICTURES, vectors, PICTURE_BOX)
-        # In sequence, because concurrent threads do not share freed memory.
-        pictures = await draw_pictures(sink, rows, pictured)
-        downloads = rendition_downloads(await rendition_records(sink)) if with_renditions else {}
-        page = await asyncio.to_thread(render_page, Gallery(rows, changes, pictured, downloads, credits_of(rows)))
+        with Decoder(processes=1) as decoder:
+            # It starts while the tables are read.
+            decoder.prepare()
+            rows, changes = await read_tables(sink)
+            shown, vectors = pictured_files(rows, changes), vector_files(rows)
+            pictured = await draw_missing(sink, THUMBNAILS, shown, THUMBNAIL_BOX)
+            await draw_missing(sink, PICTURES, vectors, PICTURE_BOX)
+            downloads = rendition_downloads(await rendition_records(sink)) if with_renditions else {}
+            gallery = Gallery(rows, changes, pictured, downloads, credits_of(rows))
+            pictures, page = await asyncio.gather(
+                draw_pictures(sink, rows, pictured, decoder), asyncio.to_thread(render_page, gallery)
+            )
         version = await publish(sink, sorted({**page, **pictures}.items()))
         await sink.keep_only(PAGE_DETAILS, page.keys())
         await sink.keep_only(THUMBNAILS, {webp_path(THUMBNAILS, sha256) for sha256 in shown})
@@ -121,37 +123,17 @@ async def draw_missing(sink: FileSink, folder: str, files: Mapping[str, str], bo
     return found | drawn.keys()
 
 
-async def draw_pictures(sink: FileSink, rows: Sequence[CatalogRow], pictured: Collection[str]) -> dict[str, bytes]:
+async def draw_pictures(
+    sink: FileSink, rows: Sequence[CatalogRow], pictured: Collection[str], decoder: Decoder
+) -> dict[str, bytes]:
     """Return contact sheet and mosaic by path; stored ones if they show the same."""
     digest = contact_sheet.sheet_digest(rows, pictured)
-    sheet, mosaic = await sink.read_hint(CONTACT_SHEET_PATH), await sink.read_hint(MOSAIC_PATH)
-    if sheet is None or mosaic is None or not contact_sheet.is_drawn_from(sheet, digest):
-        shown = [row for row in rows[: contact_sheet.MAX_FLAGS] if row.sha256 in pictured]
-        found = await sink.read_files({thumbnail_path(row.sha256) for row in shown})
-        thumbnails = {row.code: found.get(thumbnail_path(row.sha256), b"") for row in shown}
-        tiles = Tiles(thumbnails, await image_limits())
-        sheet = await asyncio.to_thread(contact_sheet.render_contact_sheet, rows, tiles.of_sheet, digest=digest)
-        mosaic = await asyncio.to_thread(contact_sheet.render_mosaic, rows, tiles.of_mosaic)
+    stored = await sink.read_files([CONTACT_SHEET_PATH, MOSAIC_PATH])
+    if len(stored) > 1 and contact_sheet.is_drawn_from(stored[CONTACT_SHEET_PATH], digest):
+        return stored
+    shown = rows[: contact_sheet.MAX_FLAGS]
+    found = await sink.read_files({thumbnail_path(row.sha256) for row in shown if row.sha256 in pictured})
+    thumbnails = {row.code: found.get(thumbnail_path(row.sha256), b"") for row in shown}
+    draw = partial(contact_sheet.render_pictures, shown, thumbnails, await image_limits())
+    sheet, mosaic = await decoder.run(partial(draw, n_more=len(rows) - len(shown), digest=digest))
     return {CONTACT_SHEET_PATH: sheet, MOSAIC_PATH: mosaic}
-
-
-class Tiles:
-    """Tiles of both pictures, made from undamaged thumbnails.
-
-    Attributes:
-        of_mosaic: by code, of the drawn countries.
-    """
-
-    def __init__(self, thumbnails: Mapping[str, bytes], limits: Limits) -> None:
-        self.of_mosaic: dict[str, Image.Image] = {}
-        self._thumbnails, self._limits = thumbnails, limits
-
-    def of_sheet(self, code: str) -> Image.Image | None:
-        """Return the country's tile of the contact sheet."""
-        content = self._thumbnails.get(code, b"")
-        with suppress(ImageError):
-            read_structure(content).check(self._limits)
-            tile = contact_sheet.sheet_tile(content)
-            self.of_mosaic[code] = contact_sheet.mosaic_tile(tile)
-            return tile
-        return None
