@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, _GeneratorContextManager, closing, suppress
 from datetime import UTC, datetime
-from functools import cache, wraps
+from functools import cache, lru_cache, wraps
 from pathlib import Path
 from typing import Any, Self
 
@@ -235,9 +235,12 @@ def _row_of(event: dg.EventLogEntry) -> _Row:
         "dagster_event_type": told.event_type_value if told else None,
         "timestamp": datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None).isoformat(" ", "microseconds"),
         "step_key": told.step_key if told else event.step_key,
-        "asset_key": asset_key.to_string() if asset_key else None,
+        "asset_key": _text_of(asset_key) if asset_key else None,
         "partition": (told.partition or None) if told else None,
     }
+
+
+_text_of = lru_cache(maxsize=128)(dg.AssetKey.to_string)
 
 
 def _insert(connection: Connection, table: Table, rows: Sequence[_Row]) -> list[int]:

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.definitions.dependency import NodeHandle
-from dagster._core.events import DagsterEvent, StepMaterializationData
+from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent, StepMaterializationData
 from dagster._core.execution.plan.handle import StepHandle
 from dagster._serdes import deserialize_value, serialize_value
 from dagster_shared.error import SerializableErrorInfo
@@ -77,6 +77,13 @@ PLAIN = [
 ]
 
 
+PLANNED = [
+    AssetMaterializationPlannedData(dg.AssetKey(["flags", "image"]), partition="CI"),
+    AssetMaterializationPlannedData(dg.AssetKey("flag_image"), partition='"1000000000000000"'),
+    AssetMaterializationPlannedData(dg.AssetKey("flag_image")),
+]
+
+
 def others() -> Iterator[dg.EventLogEntry]:
     """Events that differ from `EVENT` in one thing each, or try to be taken for what they are not."""
     changed: dict[str, Any]
@@ -107,7 +114,8 @@ def others() -> Iterator[dg.EventLogEntry]:
         {"pid": None},
     ):
         yield EVENT._replace(dagster_event=TOLD._replace(**changed))
-    for data in PLAIN:
+    special: list[Any] = [*PLAIN, *PLANNED]
+    for data in special:
         yield EVENT._replace(dagster_event=TOLD._replace(event_specific_data=data))
 
 
