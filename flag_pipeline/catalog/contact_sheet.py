@@ -19,7 +19,7 @@ from flag_pipeline.core.models import RowStatus
 from flag_pipeline.errors import ImageError
 from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.structure import Limits
-from flag_pipeline.images.thumbnails import Size, enlarge, reduce
+from flag_pipeline.images.thumbnails import THUMBNAIL_BOX, Size, enlarge, reduce
 
 # Few programs open much larger pictures.
 MAX_FLAGS = 400
@@ -34,9 +34,9 @@ _MOSAIC_QUALITY = 15
 
 
 def render_pictures(
-    rows: Sequence[CatalogRow], thumbnails: Mapping[str, bytes], limits: Limits, *, n_more: int, digest: str
+    rows: Sequence[CatalogRow], thumbnails: Mapping[str, bytes], *, n_more: int, digest: str
 ) -> tuple[bytes, bytes]:
-    """Return contact sheet and mosaic, both with tiles of the undamaged *thumbnails*, by code. Blocks.
+    """Return contact sheet and mosaic, both with tiles of the *thumbnails* by code, without damaged ones. Blocks.
 
     For the other arguments see `render_contact_sheet`.
     """
@@ -45,7 +45,8 @@ def render_pictures(
     def tile_of(code: str) -> Image.Image | None:
         content = thumbnails.get(code, b"")
         with suppress(ImageError):
-            read_structure(content).check(limits)
+            # A larger one is none of ours, and hundreds would take minutes.
+            read_structure(content).check(Limits(max_pixels=math.prod(THUMBNAIL_BOX)))
             tile = sheet_tile(content)
             tiles[code] = mosaic_tile(tile)
             return tile

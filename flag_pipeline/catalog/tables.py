@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from flag_pipeline.core.layout import schema_path, table_path
@@ -77,8 +76,7 @@ def render_table(schema: TableSchema, folder: str, rows: Sequence[object]) -> It
 def render_json(schema: TableSchema, rows: Iterable[object]) -> bytes:
     """Return the rows as a JSON array of objects."""
     names = [column.name for column in schema.columns]
-    cells_of = attrgetter(*names)
-    return dump_json_array(dict(zip(names, map(_json_cell, cells_of(row)), strict=True)) for row in rows)
+    return dump_json_array({name: _json_cell(getattr(row, name)) for name in names} for row in rows)
 
 
 def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
@@ -90,8 +88,8 @@ def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
     text = io.TextIOWrapper(content, "utf-8", newline="")
     writer = csv.writer(text)
     writer.writerow(column.name for column in schema.columns)
-    cells_of = attrgetter(*(column.name for column in schema.columns))
-    writer.writerows(map(_csv_cell, cells_of(row)) for row in rows)
+    names = [column.name for column in schema.columns]
+    writer.writerows([_csv_cell(getattr(row, name)) for name in names] for row in rows)
     text.flush()
     return content.getvalue()
 

@@ -240,10 +240,10 @@ class FileSink:
         with raising_sink_error(self.root):
             self._store = open_store(self.root, lock_path=LOCK_PATH)
             self._files = CheckedStore(self._store)
-            (n_loads, n_changes), gather_s = self._store.batch_sizes, self._store.gather_s
+            size, gather_s, turn_s = self._store.batch_size, self._store.gather_s, self._store.turn_s
             how: dict[str, Any] = {"threads": self._threads, "patience_s": self._store.patience_s}
-            self._loads = BatchExecutor(for_each(self._load), self._executor, size=n_loads, **how)
-            self._changes = BatchExecutor(self._change_all, self._executor, size=n_changes, gather_s=gather_s, **how)
+            self._loads = BatchExecutor(for_each(self._load), self._executor, turn_s=turn_s, **how)
+            self._changes = BatchExecutor(self._change_all, self._executor, size=size, gather_s=gather_s, **how)
             self._closing.callback(self._store.close)
             self._store.prepare(FOLDERS)
             for name in self._store.names(FLAGS):

@@ -106,8 +106,8 @@ def record_json(of_event: str, event_id: int) -> str:
 
 
 def _dump(value: Any) -> str:
-    # Inside strings, quotes are escaped, so the text is always a key.
-    return serialize_value(value, separators=(",", ":")).replace('"description":null,', "")
+    text = serialize_value(value, separators=(",", ":"))
+    return text.replace('{"__class__":"EventMetadataEntry","description":null,', '{"__class__":"EventMetadataEntry",')
 
 
 def _frame_of(event: dg.EventLogEntry, told: DagsterEvent) -> _Frame:

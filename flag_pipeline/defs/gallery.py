@@ -1,6 +1,7 @@
 """The gallery asset: the catalog as a web page and a contact sheet."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -32,9 +33,12 @@ from flag_pipeline.core.sink import FileSink
 from flag_pipeline.defs.keys import CODE_VERSION, FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY, OWNERS, RENDITION_CATALOG
 from flag_pipeline.defs.publishing import publish
 from flag_pipeline.defs.resources import FileSinkResource, image_limits
+from flag_pipeline.errors import LocalError
 from flag_pipeline.images.decoder import Decoder
 from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.thumbnails import PICTURE_BOX, THUMBNAIL_BOX, Size, data_uri, draw_thumbnail
+
+logger = logging.getLogger(__name__)
 
 # Built in the tables' run, if both are requested.
 TABLES_CHANGED = (
@@ -134,6 +138,11 @@ async def draw_pictures(
     shown = rows[: contact_sheet.MAX_FLAGS]
     found = await sink.read_files({thumbnail_path(row.sha256) for row in shown if row.sha256 in pictured})
     thumbnails = {row.code: found.get(thumbnail_path(row.sha256), b"") for row in shown}
-    draw = partial(contact_sheet.render_pictures, shown, thumbnails, await image_limits())
-    sheet, mosaic = await decoder.run(partial(draw, n_more=len(rows) - len(shown), digest=digest))
+    n_more = len(rows) - len(shown)
+    draw = partial(contact_sheet.render_pictures, shown, thumbnails, n_more=n_more, digest=digest)
+    try:
+        sheet, mosaic = await decoder.run(draw)
+    except LocalError as exc:
+        logger.warning("the pictures are drawn once more: %s", exc)
+        sheet, mosaic = await decoder.run(draw)
     return {CONTACT_SHEET_PATH: sheet, MOSAIC_PATH: mosaic}

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from flag_pipeline.workers import Failed, attempt, resolve
 
@@ -21,12 +21,12 @@ R = TypeVar("R")
 class BatchExecutor(Generic[T, R]):
     """Calls *work* with up to *size* waiting items on *executor*; one more thread serves if one waits for *patience_s*.
 
-    A thread first waits *gather_s* for more. After each batch the executor's other work has its turn.
+    A thread first waits *gather_s* for more. After *turn_s* the executor's other work has its turn.
 
     An exception of *work* fails the whole batch. A cancelled caller's item is still done before a shutdown.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two are keyword-only
         self,
         work: Callable[[Sequence[T]], Sequence[R | Failed]],
         executor: ThreadPoolExecutor,
@@ -34,6 +34,7 @@ class BatchExecutor(Generic[T, R]):
         threads: int = 1,
         size: int = 1,
         gather_s: float = 0.0,
+        turn_s: float = 0.0,
         patience_s: float = 0.0,
     ) -> None:
         self._work = work
@@ -41,34 +42,51 @@ class BatchExecutor(Generic[T, R]):
         self._threads = threads
         self._size = size
         self._gather_s = gather_s
+        self._turn_s = turn_s
         self._patience_s = patience_s
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[T, asyncio.Future[R], float]] = deque()
+        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._n_serving = 0
+        # By event loop, until its turn.
+        self._results: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[R], R | Failed]]] = {}
 
     async def do(self, item: T) -> R:
         """Return the result of *item* or raise its exception."""
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        now = time.monotonic()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
         with self._lock:
             # First, because `submit` may fail to start a thread.
-            if self._n_serving < self._threads and (not self._n_serving or self._is_slow(now)):
+            if self._n_serving < (1 if self._patience_s else self._threads):
                 self._executor.submit(self._serve, self._gather_s)
                 self._n_serving += 1
-            self._waiting.append((item, future, now))
-        return await future
+            self._waiting.append((item, future))
+        if not self._patience_s:
+            return await future
+        timer = loop.call_later(self._patience_s, self._help, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
 
-    def _is_slow(self, now: float) -> bool:
-        waiting_since = self._waiting[0][2] if self._waiting else now
-        return now - waiting_since >= self._patience_s
+    def _help(self, future: asyncio.Future[R]) -> None:
+        with self._lock:
+            is_waiting = any(other is future for _, other in self._waiting)
+            if is_waiting and self._n_serving < self._threads:
+                # Raised after a shutdown, or if no thread starts.
+                with suppress(RuntimeError):
+                    self._executor.submit(self._serve, 0.0)
+                    self._n_serving += 1
 
     def _serve(self, gather_s: float) -> None:
         time.sleep(gather_s)
-        if batch := self._next_batch():
-            results = attempt(self._work, [item for item, _, _ in batch])
+        turn_ends_at = time.monotonic() + self._turn_s
+        while batch := self._next_batch():
+            results = attempt(self._work, [item for item, _ in batch])
             if isinstance(results, Failed):
                 results = [results] * len(batch)
-            _deliver([future for _, future, _ in batch], results)
+            self._deliver(zip((future for _, future in batch), results, strict=True))
+            if time.monotonic() >= turn_ends_at:
+                break
         with self._lock:
             if self._waiting:
                 # Raised after a shutdown, or if no thread starts.
@@ -78,27 +96,32 @@ class BatchExecutor(Generic[T, R]):
             # At least 0, because a call whose `submit` raised also runs.
             self._n_serving = max(0, self._n_serving - 1)
 
-    def _next_batch(self) -> list[tuple[T, asyncio.Future[R], float]]:
+    def _next_batch(self) -> list[tuple[T, asyncio.Future[R]]]:
         with self._lock:
             n_items = min(self._size, -(-len(self._waiting) // max(1, self._n_serving)))
             return [self._waiting.popleft() for _ in range(n_items)]
+
+    def _deliver(self, pairs: Iterable[tuple[asyncio.Future[R], R | Failed]]) -> None:
+        """Wake each event loop once for all results that wait for it."""
+        to_wake = []
+        with self._lock:
+            for future, result in pairs:
+                loop = future.get_loop()
+                if loop not in self._results:
+                    to_wake.append(loop)
+                self._results.setdefault(loop, []).append((future, result))
+        for loop in to_wake:
+            with suppress(RuntimeError):  # it may be closed
+                loop.call_soon_threadsafe(self._resolve, loop)
+
+    def _resolve(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            pairs = self._results.pop(loop)
+        for future, result in pairs:
+            if not future.done():  # its caller may be cancelled
+                resolve(future, result)
 
 
 def for_each(work: Callable[[T], R]) -> Callable[[Sequence[T]], list[R | Failed]]:
     """Return batch work in which exceptions fail only their item."""
     return lambda items: [attempt(work, item) for item in items]
-
-
-def _deliver(futures: Iterable[asyncio.Future[Any]], results: Iterable[object]) -> None:
-    of_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], object]]] = {}
-    for future, result in zip(futures, results, strict=True):
-        of_loop.setdefault(future.get_loop(), []).append((future, result))
-    for loop, pairs in of_loop.items():
-        with suppress(RuntimeError):  # it may be closed
-            loop.call_soon_threadsafe(_resolve, pairs)
-
-
-def _resolve(pairs: Iterable[tuple[asyncio.Future[Any], object]]) -> None:
-    for future, result in pairs:
-        if not future.done():  # its caller may be cancelled
-            resolve(future, result)

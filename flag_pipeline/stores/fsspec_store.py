@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class FsspecStore:
     """Files below a URL. `Store` describes the methods."""
 
-    batch_sizes, gather_s, patience_s, n_readers = (1, 1), 0.0, 0.0, 64
+    batch_size, gather_s, turn_s, patience_s, n_readers = 1, 0.0, 0.0, 0.0, 64
 
     def __init__(self, root: "UPath") -> None:
         self.root = root

@@ -28,7 +28,7 @@ class LocalFolder:
     """Files below a local folder with the lock file *lock_path*. `Store` describes the methods."""
 
     # Each system call releases the GIL: sixteen threads take four times as long as one.
-    batch_sizes, patience_s, n_readers = (64, 8), 0.25, 2
+    batch_size, turn_s, patience_s, n_readers = 8, 0.01, 0.25, 2
     # Syncing one country's files takes half as long among others'.
     gather_s = 0.01
 

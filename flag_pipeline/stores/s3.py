@@ -98,7 +98,7 @@ def open_bucket(url: str) -> "Bucket":
 class Bucket:
     """Objects of a bucket below a prefix. `Store` describes the methods."""
 
-    batch_sizes, gather_s, patience_s, n_readers = (1, 1), 0.0, 0.0, 64
+    batch_size, gather_s, turn_s, patience_s, n_readers = 1, 0.0, 0.0, 0.0, 64
 
     def __init__(self, name: str, client: "S3Store", *, server: str) -> None:
         self._name = name

@@ -23,14 +23,16 @@ class Store(Protocol):
     """Files below one root. Methods block and raise OSError or SinkError.
 
     Attributes:
-        batch_sizes: loads and changes that one thread makes together.
+        batch_size: changes that one thread makes together.
         gather_s: wait for more changes.
+        turn_s: how long one thread loads.
         patience_s: wait for a thread before another helps.
         n_readers: threads that read a list of files soonest.
     """
 
-    batch_sizes: tuple[int, int]
+    batch_size: int
     gather_s: float
+    turn_s: float
     patience_s: float
     n_readers: int
 

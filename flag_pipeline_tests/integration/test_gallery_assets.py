@@ -14,6 +14,7 @@ from flag_pipeline.catalog.rows import load_rows
 from flag_pipeline.core.layout import thumbnail_path
 from flag_pipeline.definitions import build_definitions
 from flag_pipeline.defs.keys import FLAG_CATALOG, FLAG_CHANGES, FLAG_GALLERY
+from flag_pipeline.images.child_process import ChildProcess
 from flag_pipeline.images.features import describe_features
 from flag_pipeline.settings import Settings, load_settings
 from flag_pipeline_tests.flag_server import FlagServer, answer, flag_url_path
@@ -189,6 +190,26 @@ def test_a_flag_overwritten_by_somebody_is_not_shown(
 
     assert metadata_of(instance, FLAG_GALLERY)["n_flags"].value == n_shown
     assert (thumbnail.read_bytes() if thumbnail.exists() else before) == before
+
+
+def test_pictures_are_drawn_once_more_if_their_process_is_killed(
+    instance: dg.DagsterInstance, settings: Settings, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is short of memory kills it, and the page would be lost too."""
+    refresh(instance, settings)
+    ask, killed = ChildProcess.ask, list[int]()
+
+    def kill_first(child: ChildProcess, request: bytes, **limits: Any) -> bytes:
+        if not killed:
+            killed.append(child.pid)
+            child.kill()
+        return ask(child, request, **limits)
+
+    monkeypatch.setattr(ChildProcess, "ask", kill_first)
+    rebuild(instance, settings)
+
+    assert len(killed) == 1
+    assert {"contact_sheet.png", "mosaic.webp", "index.html"} <= {path.name for path in (store / "catalog").iterdir()}
 
 
 def test_only_new_flags_are_drawn(

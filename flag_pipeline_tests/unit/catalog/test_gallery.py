@@ -20,6 +20,7 @@ from flag_pipeline.catalog.contact_sheet import (
     mosaic_tile,
     render_contact_sheet,
     render_mosaic,
+    render_pictures,
     sheet_digest,
     sheet_tile,
 )
@@ -41,7 +42,7 @@ from flag_pipeline.core.models import FlagRecord, LastFailure
 from flag_pipeline.core.renditions import RenditionFile, RenditionRecord
 from flag_pipeline.core.sink import intact
 from flag_pipeline.errors import ErrorKind
-from flag_pipeline.images.thumbnails import before_and_after, fit
+from flag_pipeline.images.thumbnails import before_and_after, draw_thumbnail, fit
 from flag_pipeline_tests.records import change_of, features_by_sha256, record_of, striped
 from flag_pipeline_tests.samples import gif
 
@@ -455,6 +456,19 @@ def test_pictures_of_any_number_of_countries_are_bounded() -> None:
     with Image.open(io.BytesIO(render_contact_sheet(more, tiles.get))) as sheet:
         assert sheet.width * sheet.height < 20_000_000
     assert render_contact_sheet(more, tiles.get) != render_contact_sheet(full, tiles.get)
+
+
+def test_thumbnail_that_is_none_of_ours_is_left_out() -> None:
+    """Hundreds of pictures as large as a flag may be would take minutes."""
+    rows = gallery_of({"CN": record_of("CN", FLAG)}).rows
+    buffer = io.BytesIO()
+    Image.new("RGB", (161, 120)).save(buffer, "WEBP")
+
+    def pictures(thumbnails: dict[str, bytes]) -> tuple[bytes, bytes]:
+        return render_pictures(rows, thumbnails, n_more=0, digest="")
+
+    assert pictures({"CN": buffer.getvalue()}) == pictures({"CN": b"damaged"}) == pictures({})
+    assert pictures({"CN": draw_thumbnail(FLAG)}) != pictures({})
 
 
 def test_mosaic_has_a_gap_for_a_missing_flag() -> None:

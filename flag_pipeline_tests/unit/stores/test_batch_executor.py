@@ -1,7 +1,6 @@
 """Items that threads do in batches."""
 
 import asyncio
-import math
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -90,28 +89,81 @@ async def test_threads_share_what_waits(two_threads: ThreadPoolExecutor) -> None
     assert sorted(workshop.batches) == [[1, 2, 3], [4], [5]]
 
 
-async def test_second_thread_helps_only_if_one_has_waited(two_threads: ThreadPoolExecutor) -> None:
-    """A patient executor leaves all to the busy thread; another one starts a thread for what waits."""
-    workshop, patient = Workshop(), Workshop()
-    one = BatchExecutor(patient, two_threads, threads=2, size=3, patience_s=math.inf)
-    tasks = await started(one, 1)
-    await asyncio.to_thread(patient.is_busy.wait)
-    tasks += await started(one, 2, 3, 4)
-    patient.limiter.set()
-    await asyncio.gather(*tasks)
-    assert patient.batches == [[1], [2, 3, 4]]
-
-    many = BatchExecutor(workshop, two_threads, threads=2, size=3)
-    tasks = await started(many, 1)
+async def test_patient_executor_leaves_all_to_one_thread(two_threads: ThreadPoolExecutor) -> None:
+    """The others would only compete with it."""
+    workshop = Workshop()
+    batch_executor = BatchExecutor(workshop, two_threads, threads=2, size=3, patience_s=60)
+    tasks = await started(batch_executor, 1)
     await asyncio.to_thread(workshop.is_busy.wait)
-    workshop.is_busy.clear()
-    tasks += await started(many, 2, 3, 4)
-    await asyncio.to_thread(workshop.is_busy.wait)
-    assert workshop.batches == [[1], [2, 3]]
+    tasks += await started(batch_executor, 2, 3, 4)
 
     workshop.limiter.set()
 
     assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
+    assert workshop.batches == [[1], [2, 3, 4]]
+
+
+async def test_item_that_hangs_delays_no_other(two_threads: ThreadPoolExecutor) -> None:
+    """Another thread helps once an item has waited, although nothing more is submitted."""
+    may_end = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 0:
+            may_end.wait()
+        return double(number)
+
+    batch_executor: BatchExecutor[int, int] = BatchExecutor(
+        for_each(work), two_threads, threads=2, turn_s=60, patience_s=0.01
+    )
+    hung, *others = await started(batch_executor, 0, *range(1, 100))
+
+    async with asyncio.timeout(30):
+        assert await asyncio.gather(*others) == [2 * number for number in range(1, 100)]
+    assert not hung.done()
+    may_end.set()
+    assert await hung == 0
+
+
+async def test_results_are_delivered_during_a_turn(executor: ThreadPoolExecutor) -> None:
+    """What is done before an item that hangs is not kept with it."""
+    may_end = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 3:
+            may_end.wait()
+        return double(number)
+
+    batch_executor: BatchExecutor[int, int] = BatchExecutor(for_each(work), executor, turn_s=60)
+    *before, hung = await started(batch_executor, 1, 2, 3)
+
+    async with asyncio.timeout(30):
+        assert await asyncio.gather(*before) == [2, 4]
+    may_end.set()
+    assert await hung == 6
+
+
+async def test_helper_that_cannot_start_changes_nothing(
+    executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The busy thread does the item later."""
+    workshop, asked = Workshop(), asyncio.Event()
+    batch_executor = BatchExecutor(workshop, executor, threads=2, patience_s=0.01)
+    tasks = await started(batch_executor, 1)
+    await asyncio.to_thread(workshop.is_busy.wait)
+    loop = asyncio.get_running_loop()
+
+    def refuse(*_work: object) -> None:
+        loop.call_soon(asked.set)
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "submit", refuse)
+        tasks += await started(batch_executor, 2)
+        await asked.wait()
+
+    workshop.limiter.set()
+
+    assert await asyncio.gather(*tasks) == [2, 4]
 
 
 async def test_thread_first_waits_for_more(executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
