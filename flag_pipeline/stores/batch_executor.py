@@ -7,7 +7,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Generic, TypeVar
@@ -21,7 +21,8 @@ R = TypeVar("R")
 class BatchExecutor(Generic[T, R]):
     """Calls *work* with up to *size* waiting items on *executor*; one more thread serves if one waits for *patience_s*.
 
-    A thread first waits *gather_s* for more. After *turn_s* the executor's other work has its turn.
+    A thread first waits *gather_s* for more. After *turn_s* it delivers results, and the executor's other work has its
+    turn. If an item hangs, the others' results come after *patience_s*.
 
     An exception of *work* fails the whole batch. A cancelled caller's item is still done before a shutdown.
     """
@@ -47,7 +48,7 @@ class BatchExecutor(Generic[T, R]):
         self._lock = threading.Lock()
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._n_serving = 0
-        # By event loop, until its turn.
+        # By event loop.
         self._results: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[R], R | Failed]]] = {}
 
     async def do(self, item: T) -> R:
@@ -69,6 +70,7 @@ class BatchExecutor(Generic[T, R]):
             timer.cancel()
 
     def _help(self, future: asyncio.Future[R]) -> None:
+        self._resolve(future.get_loop())
         with self._lock:
             is_waiting = any(other is future for _, other in self._waiting)
             if is_waiting and self._n_serving < self._threads:
@@ -84,10 +86,17 @@ class BatchExecutor(Generic[T, R]):
             results = attempt(self._work, [item for item, _ in batch])
             if isinstance(results, Failed):
                 results = [results] * len(batch)
-            self._deliver(zip((future for _, future in batch), results, strict=True))
+            with self._lock:
+                for (_, future), result in zip(batch, results, strict=True):
+                    self._results.setdefault(future.get_loop(), []).append((future, result))
             if time.monotonic() >= turn_ends_at:
                 break
         with self._lock:
+            for loop in list(self._results):
+                try:
+                    loop.call_soon_threadsafe(self._resolve, loop)
+                except RuntimeError:  # it is closed
+                    del self._results[loop]
             if self._waiting:
                 # Raised after a shutdown, or if no thread starts.
                 with suppress(RuntimeError):
@@ -101,22 +110,9 @@ class BatchExecutor(Generic[T, R]):
             n_items = min(self._size, -(-len(self._waiting) // max(1, self._n_serving)))
             return [self._waiting.popleft() for _ in range(n_items)]
 
-    def _deliver(self, pairs: Iterable[tuple[asyncio.Future[R], R | Failed]]) -> None:
-        """Wake each event loop once for all results that wait for it."""
-        to_wake = []
-        with self._lock:
-            for future, result in pairs:
-                loop = future.get_loop()
-                if loop not in self._results:
-                    to_wake.append(loop)
-                self._results.setdefault(loop, []).append((future, result))
-        for loop in to_wake:
-            with suppress(RuntimeError):  # it may be closed
-                loop.call_soon_threadsafe(self._resolve, loop)
-
     def _resolve(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
-            pairs = self._results.pop(loop)
+            pairs = self._results.pop(loop, [])
         for future, result in pairs:
             if not future.done():  # its caller may be cancelled
                 resolve(future, result)
