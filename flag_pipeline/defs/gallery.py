@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -75,9 +75,7 @@ def gallery_asset(*, with_renditions: bool) -> dg.AssetsDefinition:
             await draw_missing(sink, PICTURES, vectors, PICTURE_BOX)
             downloads = rendition_downloads(await rendition_records(sink)) if with_renditions else {}
             gallery = Gallery(rows, changes, pictured, downloads, credits_of(rows))
-            pictures, page = await asyncio.gather(
-                draw_pictures(sink, rows, pictured, decoder), asyncio.to_thread(render_page, gallery)
-            )
+            pictures, page = await render(sink, gallery, decoder)
         version = await publish(sink, sorted({**page, **pictures}.items()))
         await sink.keep_only(PAGE_DETAILS, page.keys())
         await sink.keep_only(THUMBNAILS, {webp_path(THUMBNAILS, sha256) for sha256 in shown})
@@ -127,19 +125,24 @@ async def draw_missing(sink: FileSink, folder: str, files: Mapping[str, str], bo
     return found | drawn.keys()
 
 
-async def draw_pictures(
-    sink: FileSink, rows: Sequence[CatalogRow], pictured: Collection[str], decoder: Decoder
-) -> dict[str, bytes]:
-    """Return contact sheet and mosaic by path; stored ones if they show the same."""
+async def render(sink: FileSink, gallery: Gallery, decoder: Decoder) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Return contact sheet and mosaic, and the page's files, by path; stored pictures if they show the same."""
+    rows, pictured = gallery.rows, gallery.pictured
     digest = contact_sheet.sheet_digest(rows, pictured)
     stored = await sink.read_files([CONTACT_SHEET_PATH, MOSAIC_PATH])
     if len(stored) > 1 and contact_sheet.is_drawn_from(stored[CONTACT_SHEET_PATH], digest):
-        return stored
+        return stored, await asyncio.to_thread(render_page, gallery)
     shown = rows[: contact_sheet.MAX_FLAGS]
+    # Read before the page is rendered, whose thread would delay it.
     found = await sink.read_files({thumbnail_path(row.sha256) for row in shown if row.sha256 in pictured})
     thumbnails = {row.code: found.get(thumbnail_path(row.sha256), b"") for row in shown}
     n_more = len(rows) - len(shown)
     draw = partial(contact_sheet.render_pictures, shown, thumbnails, n_more=n_more, digest=digest)
+    return await asyncio.gather(draw_pictures(decoder, draw), asyncio.to_thread(render_page, gallery))
+
+
+async def draw_pictures(decoder: Decoder, draw: Callable[[], tuple[bytes, bytes]]) -> dict[str, bytes]:
+    """Return contact sheet and mosaic by path."""
     try:
         sheet, mosaic = await decoder.run(draw)
     except LocalError as exc:
