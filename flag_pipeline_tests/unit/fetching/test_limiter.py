@@ -68,6 +68,18 @@ async def test_slot_is_free_again_after_a_failure() -> None:
         pass
 
 
+async def test_slot_is_free_again_if_the_wait_for_a_pause_is_cancelled() -> None:
+    """Else each country that is given up during a pause would cost a slot."""
+    limiter = RequestLimiter(first_requests=1, max_requests=1)
+    limiter.pause(0.1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01), limiter:
+            pass
+
+    async with asyncio.timeout(5), limiter:
+        pass
+
+
 async def test_pause_holds_all_requests_and_the_longest_counts() -> None:
     """A shorter pause does not shorten a longer one."""
     limiter, loop = RequestLimiter(first_requests=9, max_requests=9), asyncio.get_running_loop()

@@ -230,6 +230,22 @@ async def test_item_of_another_event_loop_has_its_result(executor: ThreadPoolExe
     assert [*await asyncio.gather(*first), second] == [2, 4]
 
 
+async def test_result_for_a_loop_that_is_closed_is_dropped(executor: ThreadPoolExecutor) -> None:
+    """The other loop's item has its result."""
+    workshop = Workshop()
+    batch_executor = BatchExecutor(workshop, executor, size=2)
+
+    async def give_up() -> None:
+        await started(batch_executor, 1)
+
+    await asyncio.to_thread(asyncio.run, give_up())
+    await asyncio.to_thread(workshop.is_busy.wait)
+    [task] = await started(batch_executor, 2)
+    workshop.limiter.set()
+
+    assert await task == 4
+
+
 async def test_failure_of_an_item_is_its_own(executor: ThreadPoolExecutor) -> None:
     """The other items of the batch have their results."""
     batch_executor: BatchExecutor[int, int] = BatchExecutor(for_each(six_by), executor)
