@@ -87,8 +87,8 @@ def render_csv(schema: TableSchema, rows: Iterable[object]) -> bytes:
     content = io.BytesIO()
     text = io.TextIOWrapper(content, "utf-8", newline="")
     writer = csv.writer(text)
-    writer.writerow(column.name for column in schema.columns)
     names = [column.name for column in schema.columns]
+    writer.writerow(names)
     writer.writerows([_csv_cell(getattr(row, name)) for name in names] for row in rows)
     text.flush()
     return content.getvalue()

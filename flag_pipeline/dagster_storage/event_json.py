@@ -79,14 +79,13 @@ def _data_json(data: object) -> str:
 def _template_of(shape: _Shape) -> tuple[list[str], list[int]]:
     """Return the texts around the values, and the values' numbers in the order of the text."""
     placeholders = [str(_FIRST_PLACEHOLDER + number) for number in range(len(shape.types))]
-    *plain, partition = [kind(text) for kind, text in zip(shape.types, placeholders, strict=True)][
-        : len(shape.kinds) + 1
-    ]
+    values = [kind(digits) for kind, digits in zip(shape.types, placeholders, strict=True)]
+    n = len(shape.kinds)
     made = dg.AssetMaterialization(
         shape.asset_key,
-        metadata={label: kind(value) for label, kind, value in zip(shape.labels, shape.kinds, plain, strict=True)},
-        partition=partition,
-        tags=dict(zip(shape.tags, placeholders[len(shape.kinds) + 1 :], strict=True)),
+        metadata={label: kind(value) for label, kind, value in zip(shape.labels, shape.kinds, values[:n], strict=True)},
+        partition=values[n],
+        tags=dict(zip(shape.tags, values[n + 1 :], strict=True)),
     )
     text = _dump(StepMaterializationData(made))
     parts = re.split(rf'"?({"|".join(placeholders)})(?:\.0)?"?', text)

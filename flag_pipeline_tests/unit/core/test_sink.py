@@ -452,7 +452,7 @@ async def test_changes_of_one_country_in_a_batch_keep_their_order(tmp_path: Path
 
 
 async def test_only_records_with_changes_are_parsed_for_the_history(sink: FileSink, tmp_path: Path) -> None:
-    """Whoever wrote them, in whichever layout."""
+    """A record in another layout is read too."""
     changed = replace(record("FR"), changes=(change_of("FR"),))
     older = replace(record("IT"), changes=(change_of("IT"),))
     for each in (record("CN"), changed):

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -47,6 +47,17 @@ class Workshop:
 def double(number: int) -> int:
     """Do some work."""
     return 2 * number
+
+
+def double_unless(hung: int, may_end: threading.Event) -> Callable[[int], int]:
+    """Work that hangs at one number until it may end."""
+
+    def work(number: int) -> int:
+        if number == hung:
+            may_end.wait()
+        return double(number)
+
+    return work
 
 
 def six_by(divisor: int) -> int:
@@ -106,15 +117,8 @@ async def test_patient_executor_leaves_all_to_one_thread(two_threads: ThreadPool
 async def test_item_that_hangs_delays_no_other(two_threads: ThreadPoolExecutor) -> None:
     """Another thread helps once an item has waited, although nothing more is submitted."""
     may_end = threading.Event()
-
-    def work(number: int) -> int:
-        if number == 0:
-            may_end.wait()
-        return double(number)
-
-    batch_executor: BatchExecutor[int, int] = BatchExecutor(
-        for_each(work), two_threads, threads=2, turn_s=60, patience_s=0.01
-    )
+    work = for_each(double_unless(0, may_end))
+    batch_executor: BatchExecutor[int, int] = BatchExecutor(work, two_threads, threads=2, turn_s=60, patience_s=0.01)
     hung, *others = await started(batch_executor, 0, *range(1, 100))
 
     async with asyncio.timeout(30):
@@ -127,13 +131,8 @@ async def test_item_that_hangs_delays_no_other(two_threads: ThreadPoolExecutor) 
 async def test_results_do_not_wait_for_an_item_that_hangs(executor: ThreadPoolExecutor) -> None:
     """They were made in the same turn, before it."""
     may_end = threading.Event()
-
-    def work(number: int) -> int:
-        if number == 3:
-            may_end.wait()
-        return double(number)
-
-    batch_executor: BatchExecutor[int, int] = BatchExecutor(for_each(work), executor, turn_s=60, patience_s=0.01)
+    work = for_each(double_unless(3, may_end))
+    batch_executor: BatchExecutor[int, int] = BatchExecutor(work, executor, turn_s=60, patience_s=0.01)
     *before, hung = await started(batch_executor, 1, 2, 3)
 
     async with asyncio.timeout(30):
