@@ -49,7 +49,7 @@ class RequestLimiter:
         self._slots.release()
 
     async def keep_pace(self) -> None:
-        """Wait for the next turn, if requests are evenly spaced: with *per_second*."""
+        """Wait until *per_second* allows the next request."""
         if self._pace is None:
             return
         was_paused = True
