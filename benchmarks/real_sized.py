@@ -1,6 +1,5 @@
 """Runs over flags of real size: ours, a plain script's and other programs', first and again."""
 
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,7 +76,6 @@ def _peers(extent: Extent, site: Site, place: Place, samples: Samples, at: str) 
         target = place.root / program
         command = [extent.peers, str(HERE / "peers.py"), program, site.url, str(target), str(site.codes_file)]
         samples.add(f"{program}, {at}", "s", measure(command, place.environment()).seconds)
-        shutil.rmtree(target)
 
 
 def _plain(site: Site, place: Place, samples: Samples, at: str) -> None:

@@ -97,8 +97,7 @@ def run(
     from flag_pipeline.cli.instance import open_instance, prepare
     from flag_pipeline.core.layout import FLAGS
     from flag_pipeline.core.selection import select_codes
-    from flag_pipeline.images.child_process import start_early
-    from flag_pipeline.images.decoder import PROCESS
+    from flag_pipeline.images.decoder import start_early
     from flag_pipeline.settings import load_settings, partition_codes, use_dagster_home
 
     settings = load_settings(source=source, store=store, max_requests=max_requests)
@@ -107,7 +106,7 @@ def run(
     with suppress(OSError):  # the run says it
         if not Path(settings.store, FLAGS).exists():
             # While Dagster is imported, because a first run decodes every flag.
-            start_early(PROCESS)
+            start_early()
     with open_instance() as instance:
         from flag_pipeline.cli.runs import FetchRequest
 

@@ -28,7 +28,8 @@ MAX_WAIT_S = 60.0
 
 # Killed when this process ends: they may be at work.
 _running: "weakref.WeakSet[ChildProcess]" = weakref.WeakSet()
-_early: dict[str, subprocess.Popen[bytes]] = {}
+# By module: started before it is needed, or kept because starting takes a third of a second.
+_idle: "dict[str, ChildProcess]" = {}
 _is_ending = threading.Event()
 _HOME = str(Path(__file__).resolve().parents[2])
 
@@ -55,21 +56,18 @@ def serve(answer: Callable[[bytes], bytes], requests: BinaryIO, answers: BinaryI
 class ChildProcess:
     """The parent's side of a process that runs *module*; *name* is for messages.
 
-    Raises LocalError if it does not start.
+    Raises LocalError if it cannot start.
     """
 
     def __init__(self, module: str, *arguments: str, name: str) -> None:
         if _is_ending.is_set():
             raise LocalError(f"cannot start {name}: the program ends")
-        self._name = name
+        self.module, self._name, self._is_ready = module, name, False
         try:
-            self._process = _take_early(module) or _start(module, *arguments)
+            self._process = _start(module, *arguments)
         except OSError as exc:
             raise LocalError(f"cannot start {name}: {exc.strerror}") from exc
         _running.add(self)
-        if self._read(len(READY)) != READY:
-            self.close()
-            raise LocalError(f"cannot start {name}: it ended at once")
 
     @property
     def pid(self) -> int:
@@ -83,12 +81,14 @@ class ChildProcess:
     def ask(self, request: bytes, *, max_cpu_s: float, work: str) -> bytes:
         """Return the answer. Blocks.
 
-        Raises ImageError if the request ends the process, LocalError if it is killed. *work* is a verb for messages.
+        Raises ImageError if the request ends the process, LocalError if it is killed or has not started. *work* is a
+        verb for messages.
         """
         deadline = threading.Timer(MAX_WAIT_S, self.kill)
         deadline.daemon = True
         deadline.start()
         try:
+            self._wait_until_ready()
             # The exit code says better what ended the process.
             with suppress(BrokenPipeError):
                 _pipe(self._process.stdin).write(REQUEST.pack(max_cpu_s, len(request)) + request)
@@ -101,6 +101,12 @@ class ChildProcess:
         if not header or len(answer) < n_bytes:
             raise self._reason_of_end(max_cpu_s, work)
         return answer
+
+    def _wait_until_ready(self) -> None:
+        if not self._is_ready and self._read(len(READY)) != READY:
+            self.close()
+            raise LocalError(f"cannot start {self._name}: it ended at once")
+        self._is_ready = True
 
     def _read(self, n_bytes: int) -> bytes:
         return _pipe(self._process.stdout).read(n_bytes)
@@ -139,18 +145,20 @@ def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def start_early(module: str) -> None:
-    """Start a process for the next `ChildProcess` of *module* without arguments."""
-    with suppress(OSError):  # raised when it is needed
-        _early[module] = _take_early(module) or _start(module)
+def take(module: str, name: str) -> ChildProcess:
+    """Return an idle process, else a new one. Raises LocalError if it cannot start."""
+    if (child := _idle.pop(module, None)) is not None:
+        if child.is_alive():
+            return child
+        child.close()
+    return ChildProcess(module, name=name)
 
 
-def _take_early(module: str) -> subprocess.Popen[bytes] | None:
-    process = _early.pop(module, None)
-    if process is not None and process.poll() is not None:
-        with process:
-            return None
-    return process
+def give_back(child: ChildProcess) -> None:
+    """Keep a process without work for `take`, one of each module."""
+    if child.is_alive() and not _is_ending.is_set() and _idle.setdefault(child.module, child) is child:
+        return
+    child.close()
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
@@ -162,11 +170,10 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 def end_all() -> None:
     """Kill all children, and start no more."""
     _is_ending.set()
-    children: list[ChildProcess | subprocess.Popen[bytes]] = [*_running, *_early.values()]
-    for child in children:
+    for child in [*_running]:
         child.kill()
 
 
 atexit.register(end_all)
 os.register_at_fork(after_in_child=_running.clear)
-os.register_at_fork(after_in_child=_early.clear)
+os.register_at_fork(after_in_child=_idle.clear)

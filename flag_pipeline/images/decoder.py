@@ -15,6 +15,8 @@ from contextlib import closing, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from flag_pipeline.errors import LocalError
+from flag_pipeline.images import child_process
 from flag_pipeline.images.child_process import ChildProcess
 from flag_pipeline.images.structure import MAX_DECODING_S
 from flag_pipeline.workers import Failed, attempt, resolve
@@ -24,7 +26,7 @@ Call = Callable[[], Any]
 WorkItem = tuple[Call, "Future[Any]"]
 WorkItems = queue.SimpleQueue[WorkItem | None]
 
-PROCESS = "flag_pipeline.images.decoder_process"
+_PROCESS = "flag_pipeline.images.decoder_process"
 MAX_PROCESSES = 4
 # Each message waits for the GIL.
 MAX_BATCH = 8
@@ -130,7 +132,7 @@ class _Process:
         """Return a process."""
         if self._child is None or not self._child.is_alive():
             self.close()
-            self._child = ChildProcess(PROCESS, name="the process that decodes images")
+            self._child = _take()
         return self._child
 
     def _ask(self, calls: Sequence[Call]) -> list[Any]:
@@ -139,9 +141,19 @@ class _Process:
         return results
 
     def close(self) -> None:
-        """End the process."""
+        """Leave the process to the next decoder, unless it has ended."""
         if self._child is not None:
-            self._child.close()
+            child_process.give_back(self._child)
+
+
+def _take() -> ChildProcess:
+    return child_process.take(_PROCESS, "the process that decodes images")
+
+
+def start_early() -> None:
+    """Start a process for the next decoder."""
+    with suppress(LocalError):  # raised when it is needed
+        child_process.give_back(_take())
 
 
 def _end(items: WorkItems) -> None:

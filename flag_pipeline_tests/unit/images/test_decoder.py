@@ -22,8 +22,7 @@ from flag_pipeline.core.presets import ANY_FORMAT
 from flag_pipeline.errors import ImageError, LocalError
 from flag_pipeline.images import child_process
 from flag_pipeline.images import decoder as decoder_module
-from flag_pipeline.images.child_process import start_early
-from flag_pipeline.images.decoder import MAX_BATCH, MAX_PROCESSES, PROCESS, Decoder, default_processes
+from flag_pipeline.images.decoder import MAX_BATCH, MAX_PROCESSES, Decoder, default_processes, start_early
 from flag_pipeline.images.inspection import inspect_image
 from flag_pipeline.images.structure import Limits
 from flag_pipeline_tests.samples import gif, picture
@@ -41,9 +40,13 @@ def _threads_end() -> Iterator[None]:
     """Leave other tests' decoders alone, and wait until the threads of this test's have ended."""
     _EARLIER.update(decoder_threads())
     yield
+    _join()
+    _EARLIER.clear()
+
+
+def _join() -> None:
     for thread in decoder_threads():
         thread.join()
-    _EARLIER.clear()
 
 
 @pytest.fixture
@@ -141,8 +144,9 @@ async def test_process_that_was_killed_while_idle_costs_nothing() -> None:
         assert await decoder.run(os.getpid) != pid
 
 
+@pytest.mark.usefixtures("started")
 async def test_closing_waits_for_nothing_and_drops_what_waits(pipe: Path, tmp_path: Path) -> None:
-    """The current call goes on, waiting ones are cancelled, then thread and process end."""
+    """The current call goes on, waiting ones are cancelled, then the thread ends and leaves its process to the next."""
     with Decoder(processes=1) as decoder:
         pid = await decoder.run(os.getpid)
         running = asyncio.create_task(decoder.run(pipe.read_bytes))
@@ -161,8 +165,7 @@ async def test_closing_waits_for_nothing_and_drops_what_waits(pipe: Path, tmp_pa
     assert await running == b"content"
     await asyncio.to_thread(thread.join)
     assert not (tmp_path / "never").exists()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert await _pid_of_one_call() == pid
 
 
 async def test_more_processes_make_what_waits_at_once(tmp_path: Path) -> None:
@@ -224,49 +227,91 @@ async def test_call_that_its_caller_gave_up_is_not_made(pipe: Path, tmp_path: Pa
     assert not (tmp_path / "given up").exists()
 
 
-@pytest.mark.parametrize(("is_dead", "n_started"), [(False, 1), (True, 2)])
-def test_process_that_was_started_early_is_used(
-    *, is_dead: bool, n_started: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There is one, however often it is asked for, and it is the decoder's, unless it has ended."""
-    started: list[subprocess.Popen[bytes]] = []
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """The processes that the test starts, without one that an earlier test has left."""
+    idle: dict[str, child_process.ChildProcess] = {}
+    processes: list[subprocess.Popen[bytes]] = []
 
     class Noted(subprocess.Popen[bytes]):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
-            started.append(self)
+            processes.append(self)
 
-    # A command of an earlier test may have left one.
-    monkeypatch.setattr(child_process, "_early", {})
+    monkeypatch.setattr(child_process, "_idle", idle)
     monkeypatch.setattr(subprocess, "Popen", Noted)
-    start_early(PROCESS)
-    start_early(PROCESS)
+    yield processes
+    _join()
+    for child in idle.values():
+        child.close()
+
+
+@pytest.mark.parametrize(("is_dead", "n_started"), [(False, 1), (True, 2)])
+async def test_process_that_was_started_early_is_used(
+    started: list[subprocess.Popen[bytes]], *, is_dead: bool, n_started: int
+) -> None:
+    """There is one, however often it is asked for, and it is the decoder's, unless it has ended."""
+    await asyncio.to_thread(start_early)
+    await asyncio.to_thread(start_early)
     if is_dead:
         started[0].kill()
         started[0].wait()
 
     with Decoder(processes=1) as decoder:
-        assert asyncio.run(decoder.run(os.getpid)) == started[-1].pid
+        assert await decoder.run(os.getpid) == started[-1].pid
 
     assert len(started) == n_started
 
 
-def test_program_that_ends_kills_the_early_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has not begun to read its input yet, whose end would end it."""
-    early: dict[str, subprocess.Popen[bytes]] = {}
-    monkeypatch.setattr(child_process, "_early", early)
+async def test_next_decoder_uses_the_same_process(started: list[subprocess.Popen[bytes]]) -> None:
+    """Its start takes longer than the pictures of a small catalog. One process is kept, however many there were."""
+    await asyncio.gather(*[_pid_of_one_call() for _ in range(3)])
+    n_started = len(started)
+
+    assert len({await _pid_of_one_call() for _ in range(3)}) == 1
+    assert len(started) == n_started
+    assert [process.poll() for process in started].count(None) == 1
+
+
+async def _pid_of_one_call() -> int:
+    with Decoder(processes=1) as decoder:
+        pid = await decoder.run(os.getpid)
+        threads = decoder_threads()
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
+    return pid
+
+
+async def test_process_that_cannot_be_started_early_is_started_when_it_is_needed(
+    started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command does not fail for want of a process that it may not need."""
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/nowhere")
+        await asyncio.to_thread(start_early)
+
+    with Decoder(processes=1) as decoder:
+        assert await decoder.run(os.getpid) == started[-1].pid
+
+
+def test_program_that_ends_kills_the_early_process(
+    started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not begun to read its input yet, whose end would end it. None is kept from then on."""
     monkeypatch.setattr(child_process, "_running", set())
     monkeypatch.setattr(child_process, "_is_ending", threading.Event())
-    start_early(PROCESS)
+    start_early()
 
     child_process.end_all()
 
-    with early[PROCESS] as process:
-        assert process.wait() == -signal.SIGKILL
+    assert started[0].wait() == -signal.SIGKILL
+    start_early()
+    assert len(started) == 1
 
 
-async def test_decoder_that_nothing_refers_to_ends_its_process() -> None:
-    """A decoder that was not closed leaves neither thread nor process."""
+@pytest.mark.usefixtures("started")
+async def test_decoder_that_nothing_refers_to_leaves_its_process() -> None:
+    """A decoder that was not closed leaves no thread, and its process to the next."""
     decoder = Decoder()
     pid = await decoder.run(os.getpid)
     [thread] = decoder_threads()
@@ -276,8 +321,7 @@ async def test_decoder_that_nothing_refers_to_ends_its_process() -> None:
     await asyncio.to_thread(thread.join)
 
     assert decoder_threads() == []
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert await _pid_of_one_call() == pid
 
 
 def test_result_for_a_loop_that_is_closed_is_dropped(pipe: Path) -> None:

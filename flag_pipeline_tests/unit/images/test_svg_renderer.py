@@ -22,8 +22,9 @@ PNG = b"\x89PNG"
 
 @pytest.fixture
 def process() -> Iterator[SvgProcess]:
-    """A process of the test's own."""
+    """A process of the test's own, that has started."""
     process = SvgProcess()
+    process.draw(svg(), 16, 0)
     yield process
     process.close()
 
