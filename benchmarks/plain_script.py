@@ -115,7 +115,7 @@ def build_catalog(folder: Path, countries: list[Fetched]) -> None:
     # A script that only fetches does not import these.
     from flag_pipeline.catalog import contact_sheet
     from flag_pipeline.catalog.gallery import render_page
-    from flag_pipeline.catalog.gallery_content import Gallery
+    from flag_pipeline.catalog.gallery_content import Gallery, sheet_of
     from flag_pipeline.catalog.history import CHANGES_SCHEMA
     from flag_pipeline.catalog.rows import CATALOG_SCHEMA, catalog_rows
     from flag_pipeline.catalog.tables import render_table
@@ -142,7 +142,7 @@ def build_catalog(folder: Path, countries: list[Fetched]) -> None:
         **dict(render_table(CATALOG_SCHEMA, CATALOG, rows)),
         **dict(render_table(CHANGES_SCHEMA, HISTORY, [])),
         CONTACT_SHEET_PATH: contact_sheet.render_contact_sheet(
-            rows, lambda code: contact_sheet.sheet_tile(thumbnails[sha256_of[code]])
+            sheet_of(rows, thumbnails), lambda code: contact_sheet.sheet_tile(thumbnails[sha256_of[code]])
         ),
         **render_page(Gallery(rows, pictured=thumbnails)),
     }

@@ -5,17 +5,15 @@ import io
 import json
 import math
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import astuple, dataclass
 from functools import cache
 from importlib.resources import files
 
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from flag_pipeline.catalog.rows import CatalogRow, status_label
-from flag_pipeline.core.countries import iso_country
-from flag_pipeline.core.models import RowStatus
 from flag_pipeline.errors import ImageError
 from flag_pipeline.images.formats import read_structure
 from flag_pipeline.images.structure import Limits
@@ -23,8 +21,8 @@ from flag_pipeline.images.thumbnails import THUMBNAIL_BOX, Size, enlarge, reduce
 
 # Few programs open much larger pictures.
 MAX_FLAGS = 400
-# Raised when equal rows and flags are drawn differently.
-_VERSION, _DIGEST_KEY = 2, "Digest"
+# Raised when equal cells are drawn differently.
+_VERSION, _DIGEST_KEY = 3, "Digest"
 
 _COLUMNS, _CELL, _FLAG_BOX, _MARGIN = 16, (124, 122), (104, 70), 20
 _PAPER, _INK, _FAINT, _ALARM = "#f7f7f5", "#1d1d1f", "#5f6368", "#b3261e"
@@ -33,13 +31,39 @@ _MOSAIC_COLUMNS, _MOSAIC_CELL, _MOSAIC_BOX = 21, (18, 13), (16, 11)
 _MOSAIC_QUALITY = 15
 
 
-def render_pictures(
-    rows: Sequence[CatalogRow], thumbnails: Mapping[str, bytes], *, n_more: int, digest: str
-) -> tuple[bytes, bytes]:
-    """Return contact sheet and mosaic, both with tiles of the *thumbnails* by code, without damaged ones. Blocks.
+# Not a catalog row, because importing its modules delays the decoding process.
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What the pictures show of a country.
 
-    For the other arguments see `render_contact_sheet`.
+    Attributes:
+        iso_name: shown if the font lacks a letter of *name*.
+        problem: the status, unless it is ok.
+        sha256: of the shown flag.
     """
+
+    code: str
+    name: str
+    iso_name: str
+    problem: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What the pictures show: at most `MAX_FLAGS` cells, and how many more there are."""
+
+    cells: Sequence[Cell]
+    n_more: int = 0
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal pictures."""
+        return hashlib.sha256(json.dumps([_VERSION, self.n_more, *map(astuple, self.cells)]).encode()).hexdigest()
+
+
+def render_pictures(sheet: Sheet, thumbnails: Mapping[str, bytes]) -> tuple[bytes, bytes]:
+    """Return contact sheet and mosaic with the *thumbnails* by code, without damaged ones. Blocks."""
     tiles: dict[str, Image.Image] = {}
 
     def tile_of(code: str) -> Image.Image | None:
@@ -53,7 +77,7 @@ def render_pictures(
         return None
 
     # Tiles come one at a time, to save memory.
-    return render_contact_sheet(rows, tile_of, n_more=n_more, digest=digest), render_mosaic(rows, tiles)
+    return render_contact_sheet(sheet, tile_of), render_mosaic([cell.code for cell in sheet.cells], tiles)
 
 
 def sheet_tile(content: bytes) -> Image.Image:
@@ -70,57 +94,44 @@ def mosaic_tile(flag: bytes | Image.Image) -> Image.Image:
     return tile
 
 
-def sheet_digest(rows: Sequence[CatalogRow], pictured: Collection[str]) -> str:
-    """Return the digest of what both pictures show; *pictured* are SHA-256 of flags with a tile."""
-    shown = [(row.code, row.name, row.status, row.sha256 if row.sha256 in pictured else "") for row in rows[:MAX_FLAGS]]
-    return hashlib.sha256(json.dumps([_VERSION, len(rows), shown]).encode()).hexdigest()
-
-
-def is_drawn_from(sheet: bytes, digest: str) -> bool:
-    """Whether the contact sheet has this `sheet_digest`."""
+def is_drawn_from(png: bytes, sheet: Sheet) -> bool:
+    """Whether the contact sheet shows this."""
     # Pillow writes texts before the pixels.
-    return f"{_DIGEST_KEY}\0{digest}".encode() in sheet[:256]
+    return f"{_DIGEST_KEY}\0{sheet.digest}".encode() in png[:256]
 
 
-def render_contact_sheet(
-    rows: Sequence[CatalogRow], tile_of: Callable[[str], Image.Image | None], *, n_more: int = 0, digest: str = ""
-) -> bytes:
-    """Return a PNG with each row's flag, code and name, and its status in red unless `ok`.
-
-    *tile_of* returns a code's tile; *digest* is for `is_drawn_from`. Rows beyond `MAX_FLAGS`, and *n_more*, are only
-    counted.
-    """
-    rows, n_more = rows[:MAX_FLAGS], n_more + max(0, len(rows) - MAX_FLAGS)
-    n_cells = len(rows) + bool(n_more)
-    sheet = Image.new("RGB", _grid_size(n_cells, _COLUMNS, _CELL, margin=_MARGIN), _PAPER)
-    draw = ImageDraw.Draw(sheet)
+def render_contact_sheet(sheet: Sheet, tile_of: Callable[[str], Image.Image | None]) -> bytes:
+    """Return a PNG with each flag, code and name, and problems in red; *tile_of* returns a code's tile."""
+    n_cells = len(sheet.cells) + bool(sheet.n_more)
+    picture = Image.new("RGB", _grid_size(n_cells, _COLUMNS, _CELL, margin=_MARGIN), _PAPER)
+    draw = ImageDraw.Draw(picture)
     # Without antialiasing by Pillow, the result would depend on the platform's hinting.
     draw.fontmode = "L"
-    for number, row in enumerate(rows):
+    for number, cell in enumerate(sheet.cells):
         left, top = _corner(number)
-        _draw_flag(sheet, draw, (left, top), tile_of(row.code))
-        _draw_label(draw, (left + _CELL[0] // 2, top + _FLAG_BOX[1] + 6), row)
-    if n_more:
-        left, top = _corner(len(rows))
-        draw.text((left + _CELL[0] // 2, top), f"and {n_more} more", font=_font(13), fill=_INK, anchor="ma")
+        _draw_flag(picture, draw, (left, top), tile_of(cell.code))
+        _draw_label(draw, (left + _CELL[0] // 2, top + _FLAG_BOX[1] + 6), cell)
+    if sheet.n_more:
+        left, top = _corner(len(sheet.cells))
+        draw.text((left + _CELL[0] // 2, top), f"and {sheet.n_more} more", font=_font(13), fill=_INK, anchor="ma")
     buffer = io.BytesIO()
     # A tenth larger than by default, in half the time.
     texts = PngInfo()
-    texts.add_text(_DIGEST_KEY, digest)
-    sheet.save(buffer, "PNG", compress_level=3, compress_type=zlib.Z_RLE, pnginfo=texts)
+    texts.add_text(_DIGEST_KEY, sheet.digest)
+    picture.save(buffer, "PNG", compress_level=3, compress_type=zlib.Z_RLE, pnginfo=texts)
     return buffer.getvalue()
 
 
-def render_mosaic(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image]) -> bytes:
+def render_mosaic(codes: Sequence[str], tiles: Mapping[str, Image.Image]) -> bytes:
     """Return a WebP of a few kilobytes with the first `MAX_FLAGS` flags, and gaps for missing ones.
 
     *tiles* are of `mosaic_tile`, by code.
     """
-    rows = rows[:MAX_FLAGS]
-    mosaic = Image.new("RGB", _grid_size(len(rows), _MOSAIC_COLUMNS, _MOSAIC_CELL), "#808080")
-    for number, row in enumerate(rows):
-        if row.code in tiles:
-            flag = tiles[row.code]
+    codes = codes[:MAX_FLAGS]
+    mosaic = Image.new("RGB", _grid_size(len(codes), _MOSAIC_COLUMNS, _MOSAIC_CELL), "#808080")
+    for number, code in enumerate(codes):
+        if code in tiles:
+            flag = tiles[code]
             left = number % _MOSAIC_COLUMNS * _MOSAIC_CELL[0] + (_MOSAIC_CELL[0] - flag.width) // 2
             top = number // _MOSAIC_COLUMNS * _MOSAIC_CELL[1] + (_MOSAIC_CELL[1] - flag.height) // 2
             mosaic.paste(flag, (left, top), flag)
@@ -138,7 +149,7 @@ def _corner(number: int) -> Size:
     return _MARGIN + number % _COLUMNS * _CELL[0], _MARGIN + number // _COLUMNS * _CELL[1]
 
 
-def _draw_flag(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: Size, tile: Image.Image | None) -> None:
+def _draw_flag(picture: Image.Image, draw: ImageDraw.ImageDraw, corner: Size, tile: Image.Image | None) -> None:
     width, height = _FLAG_BOX
     left, top = corner[0] + (_CELL[0] - width) // 2, corner[1]
     if tile is None:
@@ -147,22 +158,17 @@ def _draw_flag(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: Size, tile
         return
     flag = enlarge(tile, _FLAG_BOX)
     left, top = left + (width - flag.width) // 2, top + (height - flag.height) // 2
-    sheet.paste(flag, (left, top), flag)
+    picture.paste(flag, (left, top), flag)
     # White flags need an edge on the light background.
     draw.rectangle((left - 1, top - 1, left + flag.width, top + flag.height), outline="#c9c9c7")
 
 
-def _draw_label(draw: ImageDraw.ImageDraw, top_middle: Size, row: CatalogRow) -> None:
+def _draw_label(draw: ImageDraw.ImageDraw, top_middle: Size, cell: Cell) -> None:
     x, y = top_middle
-    is_ok = row.status is RowStatus.OK
-    heading = row.code if is_ok else f"{row.code}: {status_label(row)}"
-    draw.text((x, y), heading, font=_font(13), fill=_INK if is_ok else _ALARM, anchor="ma")
-    draw.text((x, y + 17), _shortened(_writable_name(row)), font=_font(11), fill=_FAINT, anchor="ma")
-
-
-def _writable_name(row: CatalogRow) -> str:
-    """Return the name, or the ISO 3166-1 name if the font lacks a letter."""
-    return row.name if all(_has_letter(character) for character in row.name) else iso_country(row.code).name
+    heading = f"{cell.code}: {cell.problem}" if cell.problem else cell.code
+    draw.text((x, y), heading, font=_font(13), fill=_ALARM if cell.problem else _INK, anchor="ma")
+    name = cell.name if all(map(_has_letter, cell.name)) else cell.iso_name
+    draw.text((x, y + 17), _shortened(name), font=_font(11), fill=_FAINT, anchor="ma")
 
 
 def _shortened(name: str) -> str:

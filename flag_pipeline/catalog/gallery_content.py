@@ -1,12 +1,14 @@
-"""What the gallery's page shows."""
+"""What the gallery's page and pictures show."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from flag_pipeline.catalog.rows import CatalogRow
+from flag_pipeline.catalog.contact_sheet import MAX_FLAGS, Cell, Sheet
+from flag_pipeline.catalog.rows import CatalogRow, status_label
+from flag_pipeline.core.countries import iso_country
 from flag_pipeline.core.layout import CATALOG, thumbnail_path
-from flag_pipeline.core.models import FlagChange
+from flag_pipeline.core.models import FlagChange, RowStatus
 from flag_pipeline.core.renditions import RenditionRecord
 
 MAX_HISTORY_PICTURES = 100
@@ -31,6 +33,17 @@ class Gallery:
     pictured: Collection[str] = ()
     downloads: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     credits: Sequence[str] = ()
+
+
+def sheet_of(rows: Sequence[CatalogRow], pictured: Collection[str]) -> Sheet:
+    """Return what the contact sheet shows; *pictured* are SHA-256 of flags with a thumbnail."""
+    shown = rows[:MAX_FLAGS]
+    return Sheet([_cell_of(row, is_pictured=row.sha256 in pictured) for row in shown], len(rows) - len(shown))
+
+
+def _cell_of(row: CatalogRow, *, is_pictured: bool) -> Cell:
+    problem = "" if row.status is RowStatus.OK else status_label(row)
+    return Cell(row.code, row.name, iso_country(row.code).name, problem, row.sha256 if is_pictured else "")
 
 
 def credits_of(rows: Sequence[CatalogRow]) -> list[str]:

@@ -171,7 +171,7 @@ async def unusable_flags(sink: FileSink, records: Mapping[str, FlagRecord]) -> d
 
 async def show_mosaic(rows: Sequence[CatalogRow], tiles: Mapping[str, Image.Image]) -> dg.MarkdownMetadataValue:
     """Return all flags as one picture for the UI."""
-    mosaic = await asyncio.to_thread(render_mosaic, rows, tiles)
+    mosaic = await asyncio.to_thread(render_mosaic, [row.code for row in rows], tiles)
     return dg.MetadataValue.md(f"![all flags]({data_uri(mosaic, 'webp')})")
 
 

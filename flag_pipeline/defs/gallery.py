@@ -9,9 +9,16 @@ from pathlib import PurePosixPath
 
 import dagster as dg
 
-from flag_pipeline.catalog import contact_sheet
+from flag_pipeline.catalog.contact_sheet import is_drawn_from, render_pictures
 from flag_pipeline.catalog.gallery import render_page
-from flag_pipeline.catalog.gallery_content import Gallery, credits_of, pictured_files, rendition_downloads, vector_files
+from flag_pipeline.catalog.gallery_content import (
+    Gallery,
+    credits_of,
+    pictured_files,
+    rendition_downloads,
+    sheet_of,
+    vector_files,
+)
 from flag_pipeline.catalog.history import load_changes
 from flag_pipeline.catalog.rows import CatalogRow, load_rows
 from flag_pipeline.core.layout import (
@@ -127,17 +134,14 @@ async def draw_missing(sink: FileSink, folder: str, files: Mapping[str, str], bo
 
 async def render(sink: FileSink, gallery: Gallery, decoder: Decoder) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Return contact sheet and mosaic, and the page's files, by path; stored pictures if they show the same."""
-    rows, pictured = gallery.rows, gallery.pictured
-    digest = contact_sheet.sheet_digest(rows, pictured)
+    sheet = sheet_of(gallery.rows, gallery.pictured)
     stored = await sink.read_files([CONTACT_SHEET_PATH, MOSAIC_PATH])
-    if len(stored) > 1 and contact_sheet.is_drawn_from(stored[CONTACT_SHEET_PATH], digest):
+    if len(stored) > 1 and is_drawn_from(stored[CONTACT_SHEET_PATH], sheet):
         return stored, await asyncio.to_thread(render_page, gallery)
-    shown = rows[: contact_sheet.MAX_FLAGS]
     # Read before the page is rendered, whose thread would delay it.
-    found = await sink.read_files({thumbnail_path(row.sha256) for row in shown if row.sha256 in pictured})
-    thumbnails = {row.code: found.get(thumbnail_path(row.sha256), b"") for row in shown}
-    n_more = len(rows) - len(shown)
-    draw = partial(contact_sheet.render_pictures, shown, thumbnails, n_more=n_more, digest=digest)
+    found = await sink.read_files({thumbnail_path(cell.sha256) for cell in sheet.cells if cell.sha256})
+    thumbnails = {cell.code: found.get(thumbnail_path(cell.sha256), b"") for cell in sheet.cells}
+    draw = partial(render_pictures, sheet, thumbnails)
     return await asyncio.gather(draw_pictures(decoder, draw), asyncio.to_thread(render_page, gallery))
 
 

@@ -28,7 +28,7 @@ MAX_WAIT_S = 60.0
 
 # Killed when this process ends: they may be at work.
 _running: "weakref.WeakSet[ChildProcess]" = weakref.WeakSet()
-# By module: started before it is needed, or kept because starting takes a third of a second.
+# By module. Starting takes long.
 _idle: "dict[str, ChildProcess]" = {}
 _is_ending = threading.Event()
 _HOME = str(Path(__file__).resolve().parents[2])
@@ -81,7 +81,7 @@ class ChildProcess:
     def ask(self, request: bytes, *, max_cpu_s: float, work: str) -> bytes:
         """Return the answer. Blocks.
 
-        Raises ImageError if the request ends the process, LocalError if it is killed or has not started. *work* is a
+        Raises ImageError if the request ends the process, LocalError if it was killed or did not start. *work* is a
         verb for messages.
         """
         deadline = threading.Timer(MAX_WAIT_S, self.kill)
@@ -155,7 +155,7 @@ def take(module: str, name: str) -> ChildProcess:
 
 
 def give_back(child: ChildProcess) -> None:
-    """Keep a process without work for `take`, one of each module."""
+    """Keep an idle process for `take`, one of each module."""
     if child.is_alive() and not _is_ending.is_set() and _idle.setdefault(child.module, child) is child:
         return
     child.close()

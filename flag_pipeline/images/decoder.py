@@ -141,7 +141,7 @@ class _Process:
         return results
 
     def close(self) -> None:
-        """Leave the process to the next decoder, unless it has ended."""
+        """Leave the process to the next decoder."""
         if self._child is not None:
             child_process.give_back(self._child)
 

@@ -16,12 +16,12 @@ from PIL import Image
 
 from flag_pipeline.catalog.contact_sheet import (
     MAX_FLAGS,
+    Sheet,
     is_drawn_from,
     mosaic_tile,
     render_contact_sheet,
     render_mosaic,
     render_pictures,
-    sheet_digest,
     sheet_tile,
 )
 from flag_pipeline.catalog.details import ROWS_PER_FILE
@@ -32,13 +32,14 @@ from flag_pipeline.catalog.gallery_content import (
     credits_of,
     pictured_files,
     rendition_downloads,
+    sheet_of,
     vector_files,
 )
 from flag_pipeline.catalog.plots import Bar, ratio_group, render_bars
 from flag_pipeline.catalog.rows import catalog_rows
 from flag_pipeline.core.countries import iso_codes
 from flag_pipeline.core.layout import thumbnail_path
-from flag_pipeline.core.models import FlagRecord, LastFailure
+from flag_pipeline.core.models import FlagRecord, LastFailure, RowStatus
 from flag_pipeline.core.renditions import RenditionFile, RenditionRecord
 from flag_pipeline.core.sink import intact
 from flag_pipeline.errors import ErrorKind
@@ -373,10 +374,11 @@ def test_everything_is_built_the_same_twice() -> None:
 
     assert len(gallery.rows) == 249
     assert render_page(gallery) == render_page(gallery)
-    assert render_contact_sheet(gallery.rows, tiles.get) == render_contact_sheet(gallery.rows, tiles.get)
+    sheet, codes = sheet_of(gallery.rows, ()), [row.code for row in gallery.rows]
+    assert render_contact_sheet(sheet, tiles.get) == render_contact_sheet(sheet, tiles.get)
     small = {code: mosaic_tile(tile) for code, tile in tiles.items()}
-    assert render_mosaic(gallery.rows, small) == render_mosaic(gallery.rows, small)
-    assert len(render_mosaic(gallery.rows, small)) < 16_000
+    assert render_mosaic(codes, small) == render_mosaic(codes, small)
+    assert len(render_mosaic(codes, small)) < 16_000
 
 
 def test_page_of_five_thousand_countries_is_small() -> None:
@@ -421,15 +423,17 @@ def test_sheet_knows_what_it_was_drawn_from() -> None:
     """It is drawn again when a name, a status, a flag or the number of countries is another."""
     rows = gallery_of({"CN": record_of("CN", FLAG), "FR": record_of("FR", FLAG)}).rows
     pictured = {rows[0].sha256}
-    digest = sheet_digest(rows, pictured)
+    sheet = sheet_of(rows, pictured)
 
-    sheet = render_contact_sheet(rows, no_tile, digest=digest)
+    png = render_contact_sheet(sheet, no_tile)
 
-    assert is_drawn_from(sheet, digest)
-    renamed = [dataclasses.replace(rows[0], name="x"), rows[1]]
-    for other in (sheet_digest(renamed, pictured), sheet_digest(rows[:1], pictured), sheet_digest(rows, [])):
-        assert not is_drawn_from(sheet, other)
-    assert not is_drawn_from(b"", digest)
+    assert is_drawn_from(png, sheet)
+    renamed, failed = dataclasses.replace(rows[0], name="x"), dataclasses.replace(rows[0], status=RowStatus.STALE)
+    for others in ([renamed, rows[1]], [failed, rows[1]], rows[:1]):
+        assert not is_drawn_from(png, sheet_of(others, pictured))
+    assert not is_drawn_from(png, sheet_of(rows, ()))
+    assert not is_drawn_from(png, dataclasses.replace(sheet, n_more=1))
+    assert not is_drawn_from(b"", sheet)
 
 
 def packaged_flags() -> dict[str, bytes]:
@@ -452,10 +456,11 @@ def test_pictures_of_any_number_of_countries_are_bounded() -> None:
     full, more = [row] * MAX_FLAGS, [row] * (10 * MAX_FLAGS)
 
     small = {"CN": mosaic_tile(FLAG)}
-    assert render_mosaic(more, small) == render_mosaic(full, small)
-    with Image.open(io.BytesIO(render_contact_sheet(more, tiles.get))) as sheet:
+    assert render_mosaic(["CN"] * len(more), small) == render_mosaic(["CN"] * len(full), small)
+    with Image.open(io.BytesIO(render_contact_sheet(sheet_of(more, ()), tiles.get))) as sheet:
         assert sheet.width * sheet.height < 20_000_000
-    assert render_contact_sheet(more, tiles.get) != render_contact_sheet(full, tiles.get)
+    assert sheet_of(more, ()).n_more == 9 * MAX_FLAGS
+    assert render_contact_sheet(sheet_of(more, ()), tiles.get) != render_contact_sheet(sheet_of(full, ()), tiles.get)
 
 
 def test_thumbnail_that_is_none_of_ours_is_left_out() -> None:
@@ -465,7 +470,7 @@ def test_thumbnail_that_is_none_of_ours_is_left_out() -> None:
     Image.new("RGB", (161, 120)).save(buffer, "WEBP")
 
     def pictures(thumbnails: dict[str, bytes]) -> tuple[bytes, bytes]:
-        return render_pictures(rows, thumbnails, n_more=0, digest="")
+        return render_pictures(sheet_of(rows, ()), thumbnails)
 
     assert pictures({"CN": buffer.getvalue()}) == pictures({"CN": b"damaged"}) == pictures({})
     assert pictures({"CN": draw_thumbnail(FLAG)}) != pictures({})
@@ -473,12 +478,11 @@ def test_thumbnail_that_is_none_of_ours_is_left_out() -> None:
 
 def test_mosaic_has_a_gap_for_a_missing_flag() -> None:
     """The others stay in their places."""
-    rows = gallery_of({"CN": record_of("CN", FLAG), "FR": record_of("FR", FLAG)}).rows
-    tile = mosaic_tile(FLAG)
+    codes, tile = ["CN", "FR"], mosaic_tile(FLAG)
 
     with (
-        Image.open(io.BytesIO(render_mosaic(rows, {"FR": tile}))) as gap,
-        Image.open(io.BytesIO(render_mosaic(rows, {"CN": tile, "FR": tile}))) as full,
+        Image.open(io.BytesIO(render_mosaic(codes, {"FR": tile}))) as gap,
+        Image.open(io.BytesIO(render_mosaic(codes, {"CN": tile, "FR": tile}))) as full,
     ):
         assert gap.size == full.size
         assert gap.convert("RGB").getpixel((3, 6)) != full.convert("RGB").getpixel((3, 6))
@@ -487,13 +491,13 @@ def test_mosaic_has_a_gap_for_a_missing_flag() -> None:
 def test_contact_sheet_marks_what_is_not_ok() -> None:
     """A failed flag has red in its cell, a good one of the same colours has none."""
     good = catalog_rows([], {"FI": record_of("FI", striped("white", "blue"))}, {})
-    bad = [dataclasses.replace(good[0], status="stale")]  # type: ignore[arg-type]
+    bad = [dataclasses.replace(good[0], status=RowStatus.STALE)]
 
     tiles = {"FI": sheet_tile(striped("white", "blue"))}
 
-    assert red_pixels(render_contact_sheet(good, tiles.get)) == 0
-    assert red_pixels(render_contact_sheet(bad, tiles.get)) > 0
-    assert red_pixels(render_contact_sheet(good, no_tile)) > 0
+    assert red_pixels(render_contact_sheet(sheet_of(good, ()), tiles.get)) == 0
+    assert red_pixels(render_contact_sheet(sheet_of(bad, ()), tiles.get)) > 0
+    assert red_pixels(render_contact_sheet(sheet_of(good, ()), no_tile)) > 0
 
 
 def red_pixels(sheet: bytes) -> int:
@@ -511,13 +515,13 @@ def test_contact_sheet_takes_any_name(name: str) -> None:
     """Long names are cut, and a script that the font lacks is no obstacle."""
     rows = catalog_rows([], {"JP": record_of("JP", FLAG, name=name)}, {})
 
-    assert render_contact_sheet(rows, {"JP": sheet_tile(FLAG)}.get).startswith(b"\x89PNG")
+    assert render_contact_sheet(sheet_of(rows, ()), {"JP": sheet_tile(FLAG)}.get).startswith(b"\x89PNG")
 
 
 def test_empty_catalog_is_a_page_too() -> None:
     """Before the first fetch there is a page that says so, and a sheet with nothing on it."""
     assert "0 countries: none." in page_of(Gallery([]))
-    assert render_contact_sheet([], no_tile).startswith(b"\x89PNG")
+    assert render_contact_sheet(Sheet([]), no_tile).startswith(b"\x89PNG")
 
 
 def test_small_flags_are_enlarged_by_whole_factors() -> None:
