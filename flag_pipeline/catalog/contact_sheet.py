@@ -1,4 +1,4 @@
-"""Draws the contact sheet, a PNG of all flags with labels, and the mosaic, a small one for Dagster events."""
+"""Draws the contact sheet, a PNG of all flags with labels, and the mosaic, a small one for events."""
 
 import hashlib
 import io

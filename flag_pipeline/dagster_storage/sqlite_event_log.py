@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, _GeneratorContextManager, closing, suppress
 from datetime import UTC, datetime
 from functools import cache, lru_cache, wraps
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,6 +36,7 @@ __all__ = ["EmbeddedEventLogStorage"]
 _DIALECT = sqlite.dialect(paramstyle="named")
 # Text, because Dagster's properties make an enum member at each call.
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION.value
+_TAGGED_EVENTS = {_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION.value}
 _ASSET_EVENTS = {kind.value for kind in ASSET_EVENTS}
 _CHECK_EVENTS = {kind.value for kind in ASSET_CHECK_EVENTS}
 _RUN_EVENTS = {kind.value: status for kind, status in EVENT_TYPE_TO_PIPELINE_RUN_STATUS.items()}
@@ -175,15 +177,21 @@ class EmbeddedEventLogStorage(SqliteEventLogStorage):
         self, index: Connection, mirrored: Sequence[tuple[dg.EventLogEntry, _Row]], event_ids: Sequence[int]
     ) -> None:
         has_time = self._has_asset_key_index_cols_on_connection(index)
-        assets: dict[str, _Row] = {}
+        # The last of each asset and kind.
+        last: dict[tuple[str, str], tuple[dg.EventLogEntry, _Row, int]] = {}
         tags: list[_Row] = []
         for (event, row), event_id in zip(mirrored, event_ids, strict=True):
-            if row["dagster_event_type"] in _CHECK_EVENTS:
+            kind = row["dagster_event_type"]
+            if kind in _CHECK_EVENTS:
                 self.store_asset_check_event(event, event_id)
-            elif row["dagster_event_type"] in _ASSET_EVENTS and row["asset_key"] is not None:
-                tags += self._tag_rows(event, row, event_id)
-                values = self._asset_values(event, row, event_id, has_time=has_time)
-                assets.setdefault(row["asset_key"], {}).update(values)
+            elif kind in _ASSET_EVENTS and row["asset_key"] is not None:
+                if kind in _TAGGED_EVENTS:
+                    tags += self._tag_rows(event, row, event_id)
+                last[row["asset_key"], kind] = event, row, event_id
+        assets: dict[str, _Row] = {}
+        for event, row, event_id in sorted(last.values(), key=itemgetter(2)):
+            values = self._asset_values(event, row, event_id, has_time=has_time)
+            assets.setdefault(row["asset_key"], {}).update(values)
         if tags and self.has_table(AssetEventTagsTable.name):
             _insert(index, AssetEventTagsTable, tags)
         for asset_key, values in assets.items():

@@ -126,8 +126,9 @@ def move_aside(name: str, folder: int) -> str:
 def delete_stale_temporaries(folder: Path) -> None:
     """Delete old temporaries of killed runs."""
     oldest = time.time() - STALE_TEMPORARY_S
-    # rglob does not follow links to folders.
-    for temporary in folder.rglob(f"{TEMPORARY_PREFIX}*"):
+    # It follows no links to folders. Path.rglob takes five times as long.
+    found_in = ((parent, name) for parent, _, names in os.walk(folder) for name in names)
+    for temporary in (Path(parent, name) for parent, name in found_in if name.startswith(TEMPORARY_PREFIX)):
         with suppress(FileNotFoundError):
             found = temporary.lstat()
             if stat.S_ISREG(found.st_mode) and found.st_mtime < oldest:
