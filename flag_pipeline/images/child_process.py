@@ -51,6 +51,8 @@ def serve(answer: Callable[[bytes], bytes], requests: BinaryIO, answers: BinaryI
         signal.setitimer(signal.ITIMER_PROF, 0)
         answers.write(ANSWER.pack(len(body)) + body)
         answers.flush()
+        # It waits without images.
+        request = body = b""
 
 
 class ChildProcess:
@@ -62,7 +64,8 @@ class ChildProcess:
     def __init__(self, module: str, *arguments: str, name: str) -> None:
         if _is_ending.is_set():
             raise LocalError(f"cannot start {name}: the program ends")
-        self.module, self._name, self._is_ready = module, name, False
+        self.module, self._name = module, name
+        self._is_ready, self._is_asked = False, False
         try:
             self._process = _start(module, *arguments)
         except OSError as exc:
@@ -76,7 +79,8 @@ class ChildProcess:
 
     def is_alive(self) -> bool:
         """Whether it can answer more."""
-        return self._process.poll() is None
+        # The rest of an unread answer would be the next one.
+        return not self._is_asked and self._process.poll() is None
 
     def ask(self, request: bytes, *, max_cpu_s: float, work: str) -> bytes:
         """Return the answer. Blocks.
@@ -84,6 +88,7 @@ class ChildProcess:
         Raises ImageError if the request ends the process, LocalError if it was killed or did not start. *work* is a
         verb for messages.
         """
+        self._is_asked = True
         deadline = threading.Timer(MAX_WAIT_S, self.kill)
         deadline.daemon = True
         deadline.start()
@@ -100,12 +105,14 @@ class ChildProcess:
             deadline.cancel()
         if not header or len(answer) < n_bytes:
             raise self._reason_of_end(max_cpu_s, work)
+        self._is_asked = False
         return answer
 
     def _wait_until_ready(self) -> None:
         if not self._is_ready and self._read(len(READY)) != READY:
             self.close()
-            raise LocalError(f"cannot start {self._name}: it ended at once")
+            is_killed = self._process.returncode == -signal.SIGKILL
+            raise LocalError(f"cannot start {self._name}: it {'was killed' if is_killed else 'ended at once'}")
         self._is_ready = True
 
     def _read(self, n_bytes: int) -> bytes:
@@ -129,6 +136,12 @@ class ChildProcess:
         self.kill()
         # Closing flushes unsent data.
         with suppress(BrokenPipeError), self._process:
+            pass
+
+    def leave_to_parent(self) -> None:
+        """Close a fork's copies of the pipes."""
+        self._process.returncode = 0
+        with self._process:
             pass
 
 
@@ -174,6 +187,12 @@ def end_all() -> None:
         child.kill()
 
 
+def _forget() -> None:
+    for child in _idle.values():
+        child.leave_to_parent()
+    _idle.clear()
+    _running.clear()
+
+
 atexit.register(end_all)
-os.register_at_fork(after_in_child=_running.clear)
-os.register_at_fork(after_in_child=_idle.clear)
+os.register_at_fork(after_in_child=_forget)

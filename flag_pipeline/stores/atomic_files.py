@@ -126,7 +126,7 @@ def move_aside(name: str, folder: int) -> str:
 def delete_stale_temporaries(folder: Path) -> None:
     """Delete old temporaries of killed runs."""
     oldest = time.time() - STALE_TEMPORARY_S
-    # It follows no links to folders. Path.rglob takes five times as long.
+    # It follows no links to folders. Path.rglob takes longer.
     found_in = ((parent, name) for parent, _, names in os.walk(folder) for name in names)
     for temporary in (Path(parent, name) for parent, name in found_in if name.startswith(TEMPORARY_PREFIX)):
         with suppress(FileNotFoundError):

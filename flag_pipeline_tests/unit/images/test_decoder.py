@@ -282,6 +282,56 @@ async def _pid_of_one_call() -> int:
     return pid
 
 
+async def test_process_whose_answer_was_not_read_is_not_kept(
+    started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the answer is not taken for the next one, for want of memory or for another reason."""
+
+    class Unreadable:
+        size = child_process.ANSWER.size
+
+        def unpack(self, _header: bytes) -> tuple[int]:
+            raise MemoryError
+
+    async def fail(decoder: Decoder) -> None:
+        with monkeypatch.context() as poor:
+            poor.setattr(child_process, "ANSWER", Unreadable())
+            with pytest.raises(MemoryError):
+                await decoder.run(os.getpid)
+
+    with Decoder(processes=1) as decoder:
+        await fail(decoder)
+        assert await decoder.run(os.getpid) == started[-1].pid
+        await fail(decoder)
+
+    assert await _pid_of_one_call() == started[-1].pid
+    assert len(started) == 3
+
+
+def test_fork_starts_a_process_of_its_own() -> None:
+    """It says nothing about the idle one, which stays its parent's."""
+    program = """
+import asyncio, os, sys
+from flag_pipeline.images.decoder import Decoder
+async def pid_of_one_call():
+    with Decoder(processes=1) as decoder:
+        return await decoder.run(os.getpid)
+first = asyncio.run(pid_of_one_call())
+[thread.join() for thread in __import__("threading").enumerate() if thread.name == "flag-decoder"]
+if not os.fork():
+    print("another" if asyncio.run(pid_of_one_call()) != first else "the same", flush=True)
+    sys.exit()
+os.wait()
+print("the same" if asyncio.run(pid_of_one_call()) == first else "another")
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert (done.stdout.split("\n"), done.stderr) == (["another", "the same", ""], "")
+
+
 async def test_process_that_cannot_be_started_early_is_started_when_it_is_needed(
     started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -134,6 +135,18 @@ def test_process_that_does_not_start_is_no_fault_of_the_drawing(
 
     assert renderer.draw(read_structure(svg()), (16, 12)).startswith(PNG)
     renderer.close()
+
+
+def test_process_that_is_not_ready_in_time_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says so, and not that the process ended by itself."""
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 100\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(slow))
+    monkeypatch.setattr(child_process, "MAX_WAIT_S", 0.1)
+
+    with pytest.raises(LocalError, match="cannot start the process that draws SVGs: it was killed"):
+        SvgRenderer().draw(read_structure(svg()), (16, 12))
 
 
 def test_program_that_ends_kills_its_processes_and_starts_no_more(
