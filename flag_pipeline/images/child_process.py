@@ -26,9 +26,9 @@ ANSWER = struct.Struct(">Q")
 # It was stopped, or the machine is out of memory.
 MAX_WAIT_S = 60.0
 
-# Killed when this process ends: they may be at work.
+# Killed when this process ends.
 _running: "weakref.WeakSet[ChildProcess]" = weakref.WeakSet()
-# By module. Starting takes long.
+# By module.
 _idle: "dict[str, ChildProcess]" = {}
 _is_ending = threading.Event()
 _HOME = str(Path(__file__).resolve().parents[2])
@@ -86,7 +86,7 @@ class ChildProcess:
         """Return the answer. Blocks.
 
         Raises ImageError if the request ends the process, LocalError if it was killed or did not start. *work* is a
-        verb for messages.
+        verb.
         """
         self._is_asked = True
         deadline = threading.Timer(MAX_WAIT_S, self.kill)
@@ -94,7 +94,7 @@ class ChildProcess:
         deadline.start()
         try:
             self._wait_until_ready()
-            # The exit code says better what ended the process.
+            # The exit code says what ended it.
             with suppress(BrokenPipeError):
                 _pipe(self._process.stdin).write(REQUEST.pack(max_cpu_s, len(request)) + request)
                 _pipe(self._process.stdin).flush()
@@ -138,8 +138,8 @@ class ChildProcess:
         with suppress(BrokenPipeError), self._process:
             pass
 
-    def leave_to_parent(self) -> None:
-        """Close a fork's copies of the pipes."""
+    def leave_to_parent(self) -> None:  # pragma: no cover - in a fork
+        """Close the fork's pipes."""
         self._process.returncode = 0
         with self._process:
             pass
@@ -187,7 +187,7 @@ def end_all() -> None:
         child.kill()
 
 
-def _forget() -> None:
+def _forget() -> None:  # pragma: no cover - in a fork
     for child in _idle.values():
         child.leave_to_parent()
     _idle.clear()
